@@ -1,0 +1,41 @@
+"""Filters: one small expression tree, one reference evaluator, one text form.
+
+Each store compiles the tree to its own language; the evaluator is the executable specification.
+"""
+
+from imagesearch.filters.evaluate import matches
+from imagesearch.filters.expression import (
+    And,
+    Compare,
+    Contains,
+    Exists,
+    Field,
+    Filter,
+    FilterNode,
+    IsIn,
+    Not,
+    Operator,
+    Or,
+    Scalar,
+    fields_of,
+)
+from imagesearch.filters.text import format_filter, parse_filter
+
+__all__ = [
+    "And",
+    "Compare",
+    "Contains",
+    "Exists",
+    "Field",
+    "Filter",
+    "FilterNode",
+    "IsIn",
+    "Not",
+    "Operator",
+    "Or",
+    "Scalar",
+    "fields_of",
+    "format_filter",
+    "matches",
+    "parse_filter",
+]

@@ -1,0 +1,277 @@
+"""The text form of filters, for command lines and config: ``label = "goldfish" and price < 10``.
+
+    filter    := and ("or" and)*
+    and       := not ("and" not)*
+    not       := "not" not | "(" filter ")" | predicate
+    predicate := field ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=") value
+               | field ["not"] "in" "(" [value ("," value)*] ")"
+               | field ["not"] "contains" text
+               | field ["not"] "exists"
+    field     := name | `any text between backticks`
+    value     := text | number | "true" | "false"
+    text      := "double" or 'single' quoted, with JSON's backslash escapes
+
+Keywords may be written in capitals; a field with the name of a keyword needs backticks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import assert_never, cast
+
+from imagesearch.errors import FilterError
+from imagesearch.filters.expression import (
+    And,
+    Compare,
+    Contains,
+    Exists,
+    Filter,
+    FilterNode,
+    IsIn,
+    Not,
+    Operator,
+    Or,
+    Scalar,
+)
+
+__all__ = ["format_filter", "parse_filter"]
+
+_KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "exists", "true", "false"})
+_NAME = re.compile(r"[^\W\d][\w.\-]*")
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+    | (?P<quoted>`(?:[^`]|``)*`)
+    | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+    | (?P<symbol>==|!=|<=|>=|[=<>(),])
+    | (?P<word>[^\W\d][\w.\-]*)
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_MAX_NESTING = 100
+
+
+def parse_filter(text: str) -> Filter:
+    """Read a filter from its text form.
+
+    Raises:
+        FilterError: The text is no filter; says where and what was expected.
+
+    Example:
+        >>> from imagesearch import Field
+        >>> parse_filter('label = "cat" and not price >= 10') == (
+        ...     (Field("label") == "cat") & ~(Field("price") >= 10))
+        True
+    """
+    parser = _Parser(text, _tokens(text))
+    filter = parser.disjunction(0)
+    parser.end()
+    return filter
+
+
+def format_filter(filter: Filter) -> str:
+    """Write a filter so that `parse_filter` gives it back.
+
+    Example:
+        >>> from imagesearch import Field
+        >>> format_filter(Field("label") != "it's")
+        'not label = "it\\'s"'
+    """
+    node = cast(FilterNode, filter)
+    match node:
+        case Compare():
+            return f"{_name(node.field)} {node.operator} {_literal(node.value)}"
+        case IsIn():
+            return f"{_name(node.field)} in ({', '.join(map(_literal, node.values))})"
+        case Contains():
+            return f"{_name(node.field)} contains {_literal(node.value)}"
+        case Exists():
+            return f"{_name(node.field)} exists"
+        case And():
+            return " and ".join(_within(operand, (And, Or)) for operand in node.operands)
+        case Or():
+            return " or ".join(_within(operand, (Or,)) for operand in node.operands)
+        case Not():
+            return f"not {_within(node.operand, (And, Or))}"
+        case _:
+            assert_never(node)
+
+
+def _within(filter: Filter, parenthesised: tuple[type, ...]) -> str:
+    text = format_filter(filter)
+    return f"({text})" if isinstance(filter, parenthesised) else text
+
+
+def _name(field: str) -> str:
+    if _NAME.fullmatch(field) and field.lower() not in _KEYWORDS:
+        return field
+    return "`" + field.replace("`", "``") + "`"
+
+
+def _literal(value: Scalar) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    position: int
+
+    @property
+    def keyword(self) -> str | None:
+        word = self.text.lower()
+        return word if self.kind == "word" and word in _KEYWORDS else None
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens: list[_Token] = []
+    position = 0
+    stripped = text.rstrip()
+    while position < len(stripped):
+        match = _TOKEN.match(stripped, position)
+        if match is None or match.lastgroup is None:
+            raise _error(text, position, "cannot be read (is a quotation mark missing?)")
+        tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
+        position = match.end()
+    return tokens
+
+
+def _error(text: str, position: int, problem: str) -> FilterError:
+    at = text[position : position + 20]
+    return FilterError(f"filter {text!r}: {at!r} at character {position + 1} {problem}")
+
+
+class _Parser:
+    """Recursive descent over the tokens, one method for each rule of the grammar."""
+
+    def __init__(self, text: str, tokens: list[_Token]) -> None:
+        self._text = text
+        self._tokens = tokens
+        self._next = 0
+
+    def disjunction(self, depth: int) -> Filter:
+        operands = [self._conjunction(depth)]
+        while self._take_keyword("or"):
+            operands.append(self._conjunction(depth))
+        return operands[0] if len(operands) == 1 else Or(tuple(operands))
+
+    def end(self) -> None:
+        if self._next < len(self._tokens):
+            raise self._expected("'and', 'or' or the end")
+
+    def _conjunction(self, depth: int) -> Filter:
+        operands = [self._negation(depth)]
+        while self._take_keyword("and"):
+            operands.append(self._negation(depth))
+        return operands[0] if len(operands) == 1 else And(tuple(operands))
+
+    def _negation(self, depth: int) -> Filter:
+        if depth > _MAX_NESTING:
+            raise FilterError(f"the filter is nested more than {_MAX_NESTING} deep; simplify it")
+        if self._take_keyword("not"):
+            return Not(self._negation(depth + 1))
+        if self._take_symbol("("):
+            inner = self.disjunction(depth + 1)
+            self._require_symbol(")")
+            return inner
+        return self._predicate()
+
+    def _predicate(self) -> Filter:
+        field = self._field()
+        negated = self._take_keyword("not")
+        filter: Filter
+        if self._take_keyword("in"):
+            filter = IsIn(field, self._values())
+        elif self._take_keyword("contains"):
+            filter = Contains(field, cast(str, self._value()))
+        elif self._take_keyword("exists"):
+            filter = Exists(field)
+        elif negated:
+            raise self._expected("'in', 'contains' or 'exists' after 'not'")
+        else:
+            filter = self._comparison(field)
+        return Not(filter) if negated else filter
+
+    def _comparison(self, field: str) -> Filter:
+        token = self._peek()
+        if token is None or token.kind != "symbol" or token.text in "(),":
+            raise self._expected("an operator (= != < <= > >= in contains exists)")
+        self._next += 1
+        value = self._value()
+        if token.text == "!=":
+            return Not(Compare(field, Operator.EQ, value))
+        return Compare(field, Operator("=" if token.text == "==" else token.text), value)
+
+    def _field(self) -> str:
+        token = self._peek()
+        if token is not None and token.kind == "quoted" and len(token.text) > 2:
+            self._next += 1
+            return token.text[1:-1].replace("``", "`")
+        if token is not None and token.kind == "word" and token.keyword is None:
+            self._next += 1
+            return token.text
+        raise self._expected("a field name (in backticks if it has spaces or is a keyword)")
+
+    def _values(self) -> tuple[Scalar, ...]:
+        self._require_symbol("(")
+        if self._take_symbol(")"):
+            return ()
+        values = [self._value()]
+        while self._take_symbol(","):
+            values.append(self._value())
+        self._require_symbol(")")
+        return tuple(values)
+
+    def _value(self) -> Scalar:
+        token = self._peek()
+        if token is not None and token.kind == "text":
+            self._next += 1
+            return self._unquote(token)
+        if token is not None and token.kind == "number":
+            self._next += 1
+            is_int = re.fullmatch(r"[+-]?\d+", token.text)
+            return int(token.text) if is_int else float(token.text)
+        if token is not None and token.keyword in ("true", "false"):
+            self._next += 1
+            return token.keyword == "true"
+        raise self._expected("a value (text in quotation marks, a number, true or false)")
+
+    def _unquote(self, token: _Token) -> str:
+        body = token.text[1:-1]
+        if token.text[0] == "'":
+            body = body.replace("\\'", "'")
+            body = re.sub(r'(\\.)|(")', lambda found: found[1] or '\\"', body, flags=re.DOTALL)
+        try:
+            return cast(str, json.loads(f'"{body}"', strict=False))
+        except ValueError as error:
+            raise _error(
+                self._text, token.position, "has a bad backslash escape; write \\\\ for a backslash"
+            ) from error
+
+    def _peek(self) -> _Token | None:
+        return self._tokens[self._next] if self._next < len(self._tokens) else None
+
+    def _take_keyword(self, keyword: str) -> bool:
+        token = self._peek()
+        taken = token is not None and token.keyword == keyword
+        self._next += taken
+        return taken
+
+    def _take_symbol(self, symbol: str) -> bool:
+        token = self._peek()
+        taken = token is not None and token.kind == "symbol" and token.text == symbol
+        self._next += taken
+        return taken
+
+    def _require_symbol(self, symbol: str) -> None:
+        if not self._take_symbol(symbol):
+            raise self._expected(repr(symbol))
+
+    def _expected(self, what: str) -> FilterError:
+        token = self._peek()
+        if token is None:
+            return FilterError(f"filter {self._text!r} ends where {what} was expected")
+        return _error(self._text, token.position, f"stands where {what} was expected")

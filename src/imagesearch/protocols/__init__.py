@@ -1,0 +1,6 @@
+"""The two seams: what an embedder and a vector store must be able to do."""
+
+from imagesearch.protocols.embedder import Embedder, TextEmbedder
+from imagesearch.protocols.store import Capability, VectorStore
+
+__all__ = ["Capability", "Embedder", "TextEmbedder", "VectorStore"]

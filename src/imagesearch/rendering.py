@@ -1,0 +1,202 @@
+"""Rendering: captioned thumbnails as a contact sheet or an HTML page, and rows as a text table."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+__all__ = ["Tile", "contact_sheet", "html_page", "notebook_html", "text_table"]
+
+_THUMBNAIL = 200
+_MARGIN = 12
+_LINE = 18
+_INK = "#1f2328"
+_FAINT = "#656d76"
+_PAPER = "#ffffff"
+_ACCENT = "#0969da"
+_EMPTY = "#eaeef2"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tile:
+    """One captioned picture.
+
+    Attributes:
+        image: The picture, or None if it cannot be shown.
+        heading: A short first line, such as the score.
+        name: The second line, such as the file name.
+        details: A third line.
+        is_query: Drawn with an accent, to tell it from the answers.
+    """
+
+    image: Image.Image | None
+    heading: str
+    name: str = ""
+    details: str = ""
+    is_query: bool = False
+
+
+def text_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None
+) -> str:
+    """Lay out rows in aligned columns; East Asian characters count as two columns.
+
+    Args:
+        header: Column names.
+        rows: Cells; as many in each row as there are names.
+        width: Columns of the terminal; the widest column gives way, in its middle. None: no limit.
+
+    Example:
+        >>> print(text_table(["id", "n"], [["a", "1"], ["bcd", "2"]]))
+        id   n
+        a    1
+        bcd  2
+    """
+    cells = [[_one_line(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(_columns(row[column]) for row in cells) for column in range(len(header))]
+    if width is not None:
+        while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
+            widest = widths.index(max(widths))
+            widths[widest] -= 1
+    lines = []
+    for row in cells:
+        fitted = (_fit(cell, columns) for cell, columns in zip(row, widths, strict=True))
+        lines.append("  ".join(fitted).rstrip())
+    return "\n".join(lines)
+
+
+def contact_sheet(tiles: Iterable[Tile], *, columns: int = 5, title: str = "") -> Image.Image:
+    """Draw tiles into one picture, `columns` in a row.
+
+    Args:
+        tiles: What to draw, in reading order.
+        columns: Tiles in a row, ≥ 1.
+        title: A line above.
+
+    Raises:
+        ValueError: `columns` is less than 1.
+    """
+    if columns < 1:
+        raise ValueError(f"columns={columns}; a row needs at least one")
+    drawn = list(tiles)
+    rows = max(1, -(-len(drawn) // columns))
+    across = max(1, min(columns, len(drawn)))
+    cell_width, cell_height = _THUMBNAIL + _MARGIN, _THUMBNAIL + 3 * _LINE + 2 * _MARGIN
+    top = _MARGIN + (_LINE + _MARGIN if title else 0)
+    sheet = Image.new("RGB", (_MARGIN + across * cell_width, top + rows * cell_height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(13)
+    if title:
+        draw.text((_MARGIN, _MARGIN), _drawable(title, font, sheet.width - 2 * _MARGIN), _INK, font)
+    for place, tile in enumerate(drawn):
+        left = _MARGIN + (place % columns) * cell_width
+        _draw_tile(sheet, draw, tile, (left, top + (place // columns) * cell_height), font)
+    return sheet
+
+
+def html_page(tiles: Iterable[Tile], *, title: str = "") -> str:
+    """Return one complete HTML page with the tiles; pictures are inside, nothing is loaded."""
+    heading = html.escape(title or "imagesearch")
+    return (
+        "<!doctype html>\n"
+        f'<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        "<style>body{font:15px/1.4 system-ui,sans-serif;margin:2rem;"
+        f"color:{_INK};background:{_PAPER}}}</style></head>\n"
+        f"<body><h1 style='font-size:1.2rem'>{heading}</h1>\n{notebook_html(tiles)}\n"
+        "</body></html>\n"
+    )
+
+
+def notebook_html(tiles: Iterable[Tile]) -> str:
+    """Return the tiles as an HTML fragment with inline pictures and styles."""
+    return (
+        '<div style="display:flex;flex-wrap:wrap;gap:12px">'
+        + "".join(_html_tile(tile) for tile in tiles)
+        + "</div>"
+    )
+
+
+def _html_tile(tile: Tile) -> str:
+    border = f"2px solid {_ACCENT}" if tile.is_query else "2px solid transparent"
+    box = (
+        f"width:{_THUMBNAIL}px;height:{_THUMBNAIL}px;display:flex;align-items:center;"
+        f"justify-content:center;background:{_EMPTY};color:{_FAINT}"
+    )
+    picture = "no picture"
+    if tile.image is not None:
+        buffer = io.BytesIO()
+        _thumbnail(tile.image).save(buffer, "JPEG", quality=85)
+        data = base64.b64encode(buffer.getvalue()).decode()
+        picture = f'<img alt="{html.escape(tile.name)}" src="data:image/jpeg;base64,{data}">'
+    clip = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
+    return (
+        f'<figure style="margin:0;width:{_THUMBNAIL + 4}px;border:{border}">'
+        f'<div style="{box}">{picture}</div>'
+        f'<figcaption style="{clip};padding:4px"><b>{html.escape(tile.heading)}</b><br>'
+        f'<span title="{html.escape(tile.name)}">{html.escape(tile.name)}</span><br>'
+        f'<small style="color:{_FAINT}" title="{html.escape(tile.details)}">'
+        f"{html.escape(tile.details)}&nbsp;</small></figcaption></figure>"
+    )
+
+
+def _draw_tile(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    tile: Tile,
+    corner: tuple[int, int],
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+) -> None:
+    left, top = corner
+    box = (left, top, left + _THUMBNAIL - 1, top + _THUMBNAIL - 1)
+    draw.rectangle(box, fill=_EMPTY)
+    if tile.image is None:
+        draw.text((left + 8, top + 8), "no picture", _FAINT, font)
+    else:
+        thumbnail = _thumbnail(tile.image)
+        offset = ((_THUMBNAIL - thumbnail.width) // 2, (_THUMBNAIL - thumbnail.height) // 2)
+        sheet.paste(thumbnail, (left + offset[0], top + offset[1]))
+    if tile.is_query:
+        draw.rectangle((box[0] - 3, box[1] - 3, box[2] + 3, box[3] + 3), outline=_ACCENT, width=3)
+    below = top + _THUMBNAIL + 4
+    for line, ink in ((tile.heading, _INK), (tile.name, _INK), (tile.details, _FAINT)):
+        draw.text((left, below), _drawable(line, font, _THUMBNAIL), ink, font)
+        below += _LINE
+
+
+def _thumbnail(image: Image.Image) -> Image.Image:
+    small = image.convert("RGB")
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    return small
+
+
+def _drawable(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, room: int) -> str:
+    line = _one_line(text)
+    while len(line) > 1 and font.getlength(line) > room:
+        line = line[: max(1, len(line) - 2)] + "…" if not line.endswith("…") else line[:-2] + "…"
+    return line
+
+
+def _one_line(text: str) -> str:
+    return "".join(" " if unicodedata.category(mark).startswith("C") else mark for mark in text)
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(mark) in "WF" else 1 for mark in text)
+
+
+def _fit(text: str, columns: int) -> str:
+    if _columns(text) > columns:
+        head, tail = text, text
+        while _columns(head) > columns // 2 - 1:
+            head = head[:-1]
+        while _columns(tail) > columns - _columns(head) - 1:
+            tail = tail[1:]
+        text = head + "…" + tail
+    return text + " " * (columns - _columns(text))

@@ -1,0 +1,39 @@
+"""The glossary: one small type for each thing that the library talks about."""
+
+from imagesearch.types.hit import Hit
+from imagesearch.types.hits import Hits
+from imagesearch.types.item import Failure, ImageSource, Item
+from imagesearch.types.meta import METRICS, EmbeddingSpec, IndexMeta, Metric
+from imagesearch.types.metadata import RESERVED_FIELDS, Metadata, MetadataValue, check_metadata
+from imagesearch.types.query import IdTerm, ImageTerm, Query, Term, TextTerm, VectorTerm
+from imagesearch.types.record import MAX_ID_BYTES, Record, RecordBatch, check_id
+from imagesearch.types.report import AddReport
+from imagesearch.types.secret import Secret
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "METRICS",
+    "RESERVED_FIELDS",
+    "AddReport",
+    "EmbeddingSpec",
+    "Failure",
+    "Hit",
+    "Hits",
+    "IdTerm",
+    "ImageSource",
+    "ImageTerm",
+    "IndexMeta",
+    "Item",
+    "Metadata",
+    "MetadataValue",
+    "Metric",
+    "Query",
+    "Record",
+    "RecordBatch",
+    "Secret",
+    "Term",
+    "TextTerm",
+    "VectorTerm",
+    "check_id",
+    "check_metadata",
+]

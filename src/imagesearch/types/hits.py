@@ -1,0 +1,159 @@
+"""Hits: the answer to one query, as a sequence that can show itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+from PIL import Image
+
+from imagesearch.rendering import Tile, contact_sheet, html_page, notebook_html, text_table
+from imagesearch.types.hit import Hit
+
+__all__ = ["Hits"]
+
+
+class Hits(Sequence[Hit]):
+    """What a search found, best first: a sequence of `Hit` that can show itself.
+
+    ``print(hits)`` writes a table, a notebook shows thumbnails, `save_contact_sheet` and
+    `save_html` write pictures to keep.
+
+    Args:
+        hits: The hits, best first.
+        query: The query in words.
+        load: Opens the image at a URI for thumbnails, or returns None where there is none.
+        query_image: The query's own image, for pictures.
+
+    Example:
+        >>> hits = Hits([Hit("a", 0.93, "/photos/a.jpg", {"label": "fish"})], query="image 'q.jpg'")
+        >>> print(hits)
+        #  score  uri            label
+        1  0.930  /photos/a.jpg  fish
+        >>> hits[0].id, len(hits)
+        ('a', 1)
+    """
+
+    __slots__ = ("_hits", "_load", "_query_image", "query")
+
+    def __init__(
+        self,
+        hits: Sequence[Hit],
+        *,
+        query: str = "",
+        load: Callable[[str], Image.Image | None] | None = None,
+        query_image: Image.Image | None = None,
+    ) -> None:
+        self._hits = tuple(hits)
+        self._load = load
+        self._query_image = query_image
+        self.query = query
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Hits: ...
+    def __getitem__(self, index: int | slice) -> Hit | Hits:
+        if isinstance(index, slice):
+            return Hits(
+                self._hits[index],
+                query=self.query,
+                load=self._load,
+                query_image=self._query_image,
+            )
+        return self._hits[index]
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._hits)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hits) and self._hits == other._hits
+
+    __hash__ = None  # type: ignore[assignment]  # metadata are dicts
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, best first.
+
+        Example:
+            >>> Hits([Hit("a", 0.9, "/a.jpg", {})]).ids
+            ['a']
+        """
+        return [hit.id for hit in self._hits]
+
+    def to_table(self, *, width: int | None = None) -> str:
+        """Return a text table: rank, score, uri and the metadata fields.
+
+        Args:
+            width: Columns to fit into; None for as wide as needed.
+        """
+        if not self._hits:
+            return "no hits"
+        fields = list(dict.fromkeys(name for hit in self._hits for name in hit.metadata))
+        rows = [
+            [
+                str(rank),
+                f"{hit.score:.3f}",
+                hit.uri,
+                *(
+                    "" if hit.metadata.get(name) is None else str(hit.metadata[name])
+                    for name in fields
+                ),
+            ]
+            for rank, hit in enumerate(self._hits, 1)
+        ]
+        return text_table(["#", "score", "uri", *fields], rows, width=width)
+
+    def __str__(self) -> str:
+        return self.to_table()
+
+    def __repr__(self) -> str:
+        return f"<Hits: {len(self._hits)} for {self.query or 'a query'}>"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self._tiles())
+
+    def save_contact_sheet(self, path: str | os.PathLike[str], *, columns: int = 5) -> Path:
+        """Draw the query and the hits with their scores into one picture.
+
+        Args:
+            path: Where to; the suffix decides the format (.png, .jpg, .webp …).
+            columns: Pictures in a row, ≥ 1.
+
+        Returns:
+            The absolute path of the picture.
+
+        Raises:
+            OSError: The file cannot be written.
+            ValueError: The suffix names no picture format.
+        """
+        target = Path(path).absolute()
+        contact_sheet(self._tiles(), columns=columns, title=self.query).save(target)
+        return target
+
+    def save_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write one HTML page that shows the hits, thumbnails included; it loads nothing else.
+
+        Returns:
+            The absolute path of the page.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        target = Path(path).absolute()
+        target.write_text(html_page(self._tiles(), title=self.query), encoding="utf-8")
+        return target
+
+    def _tiles(self) -> Iterator[Tile]:
+        if self._query_image is not None:
+            yield Tile(self._query_image, "query", self.query, is_query=True)
+        for hit in self._hits:
+            image = self._load(hit.uri) if self._load is not None else None
+            name = Path(hit.uri).name or hit.id
+            details = ", ".join(f"{key}: {value}" for key, value in hit.metadata.items())
+            yield Tile(image, f"{hit.score:.3f}", name, details)

@@ -1,0 +1,148 @@
+"""EmbeddingSpec and IndexMeta: what an index knows about the vectors in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
+
+from imagesearch.errors import ConfigError, IncompatibleIndexError
+
+__all__ = ["METRICS", "EmbeddingSpec", "IndexMeta", "Metric"]
+
+Metric: TypeAlias = Literal["cosine", "dot", "l2"]
+"""How vectors are compared; for vectors of unit length all three give the same scores."""
+
+METRICS: tuple[str, ...] = get_args(Metric)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSpec:
+    """The identity of an embedder, and how to make it again.
+
+    Two embedders with the same `fingerprint` give comparable vectors; `name` is for people.
+
+    Attributes:
+        name: For people, such as ``timm/resnet50.a1_in1k``.
+        dim: Length of every vector, ≥ 1.
+        normalised: Whether every vector has unit L2 length.
+        fingerprint: A hash of all that decides the vectors: model, weights, preprocessing.
+        decode_size: Pixels of the shorter side below which decoding must not shrink an image; a
+            decoder may deliver larger JPEGs scaled down to this size or more. None: never shrink.
+        kind: Name of the embedder's entry point, or None if it has none.
+        options: Keyword arguments that make the embedder again, without secrets, and without
+            what does not change the vectors (device, batch size). JSON values only.
+
+    Example:
+        >>> EmbeddingSpec("mine", dim=4, normalised=True, fingerprint="v1").dim
+        4
+    """
+
+    name: str
+    dim: int
+    normalised: bool
+    fingerprint: str
+    decode_size: int | None = field(default=None, compare=False)
+    kind: str | None = field(default=None, compare=False)
+    options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise ConfigError(f"embedder {self.name!r} says dim={self.dim}; it must be ≥ 1")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexMeta:
+    """What a store keeps about its vectors, beside them.
+
+    Attributes:
+        embedding: The embedder that made the vectors.
+        metric: How they are compared.
+
+    Example:
+        >>> spec = EmbeddingSpec("mine", dim=4, normalised=True, fingerprint="v1")
+        >>> IndexMeta.from_dict(IndexMeta(spec).to_dict()) == IndexMeta(spec)
+        True
+    """
+
+    embedding: EmbeddingSpec
+    metric: Metric = "cosine"
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise ConfigError(f"metric {self.metric!r} is unknown; use one of {', '.join(METRICS)}")
+
+    def require_compatible(self, wanted: IndexMeta, *, where: str) -> None:
+        """Refuse to mix vectors that cannot be compared.
+
+        Args:
+            wanted: What the program brings.
+            where: The store in words, for the message.
+
+        Raises:
+            IncompatibleIndexError: Embedder, dimension or metric differ; names both sides.
+
+        Example:
+            >>> meta = IndexMeta(EmbeddingSpec("mine", 4, True, "v1"))
+            >>> meta.require_compatible(meta, where="photos.idx")
+        """
+        ours, theirs = self.embedding, wanted.embedding
+        if (ours.fingerprint, ours.dim) == (theirs.fingerprint, theirs.dim) and (
+            self.metric == wanted.metric
+        ):
+            return
+        raise IncompatibleIndexError(
+            f"{where} was made with {self._words()}, but was opened with {wanted._words()}. "
+            "Vectors of different embedders cannot be compared: open it with the embedder that "
+            "made it, or build a new index beside it"
+        )
+
+    def _words(self) -> str:
+        spec = self.embedding
+        return (
+            f"embedder {spec.name!r} (dim {spec.dim}, fingerprint {spec.fingerprint[:12]}, "
+            f"metric {self.metric})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this meta as JSON values."""
+        spec = self.embedding
+        return {
+            "metric": self.metric,
+            "embedding": {
+                "name": spec.name,
+                "dim": spec.dim,
+                "normalised": spec.normalised,
+                "fingerprint": spec.fingerprint,
+                "decode_size": spec.decode_size,
+                "kind": spec.kind,
+                "options": dict(spec.options),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> IndexMeta:
+        """Read back what `to_dict` gave.
+
+        Raises:
+            IncompatibleIndexError: The data are not index meta that this version understands.
+        """
+        try:
+            spec = data["embedding"]
+            return cls(
+                EmbeddingSpec(
+                    name=str(spec["name"]),
+                    dim=int(spec["dim"]),
+                    normalised=bool(spec["normalised"]),
+                    fingerprint=str(spec["fingerprint"]),
+                    decode_size=spec.get("decode_size"),
+                    kind=spec.get("kind"),
+                    options=dict(spec.get("options") or {}),
+                ),
+                data["metric"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise IncompatibleIndexError(
+                f"the index meta cannot be read ({error!r}); it was written by another program or "
+                "a newer version: upgrade, or build a new index"
+            ) from error

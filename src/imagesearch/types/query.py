@@ -1,0 +1,173 @@
+"""Query: what to look for, from images, texts, ids and vectors, combined with + - *."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from imagesearch.errors import QueryError
+from imagesearch.types.item import ImageSource
+
+__all__ = ["IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageTerm:
+    """An image, with its weight in the query."""
+
+    source: ImageSource
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TextTerm:
+    """A text, with its weight in the query."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class IdTerm:
+    """An indexed record, with its weight in the query."""
+
+    id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorTerm:
+    """A ready vector, with its weight in the query."""
+
+    vector: NDArray[np.float32]
+    weight: float = 1.0
+
+
+Term: TypeAlias = ImageTerm | TextTerm | IdTerm | VectorTerm
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """What to look for.
+
+    Made with `Query.image`, `Query.text`, `Query.id` and `Query.vector`, and combined with ``+``,
+    ``-`` and multiplication by a number. Under the cosine metric each term is scaled to unit
+    length before it is weighted, so that weights mean the same for every kind of term.
+
+    Example:
+        >>> query = Query.id("red-shoe") + 0.5 * Query.id("boot") - Query.id("sandal")
+        >>> print(query)
+        id 'red-shoe' + 0.5 * id 'boot' - id 'sandal'
+    """
+
+    terms: tuple[Term, ...]
+
+    @staticmethod
+    def image(source: ImageSource) -> Query:
+        """Look for images like this one.
+
+        Args:
+            source: A path, an http(s) URL, encoded bytes, a PIL image or an array.
+
+        Example:
+            >>> print(Query.image("query.jpg"))
+            image 'query.jpg'
+        """
+        if isinstance(source, Query):
+            raise QueryError("Query.image takes an image source, not a Query")
+        return Query((ImageTerm(source),))
+
+    @staticmethod
+    def text(text: str) -> Query:
+        """Look for images that a text describes; needs an embedder with a text tower.
+
+        Example:
+            >>> print(Query.text("a red shoe"))
+            text 'a red shoe'
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise QueryError(f"text {text!r} says nothing to look for")
+        return Query((TextTerm(text),))
+
+    @staticmethod
+    def id(id: str) -> Query:
+        """Look for images like one in the index.
+
+        Example:
+            >>> print(Query.id("sku-1"))
+            id 'sku-1'
+        """
+        if not isinstance(id, str) or not id:
+            raise QueryError(f"id {id!r} is not a non-empty string")
+        return Query((IdTerm(id),))
+
+    @staticmethod
+    def vector(vector: ArrayLike) -> Query:
+        """Look for records near a ready vector of shape (dim,), made by the index's embedder.
+
+        Example:
+            >>> print(Query.vector([0.0, 1.0]))
+            vector of 2
+        """
+        try:
+            array: NDArray[Any] = np.asarray(vector, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise QueryError(f"the vector is not numeric: {error}") from error
+        if array.ndim != 1 or not array.size:
+            raise QueryError(f"one vector has shape (dim,), not {array.shape}")
+        if not np.isfinite(array).all():
+            raise QueryError("the vector holds NaN or infinity")
+        return Query((VectorTerm(array),))
+
+    def __add__(self, other: Query) -> Query:
+        return Query(self.terms + other.terms) if isinstance(other, Query) else NotImplemented
+
+    def __sub__(self, other: Query) -> Query:
+        return self + -other if isinstance(other, Query) else NotImplemented
+
+    def __neg__(self) -> Query:
+        return self * -1.0
+
+    def __mul__(self, weight: float) -> Query:
+        try:
+            number = float(weight)
+        except (TypeError, ValueError) as error:
+            raise QueryError(f"a query is weighted with a number, not with {weight!r}") from error
+        if not math.isfinite(number):
+            raise QueryError(f"weight {weight} is not a finite number")
+        return Query(tuple(replace(term, weight=term.weight * number) for term in self.terms))
+
+    __rmul__ = __mul__
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of the indexed records that the query names."""
+        return frozenset(term.id for term in self.terms if isinstance(term, IdTerm))
+
+    def __str__(self) -> str:
+        text = ""
+        for term in self.terms:
+            size = "" if abs(term.weight) == 1 else f"{abs(term.weight):g} * "
+            sign = " - " if term.weight < 0 else " + "
+            text += (sign if text else sign.strip(" +")) + size + _words(term)
+        return text
+
+
+def _words(term: Term) -> str:
+    match term:
+        case ImageTerm(source=bytes() as source):
+            return f"image of {len(source)} bytes"
+        case ImageTerm(source=source) if hasattr(source, "shape") or hasattr(source, "mode"):
+            return "image in memory"
+        case ImageTerm():
+            return f"image {str(term.source)!r}"
+        case TextTerm():
+            return f"text {term.text!r}"
+        case IdTerm():
+            return f"id {term.id!r}"
+        case VectorTerm():
+            return f"vector of {len(term.vector)}"

@@ -1,0 +1,155 @@
+"""Vectors: check them, normalise them, score them, pick the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreRequestError
+from imagesearch.types import Metric
+
+__all__ = ["check_vectors", "normalise", "scores", "top_k", "unit_or_as_is"]
+
+# float32 rounding moves the length of a unit vector of 4096 elements by less than this.
+_UNIT_TOLERANCE = 1e-5
+
+
+def check_vectors(
+    vectors: object, dim: int, metric: Metric, *, ids: Sequence[str] = ()
+) -> NDArray[np.float32]:
+    """Return vectors as a C-contiguous float32 matrix that can be stored or searched for.
+
+    Args:
+        vectors: Numeric, shape (n, dim).
+        dim: The index's dimension.
+        metric: Under ``cosine`` zero vectors are refused, for they have no direction.
+        ids: Names of the rows, for the message.
+
+    Raises:
+        StoreRequestError: Another shape, NaN, infinity (in float32), or zero under ``cosine``.
+
+    Example:
+        >>> check_vectors([[3, 4]], 2, "cosine").dtype
+        dtype('float32')
+    """
+    try:
+        with np.errstate(over="ignore"):
+            matrix = np.ascontiguousarray(np.asarray(vectors), dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise StoreRequestError(f"vectors are not a numeric (n, dim) array: {error}") from error
+    if matrix.size == 0 and matrix.ndim <= 2 and (matrix.ndim < 2 or matrix.shape[0] == 0):
+        return np.empty((0, dim), np.float32)
+    if matrix.ndim != 2 or matrix.shape[1] != dim:
+        raise StoreRequestError(
+            f"vectors have shape {matrix.shape}; this index needs (n, {dim}): were they made by "
+            "the index's own embedder?"
+        )
+    finite: NDArray[np.bool_] = np.isfinite(matrix).all(axis=1)
+    if not finite.all():
+        raise StoreRequestError(
+            f"the vector of {_row(finite, ids)} holds NaN or infinity; nothing was written"
+        )
+    if metric == "cosine":
+        nonzero: NDArray[np.bool_] = matrix.any(axis=1)
+        if not nonzero.all():
+            raise StoreRequestError(
+                f"the vector of {_row(nonzero, ids)} is zero and has no direction to compare; "
+                "leave it out, or use metric 'dot' or 'l2'"
+            )
+    return matrix
+
+
+def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale vectors to unit L2 length along the last axis; zero vectors stay zero.
+
+    Example:
+        >>> normalise(np.array([[3.0, 4.0]], np.float32)).tolist()
+        [[0.6000000238418579, 0.800000011920929]]
+    """
+    # Scaling by the largest element first keeps squares of huge and tiny values in range.
+    peak = np.max(np.abs(vectors), axis=-1, keepdims=True)
+    scaled = np.divide(vectors, peak, out=np.zeros_like(vectors), where=peak > 0)
+    length = np.linalg.norm(scaled, axis=-1, keepdims=True)
+    unit: NDArray[np.float32] = np.divide(scaled, length, out=scaled, where=length > 0)
+    return unit
+
+
+def unit_or_as_is(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Normalise, but leave rows that have unit length already exactly as they are.
+
+    Example:
+        >>> row = np.array([[0.6, 0.8]], np.float32)
+        >>> np.array_equal(unit_or_as_is(row), row)
+        True
+    """
+    with np.errstate(over="ignore"):
+        squared = np.einsum("ij,ij->i", vectors, vectors)
+    off = np.abs(squared - 1.0) > _UNIT_TOLERANCE
+    if not off.any():
+        return vectors
+    result = vectors.copy()
+    result[off] = normalise(vectors[off])
+    return result
+
+
+def scores(
+    queries: NDArray[np.float32], vectors: NDArray[np.float32], metric: Metric
+) -> NDArray[np.float32]:
+    """Score every vector for every query; see `Hit.score` for the meaning.
+
+    Args:
+        queries: (n, dim); of unit length under ``cosine``.
+        vectors: (m, dim); of unit length under ``cosine``.
+        metric: How to compare.
+
+    Returns:
+        float32 of shape (n, m), higher is better; clipped to [-1, 1] under ``cosine``.
+
+    Example:
+        >>> unit = np.eye(2, dtype=np.float32)
+        >>> scores(unit, unit, "l2").tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    products: NDArray[np.float32] = queries @ vectors.T
+    match metric:
+        case "cosine":
+            return np.clip(products, -1.0, 1.0, out=products)
+        case "dot":
+            return products
+        case "l2":
+            # 1 - |q-v|²/2 = 1 + q·v - (|q|²+|v|²)/2
+            lengths = np.einsum("ij,ij->i", queries, queries)[:, None] + np.einsum(
+                "ij,ij->i", vectors, vectors
+            )
+            result: NDArray[np.float32] = np.minimum(1.0 + products - lengths / 2, 1.0)
+            return result
+
+
+def top_k(row: NDArray[np.float32], k: int) -> NDArray[np.intp]:
+    """Return the positions of the k highest scores, best first; equal scores by position.
+
+    Args:
+        row: Scores, shape (m,).
+        k: How many, ≥ 1; fewer come back when m < k.
+
+    Example:
+        >>> top_k(np.array([0.1, 0.9, 0.5, 0.9], np.float32), 3).tolist()
+        [1, 3, 2]
+    """
+    if k < len(row):
+        # Everything that ties with the k-th score stays in, so that ties fall by position.
+        threshold = np.partition(row, len(row) - k)[len(row) - k]
+        candidates = np.flatnonzero(row >= threshold)
+    else:
+        candidates = np.arange(len(row))
+    order = np.lexsort((candidates, -row[candidates]))
+    return candidates[order][:k]
+
+
+def _row(good: NDArray[np.bool_], ids: Sequence[str]) -> str:
+    first = int(np.flatnonzero(~good)[0])
+    name = f"id {ids[first]!r}" if first < len(ids) else f"row {first}"
+    others = int((~good).sum()) - 1
+    return f"{name} (and {others} more)" if others else name
