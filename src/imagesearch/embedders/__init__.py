@@ -1,0 +1,1 @@
+"""Embedders: each file is one kind, imported only when it is chosen."""

@@ -1,0 +1,272 @@
+"""TimmEmbedder: any image model of timm, ResNet50 unless told otherwise."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from imagesearch.embedders.device import choose_device
+from imagesearch.embedders.identity import fingerprint
+from imagesearch.embedders.inference import Inference
+from imagesearch.embedders.preprocessing import Preprocessing
+from imagesearch.embedders.torchvision_repair import import_torchvision
+from imagesearch.errors import ConfigError, EmbeddingError
+from imagesearch.types import EmbeddingSpec
+from imagesearch.vectors import normalise as to_unit_length
+
+import_torchvision()
+
+from timm.data import resolve_model_data_config  # noqa: E402  # needs the line above
+
+from imagesearch.embedders.folding import fold_batch_norms  # noqa: E402  # imports timm
+from imagesearch.embedders.timm_models import find_model, load_model  # noqa: E402  # imports timm
+
+__all__ = ["TimmEmbedder"]
+
+_logger = logging.getLogger("imagesearch")
+
+
+class TimmEmbedder:
+    """Images to vectors by a pretrained network of timm, without its classifier.
+
+    The default is ResNet50 with the weights tagged ``a1_in1k``: 2048 pooled features, scaled to
+    unit length. The weights load on construction, so that a wrong name or a missing file is
+    reported before anything else happens; weights from the hub are downloaded once and then taken
+    from its cache without a request.
+
+    The fingerprint covers the architecture, the weights (the pinned tag for those of the hub, the
+    SHA-256 of the bytes for a file), `model_args`, all of the preprocessing, `precision` and
+    `normalise`. It does not cover `device` and `batch_size`, which change vectors by no more than
+    rounding. A file is not taken for the tag that it was downloaded from: an index made with one
+    must be opened with it.
+
+    Args:
+        model: ``architecture.tag``, such as ``vit_small_patch14_dinov2.lvd142m``; an architecture
+            alone takes its default tag; ``local-dir:FOLDER`` with config.json and
+            model.safetensors; or ``hf-hub:owner/name[@revision]``.
+        weights: A .safetensors file, a torch checkpoint (.pth, .pt, .bin; only tensors are read
+            from it, no code runs) or a folder as above; None for the model's own, from the hub.
+        model_args: Passed on to ``timm.create_model``, JSON values only.
+        mean: Of each channel, in [0, 1]. This and the following: None for what belongs to the
+            weights.
+        std: Of each channel, in [0, 1], above 0.
+        input_size: Side, or (height, width), in pixels.
+        crop_pct: Share of the resized image's side that the crop keeps, above 0.
+        crop_mode: ``center``, ``squash`` or ``border``.
+        interpolation: ``bicubic``, ``bilinear``, ``lanczos``, ``nearest``, ``box`` or ``hamming``.
+        preprocessing: ``fast`` resizes only what the crop keeps, and lets a decoder shrink large
+            JPEGs; ``exact`` gives the very pixels of timm's evaluation transform.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for the best that is there.
+        batch_size: Images that go through the model together, ≥ 1; None for 8 on a CPU and 64 on
+            a GPU.
+        precision: ``fp32``, or ``bf16`` for about twice the speed on processors that have it, at
+            cosine 0.996 to fp32; it is part of the fingerprint.
+        normalise: Whether to scale vectors to unit length.
+
+    Raises:
+        ConfigError: An option is wrong, or there is no such model (close names are listed).
+        WeightsUnavailableError: The weights cannot be had, are damaged or belong to another
+            model; the message lists the ways out.
+
+    Example:
+        >>> import imagesearch.errors
+        >>> try:
+        ...     TimmEmbedder("resnet5O")
+        ... except imagesearch.errors.ConfigError as error:
+        ...     print(str(error)[:56])
+        timm has no model 'resnet5O'; did you mean 'resnet50', '
+    """
+
+    def __init__(
+        self,
+        model: str = "resnet50.a1_in1k",
+        *,
+        weights: str | Path | None = None,
+        model_args: Mapping[str, Any] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        input_size: int | Sequence[int] | None = None,
+        crop_pct: float | None = None,
+        crop_mode: Literal["center", "squash", "border"] | None = None,
+        interpolation: str | None = None,
+        preprocessing: Literal["fast", "exact"] = "fast",
+        device: str = "auto",
+        batch_size: int | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        normalise: bool = True,
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
+        if precision not in {"fp32", "bf16"}:
+            raise ConfigError(f"precision={precision!r}; use 'fp32' or 'bf16'")
+        arguments = _json_values(model_args or {})
+        size = _height_and_width(input_size, arguments.get("img_size"))
+        place = choose_device(device)
+
+        source = find_model(model, weights)
+        network = load_model(source, arguments, input_size=size)
+        self._preprocessing = _preprocessing_of(
+            network,
+            input_size=size,
+            crop_pct=crop_pct,
+            crop_mode=crop_mode,
+            interpolation=interpolation,
+            mean=mean,
+            std=std,
+            method=preprocessing,
+        )
+        _fold(network, self._preprocessing.input_size, source.architecture)
+        self._inference = Inference(
+            network,
+            device=place,
+            precision=precision,
+            mean=self._preprocessing.mean,
+            std=self._preprocessing.std,
+            batch_size=batch_size,
+        )
+        self._normalise = normalise
+        settings = {
+            "model_args": arguments,
+            **self._preprocessing.to_dict(),
+            "precision": precision,
+            "normalise": normalise,
+        }
+        identity = {"kind": "timm", "model": source.architecture, "weights": source.identity}
+        self._spec = EmbeddingSpec(
+            name=source.label,
+            dim=self._dim(),
+            normalised=normalise,
+            fingerprint=fingerprint(identity | settings),
+            decode_size=self._preprocessing.decode_size,
+            kind="timm",
+            options={"model": source.model, "weights": source.weights, **settings},
+        )
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """Identity and shape of the vectors."""
+        return self._spec
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return the uint8 pixels (height, width, 3) that the model will see of an RGB image."""
+        return self._preprocessing(image)
+
+    def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Turn results of `preprocess` into float32 vectors of shape (n, dim).
+
+        Raises:
+            EmbeddingError: The model failed, ran out of memory, or gave NaN or infinity.
+        """
+        if len(batch) == 0:
+            return np.empty((0, self._spec.dim), np.float32)
+        vectors = self._inference.run(batch)
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            raise EmbeddingError(
+                f"{self._spec.name} gave NaN or infinity for {int((~finite).sum())} of "
+                f"{len(batch)} images: its weights are damaged, or need precision='fp32'"
+            )
+        if not self._normalise:
+            return vectors
+        nonzero = vectors.any(axis=1)
+        if not nonzero.all():
+            raise EmbeddingError(
+                f"{self._spec.name} gave a zero vector for {int((~nonzero).sum())} of "
+                f"{len(batch)} images; it has no direction to compare"
+            )
+        return to_unit_length(vectors)
+
+    def __repr__(self) -> str:
+        return f"TimmEmbedder({self._spec.options['model']!r}, dim={self._spec.dim})"
+
+    def _dim(self) -> int:
+        height, width = self._preprocessing.input_size
+        try:
+            output = self._inference.run([np.zeros((height, width, 3), np.uint8)])
+        except EmbeddingError as error:
+            raise ConfigError(
+                f"the model does not take images of {height} × {width} pixels: {error}"
+            ) from error
+        if output.ndim != 2:
+            raise ConfigError(
+                f"the model gives shape {output.shape[1:]} for an image, not one vector: leave "
+                "global_pool in model_args as it is"
+            )
+        return int(output.shape[1])
+
+
+def _preprocessing_of(
+    network: torch.nn.Module,
+    *,
+    input_size: tuple[int, int] | None,
+    method: Literal["fast", "exact"],
+    **overrides: Any,
+) -> Preprocessing:
+    resolved = resolve_model_data_config(network)
+    for name, value in overrides.items():
+        if value is not None:
+            resolved[name] = value
+    channels, height, width = resolved["input_size"]
+    if channels != 3:
+        raise ConfigError(f"the model wants {channels} channels; only RGB models are supported")
+    return Preprocessing(
+        input_size=input_size or (int(height), int(width)),
+        crop_pct=float(resolved["crop_pct"]),
+        crop_mode=str(resolved["crop_mode"]),
+        interpolation=str(resolved["interpolation"]),
+        mean=_channels("mean", resolved["mean"]),
+        std=_channels("std", resolved["std"]),
+        method=method,
+    )
+
+
+def _fold(network: torch.nn.Module, size: tuple[int, int], architecture: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.rand((1, 3, *size), generator=generator) * 4 - 2
+    try:
+        count = fold_batch_norms(network, probe)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"{architecture} does not take images of {size[0]} × {size[1]} pixels: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    _logger.debug("%s: %d batch norms folded", architecture, count)
+
+
+def _channels(name: str, values: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}={values!r}; give three numbers") from error
+
+
+def _height_and_width(input_size: Any, img_size: Any) -> tuple[int, int] | None:
+    wanted = img_size if input_size is None else input_size
+    match wanted:
+        case None:
+            return None
+        case bool():
+            pass
+        case int(side):
+            return side, side
+        case [int(height), int(width)] | [3, int(height), int(width)]:
+            return height, width
+    raise ConfigError(f"input_size={wanted!r}; give a side or [height, width] in pixels")
+
+
+def _json_values(model_args: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(dict(model_args), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"model_args={model_args!r} is not made of JSON values ({error}); an index must be "
+            "able to store it"
+        ) from error

@@ -1,0 +1,303 @@
+"""timm models: from a name and a place of weights to a loaded network, checked tensor by tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from imagesearch.embedders.hub import fetch_from_hub
+from imagesearch.embedders.torchvision_repair import import_torchvision
+from imagesearch.embedders.weights import WeightsFile, find_weights
+from imagesearch.errors import ConfigError, WeightsUnavailableError
+
+import_torchvision()
+
+import timm  # noqa: E402  # needs the line above
+from timm.models import get_pretrained_cfg  # noqa: E402
+
+__all__ = ["ModelSource", "find_model", "load_model"]
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+# Decided here, or meaningless for an embedder.
+_RESERVED_ARGUMENTS = {
+    *("cache_dir", "checkpoint_path", "exportable", "features_only", "in_chans", "no_jit"),
+    *("num_classes", "out_indices", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"),
+    "scriptable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """What to load, and what it is called.
+
+    Attributes:
+        architecture: timm's name without a tag.
+        identity: The pinned name or ``sha256:…``: the weights' part of the fingerprint.
+        label: The name for people.
+        create_name: What ``timm.create_model`` takes.
+        model: The value of the embedder's option `model` that gives this source again.
+        weights: The value of its option `weights`.
+        file: The weights, or None where only timm itself can fetch them.
+    """
+
+    architecture: str
+    identity: str
+    label: str
+    create_name: str
+    model: str
+    weights: str | None
+    file: WeightsFile | None
+
+
+def find_model(model: str, weights: str | Path | None) -> ModelSource:
+    """Find out what a model's name means, and get its weights onto this machine.
+
+    Args:
+        model: ``architecture.tag``, an architecture alone (its default tag is pinned),
+            ``local-dir:FOLDER``, or ``hf-hub:owner/name[@revision]``.
+        weights: A file, a folder (also as ``local-dir:FOLDER``), or None for the model's own.
+
+    Raises:
+        ConfigError: No such model; close names are listed.
+        WeightsUnavailableError: The weights cannot be had.
+    """
+    prefix, _, place = model.partition(":")
+    if prefix in {"local-dir", "hf-hub"} and place:
+        if weights is not None:
+            raise ConfigError(
+                f"model={model!r} brings its own weights; leave weights={str(weights)!r} out, or "
+                "name the architecture as model"
+            )
+        return _from_folder(Path(place)) if prefix == "local-dir" else _from_hub_repository(place)
+    name, architecture = _pinned(model)
+    if weights is not None:
+        path = Path(str(weights).removeprefix("local-dir:")).expanduser().absolute()
+        if path.is_dir():
+            return _from_folder(path, architecture=architecture, model=name)
+        file = WeightsFile.local(find_weights(path))
+        label = f"timm/{architecture}@{file.short_identity}"
+        return ModelSource(architecture, file.identity, label, name, name, str(path), file)
+    config = get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise WeightsUnavailableError(
+            f"timm has no pretrained weights for {name!r}: give weights='FILE.safetensors', or "
+            f"choose another model, such as {_suggestions(architecture)}"
+        )
+    identity = f"timm:{name}"
+    if not config.hf_hub_id:
+        return ModelSource(architecture, identity, f"timm/{name}", name, name, None, None)
+    repo, _, revision = str(config.hf_hub_id).partition("@")
+    wanted = (config.hf_hub_filename,) if config.hf_hub_filename else _HUB_FILES
+    file = WeightsFile(fetch_from_hub(repo, wanted, revision=revision or None), identity)
+    return ModelSource(architecture, identity, f"timm/{name}", name, name, None, file)
+
+
+def load_model(
+    source: ModelSource,
+    model_args: Mapping[str, Any],
+    *,
+    input_size: tuple[int, int] | None = None,
+) -> nn.Module:
+    """Build a network without its classifier and load its weights.
+
+    Args:
+        source: From `find_model`.
+        model_args: Passed on to ``timm.create_model``.
+        input_size: Height and width, for models whose size is fixed when they are built.
+
+    Returns:
+        The network in eval mode, on the CPU, in float32.
+
+    Raises:
+        ConfigError: The model refuses an argument.
+        WeightsUnavailableError: The weights are damaged, or belong to another network.
+    """
+    if reserved := sorted(_RESERVED_ARGUMENTS & set(model_args)):
+        raise ConfigError(f"model_args may not hold {', '.join(reserved)}: the embedder decides it")
+    arguments = dict(model_args)
+    if input_size is not None and "img_size" not in arguments and _has_fixed_size(source):
+        arguments["img_size"] = input_size
+    if source.file is None:
+        return _created(source, arguments, {})
+    if source.file.is_safetensors:
+        shapes = source.file.shapes()
+        overlay: dict[str, Any] = {"source": "", "file": str(source.file.path)}
+    else:
+        tensors = source.file.read_pickle()
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        overlay = {"source": "", "state_dict": tensors}
+    model = _created(source, arguments, overlay)
+    _require_all_loaded(model, shapes, source, arguments, overlay)
+    # timm keeps a copy of the tensors there.
+    config: Any = model.pretrained_cfg
+    config.pop("state_dict", None)
+    return model
+
+
+def _created(
+    source: ModelSource, arguments: Mapping[str, Any], overlay: Mapping[str, Any]
+) -> nn.Module:
+    try:
+        model = timm.create_model(
+            source.create_name,
+            pretrained=True,
+            pretrained_cfg_overlay=dict(overlay),
+            num_classes=0,
+            **arguments,
+        )
+    except TypeError as error:
+        raise ConfigError(
+            f"{source.architecture} does not take these model_args {dict(arguments)}: {error}"
+        ) from error
+    # timm and torch report unfitting tensors, failed downloads and bad values in many classes.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:400]
+        raise WeightsUnavailableError(
+            f"{_place(source)} cannot be loaded into {source.architecture}: they belong to another "
+            f"architecture or need other model_args ({type(error).__name__}: {reason})"
+            if source.file is not None
+            else f"{_place(source)} cannot be fetched ({type(error).__name__}: {reason}): download "
+            "them by other means and give weights='FILE'"
+        ) from error
+    network: nn.Module = model.eval()
+    return network.float().requires_grad_(requires_grad=False)
+
+
+def _require_all_loaded(
+    model: nn.Module,
+    shapes: Mapping[str, tuple[int, ...]],
+    source: ModelSource,
+    arguments: Mapping[str, Any],
+    overlay: Mapping[str, Any],
+) -> None:
+    """Refuse a network of which a part has kept its random start.
+
+    Without a classifier timm loads what fits and only logs the rest. A file in timm's own naming
+    is compared by name. Others are renamed while they load; there, what differs between two
+    networks with different random starts did not come from the file.
+    """
+    state = model.state_dict()
+    missing = [
+        name
+        for name, tensor in state.items()
+        if shapes.get(name) != tuple(tensor.shape) and not name.endswith("num_batches_tracked")
+    ]
+    if not missing:
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.initial_seed() ^ 0x5EED)
+        other = _created(source, arguments, overlay).state_dict()
+    random = [name for name, tensor in state.items() if not torch.equal(tensor, other[name])]
+    if random:
+        raise WeightsUnavailableError(
+            f"{_place(source)} do not fit {source.architecture}: {len(random)} of {len(state)} "
+            f"tensors are missing, such as {', '.join(random[:3])}. The file belongs to another "
+            "architecture, or the model needs other model_args"
+        )
+
+
+def _from_folder(
+    folder: Path, *, architecture: str | None = None, model: str | None = None
+) -> ModelSource:
+    path = folder.expanduser().absolute()
+    found = _architecture_of(path)
+    if architecture is not None and found != architecture:
+        raise ConfigError(
+            f"{path / 'config.json'} describes {found!r}, but the model is {architecture!r}: give "
+            f"model={found!r}, or model='local-dir:{path}'"
+        )
+    file = WeightsFile.local(find_weights(path))
+    return ModelSource(
+        found,
+        file.identity,
+        f"timm/{found}@{file.short_identity}",
+        f"local-dir:{path}",
+        model or f"local-dir:{path}",
+        str(path) if model else None,
+        file,
+    )
+
+
+def _from_hub_repository(place: str) -> ModelSource:
+    repo, _, revision = place.partition("@")
+    config = fetch_from_hub(repo, ("config.json",), revision=revision or None)
+    path = fetch_from_hub(repo, _HUB_FILES, revision=revision or None)
+    identity = f"hf-hub:{place}"
+    return ModelSource(
+        _architecture_of(config.parent),
+        identity,
+        f"timm/{identity}",
+        f"local-dir:{config.parent}",
+        identity,
+        None,
+        WeightsFile(path, identity),
+    )
+
+
+def _architecture_of(folder: Path) -> str:
+    config = folder / "config.json"
+    if not folder.is_dir() or not config.is_file():
+        raise WeightsUnavailableError(
+            f"{folder} is not a folder with config.json and model.safetensors: check the path, and "
+            "download the whole repository"
+        )
+    try:
+        architecture = json.loads(config.read_text(encoding="utf-8"))["architecture"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsUnavailableError(
+            f"{config} does not describe a timm model ({type(error).__name__}: {error}): it needs "
+            "the key 'architecture'"
+        ) from error
+    return _pinned(str(architecture))[1]
+
+
+def _pinned(model: str) -> tuple[str, str]:
+    """Return ``architecture.tag`` (the default tag where none is given) and the architecture."""
+    architecture, _, tag = model.partition(".")
+    if not timm.is_model(architecture) or any(mark in model for mark in "/\\:"):
+        raise ConfigError(
+            f"timm has no model {model!r}; did you mean {_suggestions(architecture)}? "
+            "timm.list_models() lists all; a folder is 'local-dir:FOLDER', a repository of the hub "
+            "'hf-hub:owner/name'"
+        )
+    # Without a tag timm may know a configuration; with a wrong one it raises.
+    try:
+        config = get_pretrained_cfg(model)
+    except RuntimeError as error:
+        known = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+        raise ConfigError(
+            f"timm's {architecture!r} has no weights tagged {tag!r}; it has "
+            f"{', '.join(known) or 'none at all'}"
+        ) from error
+    default = getattr(config, "tag", None)
+    return (f"{architecture}.{default}" if not tag and default else model), architecture
+
+
+def _suggestions(architecture: str) -> str:
+    names = timm.list_models(pretrained=True)
+    close = difflib.get_close_matches(architecture, names, 3, cutoff=0.4)
+    stems = difflib.get_close_matches(architecture, timm.list_models(), 3, cutoff=0.4)
+    return ", ".join(repr(name) for name in (stems or close or ["resnet50.a1_in1k"]))
+
+
+def _has_fixed_size(source: ModelSource) -> bool:
+    if source.create_name.startswith("local-dir:"):
+        folder = Path(source.create_name.removeprefix("local-dir:"))
+        content = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return bool((content.get("pretrained_cfg") or content).get("fixed_input_size", False))
+    config = get_pretrained_cfg(source.create_name)
+    return config is not None and bool(dataclasses.asdict(config).get("fixed_input_size", False))
+
+
+def _place(source: ModelSource) -> str:
+    if source.file is None:
+        return f"the weights of {source.create_name}"
+    return f"the weights {source.file.path}"
