@@ -1,0 +1,254 @@
+"""TencentServer: the service's HTTP protocol on a port of this machine."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self, cast
+
+from imagesearch.testing.tencent_server.answers import ApiError
+from imagesearch.testing.tencent_server.faults import Fault, Faults
+from imagesearch.testing.tencent_server.limits import Behaviour, Limits
+from imagesearch.testing.tencent_server.operations import Operations
+
+__all__ = ["LoggedRequest", "TencentServer"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request that arrived.
+
+    Attributes:
+        path: Such as ``/document/upsert``.
+        body: The JSON body, or None where the server keeps no bodies.
+        size: Bytes of the body.
+        code: Code of the answer: 0 for success, the service's code or the HTTP status else.
+        fault: Kind of the fault that was injected, or empty.
+    """
+
+    path: str
+    body: dict[str, Any] | None
+    size: int
+    code: int
+    fault: str
+
+
+class TencentServer:
+    """A stand-in for Tencent Cloud VectorDB that speaks its HTTP protocol on the loopback.
+
+    Collections live in memory and are searched exactly, whatever their index type. The official
+    SDK talks to it as it is. It is for tests: it keeps the documented limits and formats, but
+    says nothing about the real service's speed or recall.
+
+    Args:
+        username: Account that is let in.
+        key: Its API key.
+        limits: Limits to enforce.
+        behaviour: Delays, and what the service's documentation leaves open.
+        keep_bodies: Whether `requests` keeps the bodies.
+
+    Attributes:
+        faults: What goes wrong on demand; see `Fault`.
+
+    Example:
+        >>> with TencentServer() as server:
+        ...     server.url.startswith("http://127.0.0.1:"), server.username
+        (True, 'root')
+    """
+
+    def __init__(
+        self,
+        *,
+        username: str = "root",
+        key: str = "stand-in-key",
+        limits: Limits | None = None,
+        behaviour: Behaviour | None = None,
+        keep_bodies: bool = True,
+    ) -> None:
+        self.username = username
+        self.key = key
+        self.limits = limits or Limits()
+        self.behaviour = behaviour or Behaviour()
+        self.faults = Faults()
+        self.operations = Operations(self.limits, self.behaviour)
+        self._keep_bodies = keep_bodies
+        self._requests: list[LoggedRequest] = []
+        self._http: _HttpServer | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Self:
+        """Listen on a free port."""
+        if self._http is None:
+            self._http = _HttpServer(("127.0.0.1", 0), _Handler)
+            self._http.owner = self
+            self._thread = threading.Thread(
+                target=self._http.serve_forever,
+                kwargs={"poll_interval": 0.02},
+                name="tencent-stand-in",
+                daemon=True,
+            )
+            self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening; the data are kept until the object goes."""
+        if self._http is not None and self._thread is not None:
+            self._http.shutdown()
+            self._http.close_connections()
+            self._http.server_close()
+            self._thread.join()
+            self._http = self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        if self._http is None:
+            raise RuntimeError("the stand-in is not running; use it in a with statement")
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """The requests so far, oldest first."""
+        return list(self._requests)
+
+    def forget_requests(self) -> None:
+        """Empty the request log."""
+        self._requests.clear()
+
+    def log(self, request: LoggedRequest) -> None:
+        """Append to the request log."""
+        self._requests.append(request)
+
+    @property
+    def keeps_bodies(self) -> bool:
+        """Whether the request log has bodies."""
+        return self._keep_bodies
+
+
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+    owner: TencentServer
+
+    def __init__(self, *args: Any) -> None:
+        self._open: set[socket.socket] = set()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        """Wake the threads that wait on connections which clients keep open."""
+        for connection in list(self._open):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that go away are what this server is for."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Headers and body leave in one packet, as the service's do.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:  # http.server calls this name
+        self._respond(b"")
+
+    def do_POST(self) -> None:  # http.server calls this name
+        length = int(self.headers.get("Content-Length") or 0)
+        self._respond(self.rfile.read(length))
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def _respond(self, raw: bytes) -> None:
+        owner = cast(_HttpServer, self.server).owner
+        if owner.behaviour.latency:
+            time.sleep(owner.behaviour.latency)
+        fault = owner.faults.next(self.path)
+        status, answer, body = self._answer(owner, raw, fault)
+        code = json.loads(answer).get("code", 0) if answer[:1] == b"{" else status
+        kept = body if owner.keeps_bodies else None
+        owner.log(LoggedRequest(self.path, kept, len(raw), code, fault.kind if fault else ""))
+        self._send(status, answer, fault)
+
+    def _answer(
+        self, owner: TencentServer, raw: bytes, fault: Fault | None
+    ) -> tuple[int, bytes, dict[str, Any] | None]:
+        expected = f"Bearer account={owner.username}&api_key={owner.key}"
+        if self.headers.get("Authorization") != expected:
+            return HTTPStatus.UNAUTHORIZED, b"Unauthorized", None
+        if len(raw) > owner.limits.body_bytes:
+            return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Request Entity Too Large", None
+        try:
+            body = json.loads(raw) if raw else {}
+        except ValueError:
+            return HTTPStatus.BAD_REQUEST, b"Bad Request", None
+        match fault:
+            case Fault(kind="reset"):
+                return 0, b"", body
+            case Fault(kind="status"):
+                return fault.status, fault.message.encode(), body
+            case Fault(kind="api_error"):
+                return HTTPStatus.BAD_REQUEST, _json(code=fault.code, msg=fault.message), body
+        try:
+            answer = owner.operations.call(self.path, body)
+        except ApiError as error:
+            return HTTPStatus.BAD_REQUEST, _json(code=error.code, msg=error.message), body
+        return HTTPStatus.OK, _json(code=0, msg="Operation success", **answer), body
+
+    def _send(self, status: int, answer: bytes, fault: Fault | None) -> None:
+        kind = fault.kind if fault else ""
+        if kind in ("reset", "reset_after"):
+            # Lingering for no time turns the close into a reset.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.close_connection = True
+            self.connection.close()
+            return
+        if kind == "garbage":
+            status, answer = HTTPStatus.OK, b"<html>502 Bad Gateway</html>"
+        if kind == "empty":
+            status, answer = HTTPStatus.OK, b"{}"
+        if kind == "delay" and fault is not None:
+            time.sleep(fault.seconds)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer[: len(answer) // 2] if kind == "truncate" else answer)
+        self.wfile.flush()
+        if kind == "truncate":
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _json(**values: Any) -> bytes:
+    return json.dumps(values, ensure_ascii=False).encode()
