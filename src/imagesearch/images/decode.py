@@ -1,0 +1,138 @@
+"""Decode: encoded bytes → upright RGB."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import threading
+
+from PIL import Image, UnidentifiedImageError
+
+from imagesearch.errors import DecodeError, MissingDependencyError
+from imagesearch.images.convert import to_rgb
+from imagesearch.images.limits import MAX_PIXELS, check_size
+from imagesearch.images.quiet import quiet
+from imagesearch.images.sniff import heif_brand, look_of
+
+__all__ = ["decode"]
+
+# Formats that Pillow decodes by itself from bytes. Nothing that runs a program (EPS) or calls the
+# system (WMF), nothing without a signature (TGA), and no exotic decoders that nobody needs.
+_FORMATS = {
+    "JPEG": "JpegImagePlugin",  # with MPO, its many-picture form
+    "PNG": "PngImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "GIF": "GifImagePlugin",
+    "AVIF": "AvifImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "PPM": "PpmImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+    "ICO": "IcoImagePlugin",
+}
+_setup = threading.Lock()
+_ready = False
+
+
+def decode(
+    data: bytes,
+    *,
+    shrink_to: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+    name: str = "image",
+) -> Image.Image:
+    """Decode bytes into an upright 8-bit RGB image with all its pixels read.
+
+    - Formats, known by their bytes and not by their name: JPEG, MPO, PNG, GIF, WebP, AVIF, TIFF,
+      BMP, PPM/PGM/PBM/PFM, JPEG 2000, ICO, and HEIC/HEIF where ``pillow-heif`` is installed.
+    - EXIF orientation is applied. Transparency is blended over white.
+    - Of animations the first frame, of multi-page TIFFs the first page.
+    - 16-bit grey is scaled, 65535 to 255. 32-bit integers from 0 to 255 stay, from 0 to 65535 are
+      scaled likewise, others are stretched from least to greatest. Floats from 0 to 1 are scaled,
+      from 0 to 255 stay, others are stretched; NaN counts as the least.
+    - CMYK, YCbCr, HSV and CIELAB are converted; ICC profiles are not applied, as the images that
+      models are trained on have been read without them.
+    - A damaged or truncated file is an error, never a picture that is half grey.
+
+    Args:
+        data: One encoded image.
+        shrink_to: The caller needs no more than this many pixels on the shorter side. A large JPEG
+            is then decoded at 1/2, 1/4 or 1/8 of its size, which is much faster, and its shorter
+            side never falls under `shrink_to`. None: full size.
+        max_pixels: Most pixels, width times height, checked in the header before decoding. Pillow
+            has its own limit at the default, which only ``PIL.Image.MAX_IMAGE_PIXELS`` moves.
+        name: What messages call the image, such as its path.
+
+    Raises:
+        DecodeError: No image of these formats, damaged, or too large.
+        MissingDependencyError: HEIC without ``pillow-heif``.
+
+    Example:
+        >>> import io
+        >>> buffer = io.BytesIO()
+        >>> Image.new("P", (40, 30)).save(buffer, "PNG")
+        >>> image = decode(buffer.getvalue())
+        >>> image.mode, image.size
+        ('RGB', (40, 30))
+    """
+    if shrink_to is not None and shrink_to < 1:
+        raise ValueError(f"shrink_to={shrink_to}; give the pixels that are needed, at least 1")
+    if not data:
+        raise DecodeError(f"{name} is empty (0 bytes); fetch or export it again")
+    _prepare()
+    formats = [*_FORMATS]
+    if heif_brand(data):
+        _prepare_heif(name)
+        formats = ["HEIF"]
+    try:
+        with quiet(name), Image.open(io.BytesIO(data), formats=formats) as opened:
+            check_size(*opened.size, max_pixels=max_pixels, name=name)
+            if shrink_to is not None and opened.format in {"JPEG", "MPO"}:
+                opened.draft(None, (shrink_to, shrink_to))
+            opened.load()
+            # An ICO holds PNGs, whose own headers are read only now.
+            check_size(*opened.size, max_pixels=max_pixels, name=name)
+            image = to_rgb(opened, name=name)
+            if image is opened:
+                image = image.copy()
+                image.info.clear()
+            return image
+    except DecodeError:
+        raise
+    except UnidentifiedImageError as error:
+        raise DecodeError(f"{name} {look_of(data)}") from error
+    except Image.DecompressionBombError as error:
+        raise DecodeError(
+            f"{name} has more pixels than are decoded (at most {max_pixels / 1e6:.1f} megapixels), "
+            "so that a small file cannot fill the memory; save a smaller copy"
+        ) from error
+    except Exception as error:  # decoders raise whatever hostile bytes lead them to
+        reason = f"{error}".strip() or type(error).__name__
+        raise DecodeError(
+            f"{name} is damaged or truncated and cannot be decoded ({reason}); "
+            "fetch or export it again"
+        ) from error
+
+
+def _prepare() -> None:
+    """Import the plug-ins of the formats above, which spares Pillow the import of all others."""
+    global _ready  # noqa: PLW0603  # once for the process, as Pillow's own registry is
+    if _ready:
+        return
+    with _setup:
+        for plugin in _FORMATS.values():
+            importlib.import_module(f"PIL.{plugin}")
+        _ready = True
+
+
+def _prepare_heif(name: str) -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{name} is a HEIC image, which needs the package pillow-heif: "
+            'pip install "imagesearch-index[heif]"'
+        ) from error
+    with _setup:
+        if "HEIF" not in Image.OPEN:
+            pillow_heif.register_heif_opener()

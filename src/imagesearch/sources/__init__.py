@@ -1,0 +1,18 @@
+"""Sources: anything a user hands in → items, and items → their bytes and identity."""
+
+from imagesearch.sources.expand import estimate, expand, folder_of
+from imagesearch.sources.naming import canonical_uri, derive_id, describe
+from imagesearch.sources.payload import MAX_BYTES, Payload, open_image, read
+
+__all__ = [
+    "MAX_BYTES",
+    "Payload",
+    "canonical_uri",
+    "derive_id",
+    "describe",
+    "estimate",
+    "expand",
+    "folder_of",
+    "open_image",
+    "read",
+]

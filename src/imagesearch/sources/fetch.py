@@ -1,0 +1,201 @@
+"""Fetch: an http(s) URL → bytes, without being led into private networks.
+
+A URL may come from a stranger (a manifest, a web form), so the server that it names must not be
+one that only this machine can reach. The host is resolved once, every address must be public, and
+the connection goes to the address that was checked; each redirect is checked again.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from urllib.parse import quote, urljoin, urlsplit
+
+from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
+from imagesearch.sources.address import public_addresses
+from imagesearch.sources.naming import canonical_uri, describe, is_url
+
+__all__ = ["ALLOW_PRIVATE", "MAX_URL_BYTES", "fetch"]
+
+ALLOW_PRIVATE = "IMAGESEARCH_ALLOW_PRIVATE_URLS"
+"""Environment variable: ``1`` lets URLs lead to private addresses too."""
+
+MAX_URL_BYTES = 64 * 1024 * 1024
+"""Largest answer that is read."""
+
+_SECONDS = 30.0
+_REDIRECTS = 5
+_CHUNK = 1 << 16
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS) -> bytes:
+    """Return what an http(s) URL holds.
+
+    At most five redirects are followed. Proxies named in the environment are not used, as they
+    would connect to addresses that nobody has checked.
+
+    Args:
+        url: An http or https URL without user name and password.
+        max_bytes: Largest answer accepted.
+        seconds: Time for everything after the name has been resolved, redirects included.
+
+    Raises:
+        SourceNotFoundError: The server says that there is nothing (404, 410).
+        FetchError: A private address, another status, too large, too slow, or no connection.
+        SourceError: Not such a URL.
+    """
+    deadline = time.monotonic() + seconds
+    for _ in range(_REDIRECTS + 1):
+        if not is_url(url) or _UNSAFE.search(url):
+            raise SourceError(f"{describe(url)} is not an http(s) URL that can be fetched")
+        url = canonical_uri(url)
+        try:
+            location, data = _get(url, max_bytes, deadline)
+        except SourceError:
+            raise
+        except ssl.SSLCertVerificationError as error:
+            raise FetchError(
+                f"{describe(url)}: the server's certificate is not valid "
+                f"({error.verify_message}); check the address and this machine's clock"
+            ) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if time.monotonic() >= deadline:
+                raise _too_slow(url) from error
+            reason = str(error) or type(error).__name__
+            raise FetchError(
+                f"{describe(url)} cannot be fetched: {reason}; try again later"
+            ) from error
+        if data is not None:
+            return data
+        url = urljoin(url, location)
+    raise FetchError(f"{describe(url)}: more than {_REDIRECTS} redirects; give the final URL")
+
+
+def _get(url: str, max_bytes: int, deadline: float) -> tuple[str, bytes | None]:
+    """Ask once; return where to go on, or the bytes."""
+    parts = urlsplit(url)
+    secure = parts.scheme.lower() == "https"
+    host = (parts.hostname or "").encode("idna").decode() if parts.hostname else ""
+    port = parts.port or (443 if secure else 80)
+    addresses = public_addresses(
+        host, port, name=describe(url), allow_private=os.environ.get(ALLOW_PRIVATE) == "1"
+    )
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise _too_slow(url)
+    connection = _Connection(host, port, addresses=addresses, secure=secure, timeout=left)
+    # A socket's own timeout starts again with each byte, so a slow server could hold on for ever.
+    watch = threading.Timer(left, connection.abort)
+    watch.daemon = True
+    watch.start()
+    try:
+        path = quote(parts.path or "/", safe="%/:=&~+!$,;'@()*[]")
+        query = f"?{quote(parts.query, safe='%/:=&?~+!$,;@()*[]' + chr(39))}" if parts.query else ""
+        connection.request("GET", path + query, headers=_HEADERS)
+        response = connection.getresponse()
+        if response.status in _MOVED and response.getheader("Location"):
+            return response.getheader("Location", ""), None
+        _check(response, url, max_bytes)
+        data = _body(response, url, max_bytes)
+        if time.monotonic() >= deadline:
+            raise _too_slow(url)
+        return "", data
+    finally:
+        watch.cancel()
+        connection.close()
+
+
+_HEADERS = {
+    "Accept": "image/*,*/*;q=0.5",
+    "Accept-Encoding": "identity",
+    "User-Agent": "imagesearch",
+    "Connection": "close",
+}
+
+
+def _check(response: http.client.HTTPResponse, url: str, max_bytes: int) -> None:
+    if response.status in {404, 410}:
+        raise SourceNotFoundError(f"{describe(url)} does not exist (status {response.status})")
+    if response.status != 200:
+        raise FetchError(
+            f"{describe(url)} cannot be fetched: the server answered {response.status} "
+            f"{http.client.responses.get(response.status, '')}".rstrip()
+        )
+    if response.getheader("Content-Encoding", "identity").lower() != "identity":
+        raise FetchError(f"{describe(url)}: the server compresses its answer, unasked")
+    if response.length is not None and response.length > max_bytes:
+        raise _too_large(url, max_bytes)
+
+
+def _body(response: http.client.HTTPResponse, url: str, max_bytes: int) -> bytes:
+    expected = response.length
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := response.read(min(_CHUNK, max_bytes + 1 - size)):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(url, max_bytes)
+    if expected is not None and size < expected:
+        raise FetchError(
+            f"{describe(url)}: the connection ended after {size} of {expected} bytes; try again"
+        )
+    return b"".join(chunks)
+
+
+def _too_large(url: str, max_bytes: int) -> FetchError:
+    return FetchError(
+        f"{describe(url)} is larger than {max_bytes / 1e6:.0f} MB; fetch it yourself and give the file"
+    )
+
+
+def _too_slow(url: str) -> FetchError:
+    return FetchError(f"{describe(url)} did not arrive in time; try again, or fetch it yourself")
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection to addresses that have been checked, under the host's own name."""
+
+    def __init__(
+        self, host: str, port: int, *, addresses: list[str], secure: bool, timeout: float
+    ) -> None:
+        super().__init__(host, port, timeout=timeout)
+        self._addresses = addresses
+        self._secure = secure
+        self.default_port = 443 if secure else 80
+        self._aborted = False
+        self._raw: socket.socket | None = None
+
+    def connect(self) -> None:
+        failure: OSError | None = None
+        for address in self._addresses:
+            try:
+                raw = socket.create_connection((address, self.port), self.timeout)
+                break
+            except OSError as error:
+                failure = error
+        else:
+            raise failure or OSError("no address")
+        self._raw = self.sock = raw
+        if self._aborted:
+            raise TimeoutError("aborted")
+        if self._secure:
+            self.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=self.host)
+            self._raw = self.sock
+
+    def abort(self) -> None:
+        """End the connection from another thread."""
+        self._aborted = True
+        raw = self._raw
+        if raw is not None:
+            try:
+                socket.socket.shutdown(raw, socket.SHUT_RDWR)
+            except OSError:
+                return

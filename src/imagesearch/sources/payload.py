@@ -1,0 +1,180 @@
+"""Payload: an item that has been read, with its identity, ready to be decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imagesearch.errors import SourceError
+from imagesearch.images import decode, from_array, upright_rgb
+from imagesearch.sources.fetch import fetch
+from imagesearch.sources.files import read_file
+from imagesearch.sources.naming import canonical_uri, derive_id, describe, is_url
+from imagesearch.types import ImageSource, Item, check_id, check_metadata
+
+__all__ = ["MAX_BYTES", "Payload", "check_item", "open_image", "read"]
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Largest encoded image that is read; the pixels of the largest image decoded take as much."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Payload:
+    """One image that has been read but not decoded.
+
+    Attributes:
+        id: Given by the item, else derived from the URI, or from the content where there is none.
+        uri: An absolute path, a URL, or ``sha256:…`` for bytes and in-memory images.
+        digest: Hex SHA-256 of the encoded bytes; for in-memory images of the size and the upright
+            RGB pixels.
+        metadata: The user's own fields, checked.
+        data: The encoded bytes; None for in-memory images.
+        image: The upright RGB image, for in-memory images only.
+    """
+
+    id: str
+    uri: str
+    digest: str
+    metadata: dict[str, Any]
+    data: bytes | None
+    image: Image.Image | None
+
+    def open(self, *, shrink_to: int | None = None) -> Image.Image:
+        """Return the upright RGB image.
+
+        Args:
+            shrink_to: As for `imagesearch.images.decode`; in-memory images keep their size.
+
+        Raises:
+            DecodeError: The bytes are no image that the policy accepts.
+            MissingDependencyError: The format needs an optional package.
+        """
+        if self.image is not None:
+            return self.image
+        return decode(self.data or b"", shrink_to=shrink_to, name=describe(self.uri))
+
+
+def read(item: Item) -> Payload:
+    """Read one item: fetch its bytes and establish who it is.
+
+    Any number of threads may read at once.
+
+    Raises:
+        SourceNotFoundError: The path or URL names nothing.
+        FetchError: It cannot be read, is no regular file, or is larger than `MAX_BYTES`.
+        DecodeError: An in-memory image that the policy does not accept.
+        SourceError: The source is no single image.
+        StoreRequestError: The id or the metadata cannot be kept.
+
+    Example:
+        >>> payload = read(Item(b"not yet decoded", metadata={"label": "fish"}))
+        >>> payload.uri[:12], payload.id == payload.digest[:32]
+        ('sha256:13304', True)
+    """
+    item = check_item(item)
+    data, image = _content(item.source)
+    digest = _digest(image) if data is None else hashlib.sha256(data).hexdigest()
+    uri = item.uri if item.uri is not None else f"sha256:{digest}"
+    derived = derive_id(uri) if item.uri is not None else digest[:32]
+    return Payload(
+        id=item.id if item.id is not None else derived,
+        uri=uri,
+        digest=digest,
+        metadata=dict(item.metadata),
+        data=data,
+        image=image,
+    )
+
+
+def open_image(source: ImageSource | Item, *, shrink_to: int | None = None) -> Image.Image:
+    """Open one image, as a query is opened: a path, URL, bytes, PIL image or array.
+
+    Args:
+        source: What `Item.source` may be, or an item.
+        shrink_to: As for `imagesearch.images.decode`.
+
+    Raises:
+        SourceError: It cannot be found, read or decoded; see `read`.
+        MissingDependencyError: The format needs an optional package.
+
+    Example:
+        >>> open_image(Image.new("L", (4, 3))).mode
+        'RGB'
+    """
+    source = check_item(source if isinstance(source, Item) else Item(source)).source
+    uri = canonical_uri(source) if isinstance(source, str | os.PathLike) else None
+    data, image = _content(source)
+    if image is not None:
+        return image
+    name = "the image" if uri is None else describe(uri)
+    return decode(data or b"", shrink_to=shrink_to, name=name)
+
+
+def check_item(item: Item) -> Item:
+    """Return an item with its URI filled in and its metadata copied and checked.
+
+    Raises:
+        SourceError: Its source is not one of the kinds that hold one image.
+        StoreRequestError: The id or the metadata cannot be kept.
+    """
+    source: Any = item.source
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if not isinstance(source, str | os.PathLike | bytes | Image.Image | np.ndarray):
+        raise SourceError(
+            f"an item's source is {describe(source)}; give a path, an http(s) URL, bytes, a PIL "
+            "image or an array"
+        )
+    if not isinstance(item.metadata, Mapping):
+        raise SourceError(
+            f"an item's metadata is {describe(item.metadata)}; give a mapping of names to values"
+        )
+    if item.id is not None:
+        check_id(item.id)
+    uri = item.uri
+    if uri is None and isinstance(source, str | os.PathLike):
+        uri = canonical_uri(source)
+    elif uri is not None and (not isinstance(uri, str) or not uri or not _is_unicode(uri)):
+        raise SourceError(f"an item's uri is {uri!r}; give non-empty text, or leave it out")
+    return Item(source, item.id, check_metadata(item.metadata), uri)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _content(source: ImageSource) -> tuple[bytes | None, Image.Image | None]:
+    match source:
+        case bytes():
+            return source, None
+        case Image.Image():
+            return None, upright_rgb(source, name="the PIL image")
+        case np.ndarray():
+            return None, from_array(source, name="the array")
+        case str() if is_url(source):
+            return fetch(canonical_uri(source)), None
+        case str() | os.PathLike():
+            return read_file(os.fsdecode(source), max_bytes=MAX_BYTES), None
+        case _:
+            raise SourceError(
+                f"{describe(source)} is no image; give a path, an http(s) URL, bytes, a PIL image "
+                "or an array"
+            )
+
+
+def _digest(image: Image.Image | None) -> str:
+    if image is None:
+        raise SourceError("an item without bytes and without an image")
+    content = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
+    content.update(image.tobytes())
+    return content.hexdigest()
