@@ -1,0 +1,1 @@
+"""Vector stores: each adapter stands alone and is reached by name, through its entry point."""

@@ -1,0 +1,250 @@
+"""MemoryStore: exact search in memory, the yardstick for all other stores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreError, StoreRequestError
+from imagesearch.filters import Filter, matches
+from imagesearch.protocols import Capability
+from imagesearch.stores.ranking import nearest, order
+from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch, check_metadata
+from imagesearch.vectors import check_vectors, unit_or_as_is
+
+__all__ = ["MemoryStore"]
+
+_BLOCK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    row: int
+    uri: str
+    digest: str
+    metadata: Metadata
+
+
+class MemoryStore:
+    """A vector store that lives and dies with the program, and is always exact.
+
+    For tests, notebooks and small throw-away indexes; the oracle that other stores are compared
+    with. Several threads may use it at once.
+
+    Example:
+        >>> from imagesearch.types import EmbeddingSpec, IndexMeta, RecordBatch
+        >>> store = MemoryStore()
+        >>> store.open(IndexMeta(EmbeddingSpec("mine", 2, True, "v1")))
+        >>> store.upsert(RecordBatch(("a",), ("/a.jpg",), ("",), ({},), np.eye(2)[:1]))
+        >>> store.search(np.array([[3.0, 4.0]], np.float32), k=5)
+        [[Hit(id='a', score=0.6..., uri='/a.jpg', metadata={})]]
+    """
+
+    capabilities = frozenset(
+        {
+            Capability.EXACT,
+            Capability.FILTER_ANY_FIELD,
+            Capability.FILTER_IDENTITY,
+            Capability.ORDER_TEXT,
+        }
+    )
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._meta: IndexMeta | None = None
+        self._entries: dict[str, _Entry] = {}
+        self._id_of_row: list[str] = []
+        self._vectors = np.empty((0, 0), np.float32)
+
+    def describe(self) -> IndexMeta | None:
+        """Return the meta this store was opened with, or None."""
+        return self._meta
+
+    def open(self, meta: IndexMeta) -> None:
+        """Make an empty collection; on an open store, verify that `meta` is compatible.
+
+        Raises:
+            IncompatibleIndexError: The open collection has another embedder, dimension or metric.
+        """
+        with self._lock:
+            if self._meta is not None:
+                self._meta.require_compatible(meta, where="the memory store")
+                return
+            self._meta = meta
+            self._vectors = np.empty((0, meta.embedding.dim), np.float32)
+
+    def upsert(self, batch: RecordBatch) -> None:
+        """Insert records, replacing as a whole those whose id exists.
+
+        Raises:
+            StoreRequestError: Vectors are missing, of another dimension, not finite, or zero
+                under ``cosine``; or metadata are not JSON values. Nothing was written.
+        """
+        with self._lock:
+            meta = self._opened()
+            if batch.vectors is None:
+                raise StoreRequestError("the batch has no vectors; give one for each record")
+            vectors = check_vectors(batch.vectors, meta.embedding.dim, meta.metric, ids=batch.ids)
+            if meta.metric == "cosine":
+                vectors = unit_or_as_is(vectors)
+            metadata = [check_metadata(one) for one in batch.metadata]
+            self._reserve(len(self._entries) + len(batch))
+            for id, uri, digest, fields, vector in zip(
+                batch.ids, batch.uris, batch.digests, metadata, vectors, strict=True
+            ):
+                entry = self._entries.get(id)
+                if entry is None:
+                    row = len(self._id_of_row)
+                    self._id_of_row.append(id)
+                else:
+                    row = entry.row
+                self._entries[id] = _Entry(row, uri, digest, fields)
+                self._vectors[row] = vector
+
+    def search(
+        self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """Compare the queries with every record that matches; see `VectorStore.search`.
+
+        Raises:
+            StoreRequestError: k < 1, or queries of another dimension, not finite, or zero under
+                ``cosine``.
+        """
+        with self._lock:
+            meta = self._opened()
+            if k < 1:
+                raise StoreRequestError(f"k={k}; ask for at least one hit")
+            queries = check_vectors(vectors, meta.embedding.dim, meta.metric)
+            if meta.metric == "cosine":
+                queries = unit_or_as_is(queries)
+            rows = np.array([self._entries[id].row for id in self._matching(where)], np.int64)
+            found = nearest(
+                queries,
+                lambda: self._blocks(rows),
+                self._vectors.__getitem__,
+                k=k,
+                metric=meta.metric,
+            )
+            return [self._hits(best, scores, k) for best, scores in found]
+
+    def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
+        """Return the records that exist among `ids`."""
+        with self._lock:
+            self._opened()
+            return {id: self._record(id, vectors) for id in ids if id in self._entries}
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete records; returns how many existed."""
+        with self._lock:
+            self._opened()
+            gone = 0
+            for id in ids:
+                entry = self._entries.pop(id, None)
+                if entry is None:
+                    continue
+                gone += 1
+                # The last row moves into the gap.
+                last = self._id_of_row.pop()
+                if last != id:
+                    moved = self._entries[last]
+                    self._vectors[entry.row] = self._vectors[moved.row]
+                    self._id_of_row[entry.row] = last
+                    self._entries[last] = _Entry(entry.row, moved.uri, moved.digest, moved.metadata)
+            return gone
+
+    def scan(
+        self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
+    ) -> Iterator[RecordBatch]:
+        """Go through the records that match when the scan begins; see `VectorStore.scan`.
+
+        Raises:
+            StoreRequestError: batch_size < 1.
+        """
+        with self._lock:
+            self._opened()
+            if batch_size < 1:
+                raise StoreRequestError(f"batch_size={batch_size}; it must be at least 1")
+            ids = list(self._matching(where))
+        return self._batches(ids, batch_size, vectors)
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return how many records there are, or how many match."""
+        with self._lock:
+            self._opened()
+            return sum(1 for _ in self._matching(where))
+
+    def close(self) -> None:
+        """Forget everything; closing twice is allowed."""
+        with self._lock:
+            self._meta = None
+            self._entries = {}
+            self._id_of_row = []
+            self._vectors = np.empty((0, 0), np.float32)
+
+    def __repr__(self) -> str:
+        state = "not open" if self._meta is None else f"{len(self._entries)} records"
+        return f"<MemoryStore: {state}>"
+
+    def _opened(self) -> IndexMeta:
+        if self._meta is None:
+            raise StoreError("the memory store is not open; call open(meta) first")
+        return self._meta
+
+    def _matching(self, where: Filter | None) -> Iterator[str]:
+        if where is None:
+            return iter(self._entries)
+        return (
+            id
+            for id, entry in self._entries.items()
+            if matches(where, entry.metadata, id=id, uri=entry.uri)
+        )
+
+    def _reserve(self, rows: int) -> None:
+        if rows > len(self._vectors):
+            larger = np.empty((max(rows, 2 * len(self._vectors)), self._vectors.shape[1]), "f4")
+            larger[: len(self._id_of_row)] = self._vectors[: len(self._id_of_row)]
+            self._vectors = larger
+
+    def _blocks(
+        self, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        if len(rows) == len(self._id_of_row):
+            everything = len(self._id_of_row)
+            yield np.arange(everything), self._vectors[:everything]
+            return
+        step = max(1, _BLOCK_BYTES // (4 * self._vectors.shape[1]))
+        for first in range(0, len(rows), step):
+            some = rows[first : first + step]
+            yield some, self._vectors[some]
+
+    def _hits(self, rows: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> list[Hit]:
+        scored = order(
+            (float(score), self._id_of_row[row]) for row, score in zip(rows, scores, strict=True)
+        )
+        hits = []
+        for score, id in scored[:k]:
+            entry = self._entries[id]
+            hits.append(Hit(id, score, entry.uri, deepcopy(dict(entry.metadata))))
+        return hits
+
+    def _record(self, id: str, vectors: bool) -> Record:
+        entry = self._entries[id]
+        vector = self._vectors[entry.row].copy() if vectors else None
+        return Record(id, entry.uri, entry.digest, deepcopy(dict(entry.metadata)), vector)
+
+    def _batches(self, ids: list[str], size: int, vectors: bool) -> Iterator[RecordBatch]:
+        for first in range(0, len(ids), size):
+            with self._lock:
+                self._opened()
+                records = [
+                    self._record(id, vectors)
+                    for id in ids[first : first + size]
+                    if id in self._entries
+                ]
+            if records:
+                yield RecordBatch.of(records)

@@ -1,0 +1,157 @@
+"""Rules about get, scan and count."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imagesearch.filters import Field
+from imagesearch.protocols import VectorStore
+from imagesearch.testing.stores.fixtures import StoreFixtures, make_batch, same_value
+
+__all__ = ["ReadingRules"]
+
+
+class ReadingRules(StoreFixtures):
+    """Records are found by id, and gone through exactly once."""
+
+    def test_get_returns_what_exists_and_leaves_out_the_rest(self, store: VectorStore) -> None:
+        """Missing ids are absent, not None and no error. If this fails, check the result's keys."""
+        self.write(store, self.batch(3))
+        records = store.get(["id-00001", "missing", "id-00002"])
+        assert set(records) == {"id-00001", "id-00002"}
+        assert all(record.id == id for id, record in records.items())
+
+    def test_get_of_no_ids_is_empty(self, store: VectorStore) -> None:
+        """No ids ask for nothing. If this fails, check what an empty list means to the server."""
+        self.write(store, self.batch(3))
+        assert store.get([]) == {}
+
+    def test_get_allows_repetitions(self, store: VectorStore) -> None:
+        """An id may be asked for twice. If this fails, remove duplicates before asking."""
+        self.write(store, self.batch(3))
+        records = store.get(["id-00001", "id-00001", "missing", "missing"])
+        assert list(records) == ["id-00001"]
+
+    @pytest.mark.parametrize("vectors", [False, True], ids=["without vectors", "with vectors"])
+    def test_get_takes_thousands_of_ids(self, store: VectorStore, vectors: bool) -> None:
+        """Any number of ids can be asked for. If this fails, split what the server limits."""
+        batch = self.batch(self.large_batch)
+        self.write(store, batch)
+        records = store.get([*batch.ids, *batch.ids[:10], "missing"], vectors=vectors)
+        assert set(records) == set(batch.ids)
+        given = self.vectors(self.large_batch)
+        for row in (0, 999, 1000, self.large_batch - 1):
+            vector = records[batch.ids[row]].vector
+            if vectors:
+                assert vector is not None
+                np.testing.assert_allclose(vector, given[row], atol=1e-6)
+            else:
+                assert vector is None
+
+    def test_scan_of_an_empty_store_gives_nothing(self, store: VectorStore) -> None:
+        """Nothing to go through is no error. If this fails, check the first page."""
+        assert sum(map(len, store.scan(vectors=True))) == 0
+
+    @pytest.mark.parametrize("batch_size", [1, 7, 10, 1000])
+    def test_scan_gives_every_record_exactly_once(
+        self, store: VectorStore, batch_size: int
+    ) -> None:
+        """All records come, none twice, in batches of at most batch_size.
+
+        If this fails, check how pages are told apart, and the last page above all.
+        """
+        self.write(store, make_batch(self.vectors(30), [{"stock": row} for row in range(30)]))
+        batches = list(store.scan(batch_size=batch_size))
+        assert all(1 <= len(batch) <= batch_size for batch in batches)
+        seen = {record.id: record.metadata for batch in batches for record in batch}
+        assert sum(map(len, batches)) == 30
+        assert {id: dict(fields) for id, fields in seen.items()} == {
+            f"id-{row:05d}": {"stock": row} for row in range(30)
+        }
+        assert all(batch.vectors is None for batch in batches)
+
+    def test_scan_of_thousands_gives_every_record_once(self, store: VectorStore) -> None:
+        """Many pages make one whole. If this fails, check limits on offset and page size."""
+        batch = self.batch(self.large_batch)
+        self.write(store, batch)
+        ids = [id for part in store.scan(batch_size=700) for id in part.ids]
+        assert len(ids) == self.large_batch
+        assert set(ids) == set(batch.ids)
+
+    def test_scan_with_vectors_gives_each_record_its_own(self, store: VectorStore) -> None:
+        """Row i of vectors belongs to ids[i]. If this fails, check the order of what is joined."""
+        vectors = self.vectors(25)
+        self.write(store, make_batch(vectors))
+        self.remove(store, ["id-00003", "id-00011"])
+        self.write(store, make_batch(vectors[5:6], ids=["id-00007"]))
+        for batch in store.scan(batch_size=4, vectors=True):
+            assert batch.vectors is not None
+            for record in batch:
+                row = 5 if record.id == "id-00007" else int(record.id[-5:])
+                np.testing.assert_allclose(record.vector, vectors[row], atol=1e-6)  # type: ignore[arg-type]  # there, since batch.vectors is
+
+    def test_scan_with_a_filter_gives_only_matches(self, store: VectorStore) -> None:
+        """Where works in scan over many pages. If this fails, check that each page filters."""
+        self.write(store, make_batch(self.vectors(40), [{"stock": row % 4} for row in range(40)]))
+        batches = list(store.scan(where=Field("stock") == 2, batch_size=3))
+        ids = sorted(id for batch in batches for id in batch.ids)
+        assert ids == [f"id-{row:05d}" for row in range(2, 40, 4)]
+
+    def test_writing_between_the_batches_of_a_scan_is_allowed(self, store: VectorStore) -> None:
+        """Untouched records still come exactly once when others change meanwhile.
+
+        If this fails, check paging by offset, which shifts when rows come and go.
+        """
+        self.write(store, self.batch(40))
+        seen: list[str] = []
+        for number, batch in enumerate(store.scan(batch_size=5)):
+            seen.extend(batch.ids)
+            if number == 2:
+                self.remove(store, ["id-00000", "id-00039"])
+                self.write(store, self.batch(3, prefix="late"))
+                self.write(store, make_batch(self.vectors(1), ids=["id-00020"]))
+        touched = {"id-00000", "id-00039", "id-00020", *(f"late-{row:05d}" for row in range(3))}
+        untouched = [id for id in seen if id not in touched]
+        assert sorted(untouched) == sorted({f"id-{row:05d}" for row in range(40)} - touched)
+
+    def test_two_scans_at_once_do_not_disturb_each_other(self, store: VectorStore) -> None:
+        """Scans keep their own place. If this fails, check for a cursor kept on the store."""
+        self.write(store, self.batch(20))
+        pairs = list(zip(store.scan(batch_size=3), store.scan(batch_size=3), strict=True))
+        for side in (0, 1):
+            assert len({id for pair in pairs for id in pair[side].ids}) == 20
+
+    def test_a_scan_may_be_left_early(self, store: VectorStore) -> None:
+        """Nobody has to read to the end. If this fails, check cursors that stay open."""
+        self.write(store, self.batch(20))
+        scan = store.scan(batch_size=2)
+        next(scan)
+        del scan
+        self.write(store, self.batch(1, prefix="late"))
+        assert store.count() == 21
+
+    def test_count_follows_every_change(self, store: VectorStore) -> None:
+        """Count is exact after insert, replace and delete. If this fails, check lagging counters."""
+        counts = [store.count()]
+        self.write(store, self.batch(5))
+        counts.append(store.count())
+        self.write(store, self.batch(2))
+        counts.append(store.count())
+        self.remove(store, ["id-00000"])
+        counts.append(store.count())
+        assert counts == [0, 5, 5, 4]
+
+    def test_count_with_a_filter_counts_only_matches(self, store: VectorStore) -> None:
+        """Where works in count. If this fails, check that count passes the filter on."""
+        self.write(store, make_batch(self.vectors(10), [{"stock": row % 3} for row in range(10)]))
+        assert store.count(Field("stock") == 0) == 4
+        assert store.count(Field("stock") == 9) == 0
+
+    def test_a_long_digest_free_record_keeps_its_strict_types(self, store: VectorStore) -> None:
+        """Reading many does not loosen types. If this fails, check columnar conversions."""
+        fields = [{"price": 1.0, "stock": 1, "sold": True}, {"price": 2.5, "stock": 0}]
+        self.write(store, make_batch(self.vectors(2), fields))
+        for batch in store.scan():
+            for record in batch:
+                assert same_value(dict(record.metadata), fields[int(record.id[-1])])

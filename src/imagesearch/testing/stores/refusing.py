@@ -1,0 +1,134 @@
+"""Rules about bad input: a typed error, and nothing written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreRequestError
+from imagesearch.protocols import VectorStore
+from imagesearch.testing.stores.fixtures import StoreFixtures, make_batch
+from imagesearch.types import Metric, RecordBatch
+
+__all__ = ["RefusingRules"]
+
+_BAD_VALUES = {"NaN": np.nan, "infinity": np.inf, "minus infinity": -np.inf}
+
+
+class RefusingRules(StoreFixtures):
+    """Bad input is StoreRequestError, and changes nothing."""
+
+    @pytest.mark.parametrize("kind", [*_BAD_VALUES, "zero"])
+    def test_a_bad_vector_is_refused_and_nothing_is_written(
+        self, store: VectorStore, kind: str
+    ) -> None:
+        """One bad vector refuses the whole batch, naming its id.
+
+        If this fails, check that vectors are checked before anything is sent.
+        """
+        vectors = self.vectors(5)
+        _spoil(vectors, 3, kind)
+        with pytest.raises(StoreRequestError, match="id-00003"):
+            store.upsert(make_batch(vectors))
+        self.settle(store)
+        assert store.count() == 0
+        assert store.get(["id-00000"]) == {}
+
+    def test_a_bad_vector_at_the_end_of_a_large_batch_refuses_all_of_it(
+        self, store: VectorStore
+    ) -> None:
+        """Splitting a batch must not half-write it. If this fails, check before splitting."""
+        self.write(store, self.batch(2))
+        vectors = self.vectors(self.large_batch)
+        vectors[-1, 0] = np.nan
+        with pytest.raises(StoreRequestError):
+            store.upsert(make_batch(vectors, prefix="late"))
+        self.settle(store)
+        assert store.count() == 2
+
+    @pytest.mark.parametrize("metric", ["dot", "l2"])
+    def test_a_zero_vector_is_a_vector_under_dot_and_l2(
+        self, open_store: Any, metric: Metric
+    ) -> None:
+        """Only cosine needs a direction. If this fails, check for which metric zero is refused."""
+        store = open_store(metric=metric)
+        self.write(store, make_batch(np.zeros((1, self.dim), np.float32)))
+        assert len(store.search(np.zeros((1, self.dim), np.float32), k=1)[0]) == 1
+
+    @pytest.mark.parametrize("off_by", [-1, 1])
+    def test_vectors_of_another_dim_are_refused(self, store: VectorStore, off_by: int) -> None:
+        """A vector has the index's dim. If this fails, check shapes on upsert and search."""
+        wrong = np.ones((2, self.dim + off_by), np.float32)
+        with pytest.raises(StoreRequestError, match=str(self.dim)):
+            store.upsert(make_batch(wrong))
+        self.settle(store)
+        assert store.count() == 0
+        with pytest.raises(StoreRequestError, match=str(self.dim)):
+            store.search(wrong, k=1)
+
+    def test_a_batch_without_vectors_is_refused(self, store: VectorStore) -> None:
+        """A batch from a scan without vectors is no input. If this fails, check vectors is None."""
+        with pytest.raises(StoreRequestError):
+            store.upsert(RecordBatch(("a",), ("/a.jpg",), ("",), ({},), None))
+        self.settle(store)
+        assert store.count() == 0
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            {"": 1},
+            {"id": "x"},
+            {"uri": "x"},
+            {"a": float("nan")},
+            {"a": 2**63},
+            {"a": object()},
+            {"a": "\ud800"},
+            {1: "a"},
+        ],
+        ids=repr,
+    )
+    def test_metadata_that_are_no_json_are_refused_and_nothing_is_written(
+        self, store: VectorStore, metadata: Any
+    ) -> None:
+        """What cannot come back as it was is refused. If this fails, call check_metadata first."""
+        with pytest.raises(StoreRequestError):
+            store.upsert(make_batch(self.vectors(2), [{}, metadata]))
+        self.settle(store)
+        assert store.count() == 0
+
+    def test_a_refused_replacement_leaves_the_old_record(self, store: VectorStore) -> None:
+        """Replacing is all or nothing. If this fails, check that nothing is deleted before."""
+        self.write(store, make_batch(self.vectors(1), [{"label": "old"}]))
+        bad = np.full((1, self.dim), np.nan, np.float32)
+        with pytest.raises(StoreRequestError):
+            store.upsert(make_batch(bad, [{"label": "new"}]))
+        self.settle(store)
+        assert store.get(["id-00000"])["id-00000"].metadata["label"] == "old"
+
+    @pytest.mark.parametrize("kind", [*_BAD_VALUES, "zero"])
+    @pytest.mark.parametrize("filled", [False, True], ids=["empty store", "filled store"])
+    def test_a_bad_query_is_refused(self, store: VectorStore, kind: str, filled: bool) -> None:
+        """NaN, infinity and (under cosine) zero ask for nothing. If this fails, check queries."""
+        if filled:
+            self.write(store, self.batch(3))
+        queries = self.vectors(3)
+        _spoil(queries, 1, kind)
+        with pytest.raises(StoreRequestError):
+            store.search(queries, k=1)
+
+    @pytest.mark.parametrize("k", [0, -1])
+    def test_k_below_one_is_refused(self, store: VectorStore, k: int) -> None:
+        """A search asks for at least one hit. If this fails, check k before asking."""
+        self.write(store, self.batch(3))
+        with pytest.raises(StoreRequestError):
+            store.search(self.vectors(1), k=k)
+
+
+def _spoil(vectors: NDArray[np.float32], row: int, kind: str) -> None:
+    if kind == "zero":
+        vectors[row] = 0
+    else:
+        vectors[row, 1] = _BAD_VALUES[kind]
