@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 import unicodedata
@@ -16,6 +17,20 @@ __all__ = ["Tile", "contact_sheet", "html_page", "notebook_html", "text_table"]
 _THUMBNAIL = 200
 _MARGIN = 12
 _LINE = 18
+_FONT_SIZE = 13
+_LATIN = 0x24F
+_WIDE_FONTS = (
+    "NotoSansCJK-Regular.ttc",
+    "wqy-zenhei.ttc",
+    "wqy-microhei.ttc",
+    "DroidSansFallbackFull.ttf",
+    "PingFang.ttc",
+    "Hiragino Sans GB.ttc",
+    "STHeiti Light.ttc",
+    "msyh.ttc",
+    "simsun.ttc",
+    "DejaVuSans.ttf",
+)
 _INK = "#1f2328"
 _FAINT = "#656d76"
 _PAPER = "#ffffff"
@@ -91,12 +106,11 @@ def contact_sheet(tiles: Iterable[Tile], *, columns: int = 5, title: str = "") -
     top = _MARGIN + (_LINE + _MARGIN if title else 0)
     sheet = Image.new("RGB", (_MARGIN + across * cell_width, top + rows * cell_height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(13)
     if title:
-        draw.text((_MARGIN, _MARGIN), _drawable(title, font, sheet.width - 2 * _MARGIN), _INK, font)
+        _write(draw, (_MARGIN, _MARGIN), title, sheet.width - 2 * _MARGIN, _INK)
     for place, tile in enumerate(drawn):
         left = _MARGIN + (place % columns) * cell_width
-        _draw_tile(sheet, draw, tile, (left, top + (place // columns) * cell_height), font)
+        _draw_tile(sheet, draw, tile, (left, top + (place // columns) * cell_height))
     return sheet
 
 
@@ -151,13 +165,12 @@ def _draw_tile(
     draw: ImageDraw.ImageDraw,
     tile: Tile,
     corner: tuple[int, int],
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> None:
     left, top = corner
     box = (left, top, left + _THUMBNAIL - 1, top + _THUMBNAIL - 1)
     draw.rectangle(box, fill=_EMPTY)
     if tile.image is None:
-        draw.text((left + 8, top + 8), "no picture", _FAINT, font)
+        _write(draw, (left + 8, top + 8), "no picture", _THUMBNAIL - 16, _FAINT)
     else:
         thumbnail = _thumbnail(tile.image)
         offset = ((_THUMBNAIL - thumbnail.width) // 2, (_THUMBNAIL - thumbnail.height) // 2)
@@ -166,7 +179,7 @@ def _draw_tile(
         draw.rectangle((box[0] - 3, box[1] - 3, box[2] + 3, box[3] + 3), outline=_ACCENT, width=3)
     below = top + _THUMBNAIL + 4
     for line, ink in ((tile.heading, _INK), (tile.name, _INK), (tile.details, _FAINT)):
-        draw.text((left, below), _drawable(line, font, _THUMBNAIL), ink, font)
+        _write(draw, (left, below), line, _THUMBNAIL, ink)
         below += _LINE
 
 
@@ -176,11 +189,28 @@ def _thumbnail(image: Image.Image) -> Image.Image:
     return small
 
 
-def _drawable(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, room: int) -> str:
+def _write(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, room: int, ink: str
+) -> None:
+    """Draw one line, shortened to `room` pixels."""
     line = _one_line(text)
-    while len(line) > 1 and font.getlength(line) > room:
-        line = line[: max(1, len(line) - 2)] + "…" if not line.endswith("…") else line[:-2] + "…"
-    return line
+    font = _font(wide=not line.isascii() and any(ord(mark) > _LATIN for mark in line))
+    if font.getlength(line) > room:
+        while len(line) > 1 and font.getlength(line + "…") > room:
+            line = line[:-1]
+        line += "…"
+    draw.text(corner, line, ink, font)
+
+
+@functools.cache
+def _font(*, wide: bool) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Return Pillow's own font, or a system font for scripts that it lacks, such as Chinese."""
+    for name in _WIDE_FONTS if wide else ():
+        try:
+            return ImageFont.truetype(name, _FONT_SIZE)
+        except OSError:
+            continue
+    return ImageFont.load_default(_FONT_SIZE)
 
 
 def _one_line(text: str) -> str:

@@ -46,13 +46,13 @@ def check_vectors(
             f"vectors have shape {matrix.shape}; this index needs (n, {dim}): were they made by "
             "the index's own embedder?"
         )
-    finite: NDArray[np.bool_] = np.isfinite(matrix).all(axis=1)
+    finite = np.asarray(np.isfinite(matrix).all(axis=1))
     if not finite.all():
         raise StoreRequestError(
             f"the vector of {_row(finite, ids)} holds NaN or infinity; nothing was written"
         )
     if metric == "cosine":
-        nonzero: NDArray[np.bool_] = matrix.any(axis=1)
+        nonzero = np.asarray(matrix.any(axis=1))
         if not nonzero.all():
             raise StoreRequestError(
                 f"the vector of {_row(nonzero, ids)} is zero and has no direction to compare; "

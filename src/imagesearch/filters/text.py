@@ -72,12 +72,12 @@ def parse_filter(text: str) -> Filter:
 
 
 def format_filter(filter: Filter) -> str:
-    """Write a filter so that `parse_filter` gives it back.
+    r"""Write a filter so that `parse_filter` gives it back.
 
     Example:
         >>> from imagesearch import Field
         >>> format_filter(Field("label") != "it's")
-        'not label = "it\\'s"'
+        'not label = "it\'s"'
     """
     node = cast(FilterNode, filter)
     match node:

@@ -53,7 +53,8 @@ class Embedder(Protocol):
     def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Turn prepared images into vectors.
 
-        The vector of an image does not depend on what else is in the batch (to 1e-5).
+        The vector of an image does not depend on what else is in the batch (to 1e-5). May be
+        called from two threads at once, so that the device never waits for the next batch.
 
         Args:
             batch: n ≥ 1 results of `preprocess`.

@@ -25,7 +25,7 @@ class Hits(Sequence[Hit]):
         hits: The hits, best first.
         query: The query in words.
         load: Opens the image at a URI for thumbnails, or returns None where there is none.
-        query_image: The query's own image, for pictures.
+        load_query: Opens the query's own image, for pictures.
 
     Example:
         >>> hits = Hits([Hit("a", 0.93, "/photos/a.jpg", {"label": "fish"})], query="image 'q.jpg'")
@@ -36,7 +36,7 @@ class Hits(Sequence[Hit]):
         ('a', 1)
     """
 
-    __slots__ = ("_hits", "_load", "_query_image", "query")
+    __slots__ = ("_hits", "_load", "_load_query", "query")
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class Hits(Sequence[Hit]):
         *,
         query: str = "",
         load: Callable[[str], Image.Image | None] | None = None,
-        query_image: Image.Image | None = None,
+        load_query: Callable[[], Image.Image | None] | None = None,
     ) -> None:
         self._hits = tuple(hits)
         self._load = load
-        self._query_image = query_image
+        self._load_query = load_query
         self.query = query
 
     @overload
@@ -61,7 +61,7 @@ class Hits(Sequence[Hit]):
                 self._hits[index],
                 query=self.query,
                 load=self._load,
-                query_image=self._query_image,
+                load_query=self._load_query,
             )
         return self._hits[index]
 
@@ -150,8 +150,8 @@ class Hits(Sequence[Hit]):
         return target
 
     def _tiles(self) -> Iterator[Tile]:
-        if self._query_image is not None:
-            yield Tile(self._query_image, "query", self.query, is_query=True)
+        if self._load_query is not None:
+            yield Tile(self._load_query(), "query", self.query, is_query=True)
         for hit in self._hits:
             image = self._load(hit.uri) if self._load is not None else None
             name = Path(hit.uri).name or hit.id

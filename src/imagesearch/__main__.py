@@ -1,0 +1,5 @@
+"""``python -m imagesearch`` is the command line."""
+
+from imagesearch.cli import main
+
+main()

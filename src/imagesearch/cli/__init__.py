@@ -1,0 +1,5 @@
+"""The command line: ``imagesearch add | sync | search | info | delete | demo``."""
+
+from imagesearch.cli.program import main
+
+__all__ = ["main"]

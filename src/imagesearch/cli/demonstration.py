@@ -1,0 +1,73 @@
+"""``imagesearch demo``: the whole thing, on pictures that it draws itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagesearch.cli.pictures import draw_scene, draw_scenes
+from imagesearch.config import PluginConfig
+from imagesearch.errors import WeightsUnavailableError
+from imagesearch.index import ImageIndex
+from imagesearch.plugins import make_embedder
+from imagesearch.protocols import Embedder
+from imagesearch.types import Item
+
+__all__ = ["demo"]
+
+_EACH = 10
+_QUERY = "balloon"
+
+
+@click.command()
+@click.argument(
+    "folder", default="imagesearch-demo", type=click.Path(file_okay=False, path_type=Path)
+)
+def demo(folder: Path) -> None:
+    """Draw pictures into FOLDER, index them, search them and show what was found.
+
+    Uses ResNet50 when its weights are cached or can be downloaded, else the embedder that needs
+    none.  [default FOLDER: imagesearch-demo]
+    """
+    pictures = folder / "pictures"
+    items = _draw(pictures)
+    query = folder / "query.png"
+    draw_scene(_QUERY, 0).save(query)
+    click.echo(f"drew {len(items)} pictures in {pictures}")
+
+    embedder = _embedder()
+    # One index for each embedder, so that the demo can be repeated when weights have arrived.
+    store = folder / f"{embedder.spec.kind}.idx"
+    with ImageIndex(store, embedder=embedder) as index:
+        report = index.add(items)
+        click.echo(f"indexed with {embedder.spec.name}: {report} in {report.seconds:.1f} s")
+        hits = index.search(query, k=9)
+
+    click.echo(f"\nthe pictures most like {query}:\n")
+    click.echo(hits.to_table())
+    sheet = hits.save_contact_sheet(folder / "similar.png")
+    click.echo(f"\nsee them side by side in {sheet}")
+    click.echo(f"now your own:  imagesearch add PHOTOS && imagesearch search {query}")
+
+
+def _draw(folder: Path) -> list[Item]:
+    folder.mkdir(parents=True, exist_ok=True)
+    items = []
+    for kind, number, picture in draw_scenes(_EACH):
+        path = folder / f"{kind}-{number:02}.png"
+        if not path.exists():
+            picture.save(path)
+        items.append(Item(path, metadata={"kind": kind}))
+    return items
+
+
+def _embedder() -> Embedder:
+    try:
+        return make_embedder(PluginConfig("timm"))
+    except WeightsUnavailableError:
+        click.echo(
+            "ResNet50's weights are neither cached nor reachable; going on with 'descriptors', "
+            "which needs none"
+        )
+        return make_embedder(PluginConfig("descriptors"))

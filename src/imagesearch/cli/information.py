@@ -1,0 +1,34 @@
+"""``imagesearch info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagesearch.cli.options import json_option, open_existing, print_json, store_options
+
+__all__ = ["info"]
+
+
+@click.command()
+@store_options
+@json_option
+def info(config: Path | None, store: Path | None, as_json: bool) -> None:
+    """Say what an index holds, and what it was made with."""
+    with open_existing(config, store) as index:
+        spec = index.meta.embedding
+        facts: dict[str, object] = {
+            "store": repr(index.store),
+            "images": index.count(),
+            "embedder": spec.name,
+            "dim": spec.dim,
+            "metric": index.meta.metric,
+            "fingerprint": spec.fingerprint,
+        }
+    if as_json:
+        print_json(**facts)
+        return
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        click.echo(f"{name:{width}}  {value}")

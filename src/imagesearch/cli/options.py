@@ -1,0 +1,109 @@
+"""Options that several commands share, and how they become an index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from imagesearch.config import PluginConfig, load_config
+from imagesearch.errors import ConfigError, StoreError
+from imagesearch.index import ImageIndex
+from imagesearch.plugins import make_embedder, make_store
+from imagesearch.protocols import Embedder, VectorStore
+
+__all__ = [
+    "DEFAULT_STORE",
+    "embedder_option",
+    "json_option",
+    "open_existing",
+    "open_index",
+    "print_json",
+    "store_options",
+]
+
+DEFAULT_STORE = "imagesearch.idx"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def store_options(command: _Command) -> _Command:
+    """Add ``--store`` and ``--config`` to a command."""
+    for option in (
+        click.option(
+            "--config",
+            envvar="IMAGESEARCH_CONFIG",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="TOML file with the tables [embedder] and [store].  [env: IMAGESEARCH_CONFIG]",
+        ),
+        click.option(
+            "-s",
+            "--store",
+            envvar="IMAGESEARCH_STORE",
+            type=click.Path(path_type=Path),
+            help=f"Folder of a local index.  [env: IMAGESEARCH_STORE; default: {DEFAULT_STORE}]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+embedder_option = click.option(
+    "-e",
+    "--embedder",
+    metavar="KIND[:MODEL]",
+    help="Embedder of a new index: 'timm', 'timm:MODEL', 'descriptors' …  An existing index knows "
+    "its own.  [default: timm:resnet50.a1_in1k]",
+)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs."
+)
+
+
+def open_index(config: Path | None, store: Path | None, embedder: str | None) -> ImageIndex:
+    """Open the index that the options name, making it if need be."""
+    if config is not None and store is None and embedder is None:
+        return ImageIndex.from_config(config)
+    chosen = _make_store(config, store)
+    return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder))
+
+
+def open_existing(config: Path | None, store: Path | None) -> ImageIndex:
+    """Open an index that must exist, without loading its model.
+
+    Raises:
+        StoreError: There is none.
+    """
+    chosen = _make_store(config, store)
+    if chosen.describe() is None:
+        raise StoreError(
+            f"there is no index at {store or config or DEFAULT_STORE}; make one with: imagesearch "
+            f"add FOLDER --store {store or DEFAULT_STORE}"
+        )
+    return ImageIndex(store=chosen)
+
+
+def print_json(**values: object) -> None:
+    """Print one JSON object on a line of its own."""
+    click.echo(json.dumps(values, ensure_ascii=False))
+
+
+def _make_store(config: Path | None, store: Path | None) -> VectorStore:
+    if store is None and config is not None:
+        table = load_config(config).store
+        if table is None:
+            raise ConfigError(f"{config} has no [store] table; add one, or use --store")
+        return make_store(table)
+    return make_store(PluginConfig("local", {"path": str(store or DEFAULT_STORE)}))
+
+
+def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:
+    if embedder is not None:
+        kind, colon, model = embedder.partition(":")
+        return make_embedder(PluginConfig(kind, {"model": model} if colon else {}))
+    table = load_config(config).embedder if config is not None else None
+    return make_embedder(table) if table is not None else None

@@ -1,0 +1,95 @@
+"""``imagesearch search``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from imagesearch.cli.options import json_option, open_existing, print_json, store_options
+from imagesearch.types import Hits, Query
+
+__all__ = ["search"]
+
+
+@click.command()
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option("--text", help="Search by a description; needs an embedder with a text tower.")
+@click.option("--id", "ids", multiple=True, help="Search by a record of the index; repeatable.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Hits wanted.")
+@click.option(
+    "-w", "--where", help="Only records that match, such as 'label = \"cat\" and price < 10'."
+)
+@click.option("--min-score", type=float, help="Only hits with at least this score.")
+@click.option(
+    "--sheet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save a contact sheet (.png, .jpg, .webp). One query only.",
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save an HTML page with thumbnails. One query only.",
+)
+@store_options
+@json_option
+def search(
+    images: tuple[str, ...],
+    text: str | None,
+    ids: tuple[str, ...],
+    k: int,
+    where: str | None,
+    min_score: float | None,
+    sheet: Path | None,
+    html: Path | None,
+    config: Path | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    r"""Find the images most like each IMAGE (a file or a URL).
+
+    \b
+    imagesearch search query.jpg
+    imagesearch search query.jpg -k 5 --where 'price < 10' --sheet similar.png
+    """
+    queries = [
+        *(Query.image(image) for image in images),
+        *(Query.text(text) for text in ([text] if text is not None else [])),
+        *(Query.id(id) for id in ids),
+    ]
+    if not queries:
+        raise click.UsageError("say what to search for: IMAGE, --text or --id")
+    if len(queries) > 1 and (sheet or html):
+        raise click.UsageError("--sheet and --html show one query; ask one at a time")
+    with open_existing(config, store) as index:
+        answers = index.search_many(queries, k=k, where=where, min_score=min_score)
+    for hits in answers:
+        _print_hits(hits, heading=len(answers) > 1, as_json=as_json)
+    if sheet is not None:
+        _announce(answers[0].save_contact_sheet(sheet))
+    if html is not None:
+        _announce(answers[0].save_html(html))
+
+
+def _print_hits(hits: Hits, *, heading: bool, as_json: bool) -> None:
+    if as_json:
+        for rank, hit in enumerate(hits, 1):
+            print_json(
+                query=hits.query,
+                rank=rank,
+                id=hit.id,
+                score=hit.score,
+                uri=hit.uri,
+                metadata=dict(hit.metadata),
+            )
+        return
+    if heading:
+        click.echo(f"\n{hits.query}")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(hits.to_table(width=width))
+
+
+def _announce(path: Path) -> None:
+    click.echo(f"saved {path}", err=True)

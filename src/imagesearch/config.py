@@ -1,0 +1,250 @@
+"""Config: one TOML file that names the embedder and the store, with their options.
+
+    [embedder]
+    kind = "timm"                       # an entry point of the group imagesearch.embedders
+    model = "resnet50.a1_in1k"          # everything else: arguments of that class
+
+    [store]
+    kind = "local"                      # an entry point of the group imagesearch.stores
+    path = "photos.idx"                 # relative to this file
+
+    [index]
+    metric = "cosine"
+
+The classes' typed constructors are the schema. Text of the form ``env:NAME`` is read from the
+environment, and secrets can be given in no other way. A ``pyproject.toml`` may hold the same
+tables under ``[tool.imagesearch]``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import tomllib
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from imagesearch.errors import ConfigError
+from imagesearch.types import METRICS, Metric, Secret
+
+__all__ = ["Config", "PluginConfig", "check_options", "load_config"]
+
+_TABLES = ("embedder", "store", "index")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginConfig:
+    """Which embedder or store, with which options.
+
+    Attributes:
+        kind: Name of the entry point.
+        options: Keyword arguments of its class, as the file has them: ``env:`` references are
+            not resolved yet, so that printing this shows no secret.
+        folder: What relative paths in the options are relative to.
+
+    Example:
+        >>> PluginConfig("local", {"path": "photos.idx"}).kind
+        'local'
+    """
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = field(default_factory=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A config file, read and split into its tables.
+
+    Attributes:
+        embedder: The ``[embedder]`` table, or None.
+        store: The ``[store]`` table, or None.
+        metric: From the ``[index]`` table; None leaves it to the index, or to cosine for a new one.
+
+    Example:
+        >>> Config(store=PluginConfig("memory")).store.kind
+        'memory'
+    """
+
+    embedder: PluginConfig | None = None
+    store: PluginConfig | None = None
+    metric: Metric | None = None
+
+
+def load_config(path: str | os.PathLike[str]) -> Config:
+    r"""Read a config file.
+
+    Args:
+        path: A TOML file; in a ``pyproject.toml`` the tables stand under ``[tool.imagesearch]``.
+
+    Raises:
+        ConfigError: It cannot be read, is no TOML, or has unknown or malformed tables.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "imagesearch.toml"
+        >>> _ = file.write_text('[store]\nkind = "memory"')
+        >>> load_config(file).store.kind
+        'memory'
+    """
+    file = Path(path)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config file {str(file)!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config file {str(file)!r} is not UTF-8: save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config file {str(file)!r} is no valid TOML: {error}") from error
+    if file.name == "pyproject.toml":
+        data = data.get("tool", {}).get("imagesearch", {})
+    for name in data:
+        if name not in _TABLES:
+            raise ConfigError(
+                f"{file}: unknown table or key {name!r}{_suggestion(name, _TABLES)}; "
+                f"a config has the tables {', '.join(f'[{table}]' for table in _TABLES)}"
+            )
+        if not isinstance(data[name], dict):
+            raise ConfigError(f"{file}: {name!r} must be a table, written [{name}]")
+    index = data.get("index", {})
+    for key in index:
+        if key != "metric":
+            raise ConfigError(f"{file}: [index] has no option {key!r}; it has: metric")
+    metric = index.get("metric")
+    if metric is not None and metric not in METRICS:
+        raise ConfigError(f"{file}: metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
+    folder = file.absolute().parent
+    return Config(
+        _plugin(file, folder, "embedder", data), _plugin(file, folder, "store", data), metric
+    )
+
+
+def _plugin(file: Path, folder: Path, table: str, data: Mapping[str, Any]) -> PluginConfig | None:
+    if table not in data:
+        return None
+    options = dict(data[table])
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str) or not kind:
+        raise ConfigError(f'{file}: [{table}] needs a kind, such as kind = "local"')
+    return PluginConfig(kind, options, folder)
+
+
+def check_options(cls: type, config: PluginConfig) -> dict[str, Any]:
+    """Check options against the typed constructor of a class, and resolve them.
+
+    Args:
+        cls: The embedder or store class; its ``__init__`` is the schema.
+        config: Its options. Paths become absolute, ``env:NAME`` becomes the variable's value, and
+            becomes a `Secret` where the constructor takes one.
+
+    Returns:
+        Keyword arguments for `cls`.
+
+    Raises:
+        ConfigError: An option is unknown, missing, of the wrong type, names a variable that is
+            not set, or is a secret written in plain text.
+
+    Example:
+        >>> class Store:
+        ...     def __init__(self, *, shards: int = 1) -> None: ...
+        >>> check_options(Store, PluginConfig("mine", {"shards": 3}))
+        {'shards': 3}
+    """
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD
+    }
+    hints = get_type_hints(cls.__init__)  # type: ignore[misc]  # the class is only inspected
+    where = f"{config.kind!r} ({cls.__name__})"
+    for name in config.options:
+        if name not in parameters:
+            raise ConfigError(
+                f"{where} has no option {name!r}{_suggestion(name, list(parameters))}; it has: "
+                f"{', '.join(parameters) or 'none'}"
+            )
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in config.options:
+            raise ConfigError(f"{where} needs the option {name!r}")
+    return {
+        name: _resolve(value, hints.get(name, Any), f"{where}: option {name!r}", config.folder)
+        for name, value in config.options.items()
+    }
+
+
+def _resolve(value: object, hint: object, where: str, folder: Path) -> object:
+    alternatives = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if isinstance(value, str) and value.startswith("env:"):
+        name = value.removeprefix("env:")
+        found = os.environ.get(name)
+        if not found:
+            raise ConfigError(
+                f"{where} refers to the environment variable {name}, which is not set"
+            )
+        return Secret(found) if Secret in alternatives else found
+    if Secret in alternatives and isinstance(value, str):
+        raise ConfigError(
+            f'{where} is a secret and must not stand in the file: write "env:NAME" and set the '
+            "environment variable NAME"
+        )
+    if not any(_fits(value, alternative) for alternative in alternatives):
+        names = " or ".join(
+            _name(alternative) for alternative in alternatives if alternative is not type(None)
+        )
+        raise ConfigError(f"{where} is {value!r}, but must be {names}")
+    is_path = any(get_origin(a) is os.PathLike or a in (Path, os.PathLike) for a in alternatives)
+    return _absolute(value, folder) if is_path and isinstance(value, str) else value
+
+
+def _fits(value: object, hint: object) -> bool:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any or hint is object:
+        return True
+    if origin is Literal:
+        return value in arguments
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is Path or origin is os.PathLike:
+        return isinstance(value, str)
+    if origin in (list, tuple, Sequence):
+        elements = [argument for argument in arguments if argument is not Ellipsis]
+        if not isinstance(value, list):
+            return False
+        if origin is tuple and Ellipsis not in arguments and len(elements) != len(value):
+            return False
+        return all(any(_fits(element, kind) for kind in elements or [Any]) for element in value)
+    if origin in (dict, Mapping):
+        return isinstance(value, dict) and all(_fits(v, arguments[1]) for v in value.values())
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    return isinstance(hint, type) and isinstance(value, hint)
+
+
+def _absolute(value: str, folder: Path) -> str:
+    prefix = "local-dir:" if value.startswith("local-dir:") else ""
+    path = Path(value.removeprefix(prefix)).expanduser()
+    return prefix + str(path if path.is_absolute() else folder / path)
+
+
+def _name(hint: object) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(repr(argument) for argument in get_args(hint))
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    if isinstance(hint, type) and hint in names:
+        return names[hint]
+    if get_origin(hint) in (list, tuple, Sequence):
+        return "a list"
+    if get_origin(hint) in (dict, Mapping):
+        return "a table"
+    return getattr(hint, "__name__", str(hint))
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,585 @@
+"""ImageIndex: the facade. Two names are the product: `add` and `search`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from imagesearch.config import PluginConfig, load_config
+from imagesearch.errors import ConfigError, QueryError, SourceError
+from imagesearch.filters import Filter, parse_filter
+from imagesearch.index.ingestion import Ingestion, OnError, Removal
+from imagesearch.index.progress import make_progress
+from imagesearch.index.query_vectors import QueryVectors
+from imagesearch.pipeline import Pipeline
+from imagesearch.plugins import make_embedder, make_store
+from imagesearch.protocols import Embedder, VectorStore
+from imagesearch.sources import estimate, expand, folder_of, open_image
+from imagesearch.types import (
+    AddReport,
+    Hits,
+    ImageSource,
+    ImageTerm,
+    IndexMeta,
+    Metadata,
+    Metric,
+    Query,
+    Record,
+    RecordBatch,
+    check_metadata,
+)
+
+__all__ = ["ImageIndex"]
+
+_THUMBNAIL = 256
+_BATCH = 1000
+
+
+class ImageIndex:
+    """Images that can be searched by image, and where the embedder can, by text.
+
+    Without an embedder an existing index makes the one that it was built with again, when it is
+    first needed; a new index takes ResNet50.
+
+    Args:
+        path: Folder of a local index, made on first use. Give this or `store`.
+        embedder: Turns images into vectors.
+        store: Keeps the vectors.
+        metric: How a new index compares vectors; an existing one knows its own.
+        batch_size: Images in one group through the model and in one durable write, ≥ 1. Larger
+            groups suit a GPU; on a CPU they bring nothing.
+
+    Raises:
+        ConfigError: Neither or both of `path` and `store` are given, or a number is out of range.
+        IncompatibleIndexError: The index was made with another embedder or metric.
+        WeightsUnavailableError: The embedder's weights cannot be had.
+        StoreError: The store cannot be opened.
+
+    Example:
+        >>> from imagesearch import DescriptorEmbedder, MemoryStore
+        >>> picture = Image.new("RGB", (64, 64), "teal")
+        >>> with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as index:
+        ...     report = index.add(picture)
+        ...     [hit] = index.search(picture)
+        >>> report.added == [hit.id], round(hit.score, 3)
+        (True, 1.0)
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        embedder: Embedder | None = None,
+        store: VectorStore | None = None,
+        metric: Metric | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        if (path is None) == (store is None):
+            raise ConfigError(
+                'give an index either a path, ImageIndex("photos.idx"), or a store, '
+                "ImageIndex(store=…)"
+            )
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
+        if store is None:
+            store = make_store(PluginConfig("local", {"path": os.fspath(path)}))  # type: ignore[arg-type]  # checked above
+        self._store = store
+        self._embedder = embedder
+        self._embedder_lock = threading.Lock()
+        self._batch_size = batch_size
+        try:
+            self._meta = self._settle_meta(metric)
+            store.open(self._meta)
+        except BaseException:
+            store.close()
+            raise
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str]) -> ImageIndex:
+        r"""Open the index that a TOML file describes.
+
+        Args:
+            path: A file with the tables ``[store]`` and, unless the index exists or ResNet50 is
+                meant, ``[embedder]``; see `imagesearch.config`.
+
+        Raises:
+            ConfigError: The file cannot be read, or an option is wrong.
+            ImageSearchError: As the constructor.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> file = pathlib.Path(tempfile.mkdtemp()) / "imagesearch.toml"
+            >>> _ = file.write_text('[embedder]\nkind="descriptors"\n[store]\nkind="memory"')
+            >>> with ImageIndex.from_config(file) as index:
+            ...     index.count()
+            0
+        """
+        config = load_config(path)
+        if config.store is None:
+            raise ConfigError(
+                f'{path} has no [store] table; add one, such as kind = "local", path = "photos.idx"'
+            )
+        return cls(
+            embedder=make_embedder(config.embedder) if config.embedder is not None else None,
+            store=make_store(config.store),
+            metric=config.metric,
+        )
+
+    @property
+    def meta(self) -> IndexMeta:
+        """What the index knows about its vectors."""
+        return self._meta
+
+    @property
+    def store(self) -> VectorStore:
+        """The store, open."""
+        return self._store
+
+    @property
+    def embedder(self) -> Embedder:
+        """The embedder; made on first use when the index was opened without one.
+
+        Raises:
+            IncompatibleIndexError: What the index recorded gives another embedder today.
+            ConfigError: The index does not say how to make its embedder; pass it.
+        """
+        with self._embedder_lock:
+            if self._embedder is None:
+                spec = self._meta.embedding
+                if spec.kind is None:
+                    raise ConfigError(
+                        f"the index was made with embedder {spec.name!r}, which is no plug-in, so "
+                        "it cannot be made again by name: pass it, ImageIndex(…, embedder=…)"
+                    )
+                made = make_embedder(PluginConfig(spec.kind, spec.options))
+                self._meta.require_compatible(
+                    IndexMeta(made.spec, self._meta.metric), where=repr(self._store)
+                )
+                self._embedder = made
+            return self._embedder
+
+    def add(
+        self,
+        source: object,
+        *,
+        metadata: Metadata | None = None,
+        on_error: OnError = "collect",
+        progress: bool | None = None,
+    ) -> AddReport:
+        """Add images, or bring them up to date; what is unchanged is skipped before decoding.
+
+        Args:
+            source: A file, folder, glob, CSV or JSONL manifest, URL, bytes, PIL image, array,
+                `Item`, or any iterable of these.
+            metadata: Fields for every image; an image's own fields win. An image that comes
+                without any keeps the fields that its record has.
+            on_error: ``"collect"`` reports what failed and goes on; ``"raise"`` raises the first
+                failure. Either way, what was embedded before it is stored.
+            progress: Whether to show a bar on standard error; None: if that is a terminal.
+
+        Returns:
+            A report in which every input is accounted for. It holds an id for each input.
+
+        Raises:
+            SourceNotFoundError: `source` itself names nothing.
+            SourceError: `source` is nothing that holds images.
+            StoreError: The store failed; what was written until then stays.
+
+        Example:
+            >>> import numpy as np
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> grey = np.full((40, 60, 3), 128, np.uint8)
+            >>> print(index.add([Item(grey, id="grey"), b"not an image"]))
+            1 added, 0 updated, 0 unchanged, 1 failed
+            >>> print(index.add(Item(grey, id="grey")))
+            0 added, 0 updated, 1 unchanged, 0 failed
+        """
+        return self._ingest(source, metadata, on_error, progress, removing=False)
+
+    def sync(
+        self,
+        source: object,
+        *,
+        metadata: Metadata | None = None,
+        on_error: OnError = "collect",
+        progress: bool | None = None,
+    ) -> AddReport:
+        """Add, and remove the records whose image is gone; a moved file keeps its vector.
+
+        For a folder only records below that folder are considered; any other source (manifest,
+        glob, iterable) is taken to name all that the index shall hold. Records whose image exists
+        but cannot be read now stay.
+
+        Args:
+            source: As for `add`.
+            metadata: As for `add`.
+            on_error: As for `add`.
+            progress: As for `add`.
+
+        Returns:
+            A report; ``removed`` lists the ids that went.
+
+        Raises:
+            SourceError: As for `add`; also when no image at all can be read but records would
+                go (an unmounted disk looks like that), and when a manifest has lines that cannot
+                be understood. Nothing is removed then.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> red, blue = (Item(Image.new("RGB", (9, 9), name), id=name) for name in ("red", "blue"))
+            >>> _ = index.add([red, blue])
+            >>> index.sync([blue]).removed
+            ['red']
+        """
+        return self._ingest(source, metadata, on_error, progress, removing=True)
+
+    def search(
+        self,
+        query: Query | ImageSource | None = None,
+        *,
+        text: str | None = None,
+        id: str | None = None,
+        vector: ArrayLike | None = None,
+        k: int = 10,
+        where: Filter | str | None = None,
+        min_score: float | None = None,
+        exclude_self: bool = True,
+    ) -> Hits:
+        """Find the images that are most like a query.
+
+        Args:
+            query: An image (path, URL, bytes, PIL image, array), or a `Query` that combines
+                images, texts, ids and vectors. What is given besides is added to it.
+            text: A description; needs an embedder with a text tower.
+            id: A record of the index.
+            vector: A ready vector of shape (dim,), made by the index's embedder.
+            k: Hits wanted, ≥ 1.
+            where: Only records that match, as a filter or in its text form.
+            min_score: Only hits with at least this score.
+            exclude_self: Leave out the records that the query names by id.
+
+        Returns:
+            At most k hits, best first; fewer when fewer match.
+
+        Raises:
+            QueryError: There is no query, or it cannot be asked of this index.
+            SourceError: The query image cannot be read.
+            FilterError: `where` is no filter, or one that the store cannot express.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Field, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add([
+            ...     Item(Image.new("RGB", (9, 9), c), id=c, metadata={"warm": c != "blue"})
+            ...     for c in ("red", "orange", "blue")])
+            >>> index.search(id="red", where=Field("warm") == True, k=1).ids
+            ['orange']
+        """
+        terms = [
+            query
+            if isinstance(query, Query)
+            else Query.image(query)
+            if query is not None
+            else None,
+            Query.text(text) if text is not None else None,
+            Query.id(id) if id is not None else None,
+            Query.vector(vector) if vector is not None else None,
+        ]
+        combined = Query(tuple(term for part in terms if part is not None for term in part.terms))
+        if not combined.terms:
+            raise QueryError("search needs a query: an image, text=, id=, vector= or a Query")
+        [hits] = self.search_many(
+            [combined], k=k, where=where, min_score=min_score, exclude_self=exclude_self
+        )
+        return hits
+
+    def search_many(
+        self,
+        queries: Iterable[Query | ImageSource],
+        *,
+        k: int = 10,
+        where: Filter | str | None = None,
+        min_score: float | None = None,
+        exclude_self: bool = True,
+    ) -> list[Hits]:
+        """Answer many queries in one pass through the model and one call of the store.
+
+        Args:
+            queries: Image sources and `Query` objects.
+            k: As for `search`.
+            where: As for `search`.
+            min_score: As for `search`.
+            exclude_self: As for `search`.
+
+        Returns:
+            One `Hits` for each query, in order.
+
+        Raises:
+            ImageSearchError: As for `search`; one query that cannot be asked fails the call.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> pictures = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+            >>> _ = index.add([Item(pictures[0], id="red"), Item(pictures[1], id="blue")])
+            >>> [hits[0].id for hits in index.search_many(pictures, k=1)]
+            ['red', 'blue']
+        """
+        if isinstance(queries, str | bytes | Query):
+            raise QueryError("search_many takes a list of queries; for one query use search")
+        asked = [query if isinstance(query, Query) else Query.image(query) for query in queries]
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise QueryError(f"k={k!r}; ask for at least one hit")
+        filter = _as_filter(where)
+        vectors = QueryVectors(self._store, self._meta, lambda: self.embedder).of(asked)
+        spare = max((len(query.ids) for query in asked), default=0) if exclude_self else 0
+        answers = self._store.search(vectors, k=k + spare, where=filter) if asked else []
+        return [
+            Hits(
+                [
+                    hit
+                    for hit in answer
+                    if not (exclude_self and hit.id in query.ids)
+                    and (min_score is None or hit.score >= min_score)
+                ][:k],
+                query=str(query),
+                load=_thumbnail,
+                load_query=_query_thumbnail(query),
+            )
+            for query, answer in zip(asked, answers, strict=True)
+        ]
+
+    def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record]:
+        """Return the records that exist among `ids`.
+
+        Args:
+            ids: One id or many.
+            vectors: Whether the records carry their vectors.
+
+        Raises:
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a", metadata={"n": 1}))
+            >>> index.get(["a", "b"])["a"].metadata
+            {'n': 1}
+        """
+        return self._store.get(_as_ids(ids), vectors=vectors)
+
+    def delete(
+        self, ids: str | Iterable[str] | None = None, *, where: Filter | str | None = None
+    ) -> int:
+        """Delete records by id or by filter; no ids delete nothing.
+
+        Args:
+            ids: One id or many; unknown ones are ignored.
+            where: All records that match. Give this or `ids`.
+
+        Returns:
+            How many records are gone.
+
+        Raises:
+            QueryError: Neither or both of `ids` and `where` are given.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a", metadata={"n": 1}))
+            >>> index.delete(where="n > 5"), index.delete("a")
+            (0, 1)
+        """
+        doomed = self._named(ids, where, "delete")
+        return sum(
+            self._store.delete(doomed[start : start + _BATCH])
+            for start in range(0, len(doomed), _BATCH)
+        )
+
+    def update_metadata(
+        self,
+        ids: str | Iterable[str] | None,
+        metadata: Metadata,
+        *,
+        where: Filter | str | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Change the metadata of records; vectors stay as they are.
+
+        Args:
+            ids: One id or many; unknown ones are ignored. None with `where`.
+            metadata: Fields to set; None removes a field.
+            where: All records that match, instead of `ids`.
+            replace: Whether all other fields go.
+
+        Returns:
+            How many records were found and written.
+
+        Raises:
+            QueryError: Neither or both of `ids` and `where` are given.
+            StoreRequestError: The metadata are nothing that a store can keep.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a", metadata={"n": 1}))
+            >>> index.update_metadata("a", {"sold": True})
+            1
+            >>> index.get("a")["a"].metadata
+            {'n': 1, 'sold': True}
+        """
+        fields = check_metadata(metadata)
+        named = self._named(ids, where, "update")
+        written = 0
+        for start in range(0, len(named), _BATCH):
+            records = self._store.get(named[start : start + _BATCH], vectors=True).values()
+            changed = [_with_fields(record, fields, keep=not replace) for record in records]
+            if changed:
+                self._store.upsert(RecordBatch.of(changed))
+            written += len(changed)
+        return written
+
+    def count(self, where: Filter | str | None = None) -> int:
+        """Return how many records there are, or how many match.
+
+        Raises:
+            FilterError: `where` is no filter, or one that the store cannot express.
+            StoreError: The store failed.
+        """
+        return self._store.count(_as_filter(where))
+
+    def scan(
+        self, *, where: Filter | str | None = None, batch_size: int = 1000, vectors: bool = False
+    ) -> Iterator[RecordBatch]:
+        """Go through all matching records once, in batches.
+
+        Args:
+            where: Only records that match.
+            batch_size: Records in a batch, ≥ 1.
+            vectors: Whether the batches carry vectors.
+
+        Raises:
+            FilterError: `where` is no filter, or one that the store cannot express.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a"))
+            >>> [record.id for batch in index.scan() for record in batch]
+            ['a']
+        """
+        return self._store.scan(where=_as_filter(where), batch_size=batch_size, vectors=vectors)
+
+    def close(self) -> None:
+        """Release files and connections; the index cannot be used afterwards."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"ImageIndex(embedder={self._meta.embedding.name!r}, store={self._store!r})"
+
+    def _settle_meta(self, metric: Metric | None) -> IndexMeta:
+        existing = self._store.describe()
+        if self._embedder is None and existing is not None:
+            return replace(existing, metric=metric or existing.metric)
+        if self._embedder is None:
+            self._embedder = make_embedder(PluginConfig("timm"))
+        default: Metric = existing.metric if existing is not None else "cosine"
+        return IndexMeta(self._embedder.spec, metric or default)
+
+    def _ingest(
+        self,
+        source: object,
+        metadata: Metadata | None,
+        on_error: OnError,
+        progress: bool | None,
+        *,
+        removing: bool,
+    ) -> AddReport:
+        if on_error not in ("collect", "raise"):
+            raise ConfigError(f"on_error={on_error!r}; use 'collect' or 'raise'")
+        started = time.monotonic()
+        bar = make_progress(progress, estimate(source))
+        try:
+            with Pipeline(self.embedder) as pipeline:
+                ingestion = Ingestion(
+                    store=self._store,
+                    meta=self._meta,
+                    pipeline=pipeline,
+                    batch_size=self._batch_size,
+                    on_error=on_error,
+                    metadata=check_metadata(metadata or {}),
+                    progress=bar,
+                    reuse=removing,
+                )
+                ingestion.run(expand(source))
+        finally:
+            bar.close()
+        report = ingestion.report
+        if removing:
+            folder = folder_of(source)
+            removal = Removal(self._store, folder, ingestion.seen, report.failed)
+            report = replace(report, removed=removal.run())
+        return replace(report, embedded=ingestion.embedded, seconds=time.monotonic() - started)
+
+    def _named(
+        self, ids: str | Iterable[str] | None, where: Filter | str | None, verb: str
+    ) -> list[str]:
+        if (ids is None) == (where is None):
+            raise QueryError(f"say what to {verb}: either ids or where=")
+        if ids is not None:
+            return _as_ids(ids)
+        batches = self._store.scan(where=_as_filter(where), batch_size=_BATCH)
+        return [id for batch in batches for id in batch.ids]
+
+
+def _as_ids(ids: str | Iterable[str]) -> list[str]:
+    return [ids] if isinstance(ids, str) else list(ids)
+
+
+def _as_filter(where: Filter | str | None) -> Filter | None:
+    return parse_filter(where) if isinstance(where, str) else where
+
+
+def _with_fields(record: Record, fields: Metadata, *, keep: bool) -> Record:
+    kept = {name: record.metadata[name] for name in record.metadata if keep and name not in fields}
+    changed = {name: value for name, value in fields.items() if value is not None}
+    return replace(record, metadata={**kept, **changed})
+
+
+def _thumbnail(source: ImageSource) -> Image.Image | None:
+    try:
+        return open_image(source, shrink_to=_THUMBNAIL)
+    except SourceError:
+        return None
+
+
+def _query_thumbnail(query: Query) -> Callable[[], Image.Image | None] | None:
+    images = [term.source for term in query.terms if isinstance(term, ImageTerm)]
+    return functools.partial(_thumbnail, images[0]) if images else None

@@ -1,0 +1,286 @@
+"""Ingestion: what `add` and `sync` do with every input, batch by batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import (
+    EmbeddingError,
+    ImageSearchError,
+    ManifestError,
+    SourceError,
+    SourceNotFoundError,
+)
+from imagesearch.index.progress import Progress
+from imagesearch.pipeline import Embedded, Pipeline, grouped
+from imagesearch.protocols import VectorStore
+from imagesearch.sources import Payload, derive_id
+from imagesearch.types import AddReport, Failure, IndexMeta, Item, Metadata, Record, RecordBatch
+
+__all__ = ["Ingestion", "OnError", "Removal"]
+
+OnError = Literal["collect", "raise"]
+
+_DELETE_BATCH = 1000
+
+Fate = Literal["added", "updated", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """One payload whose fate is decided: what to write, and whether a vector is still missing."""
+
+    payload: Payload
+    metadata: Metadata
+    fate: Fate
+    vector: NDArray[np.float32] | None = None
+
+    @property
+    def needs_vector(self) -> bool:
+        return self.vector is None and self.fate != "unchanged"
+
+
+@dataclass(slots=True)
+class Ingestion:
+    """Brings items into a store: skips what is unchanged, embeds what is new, reports on all.
+
+    Attributes:
+        store: An open store.
+        meta: What the store was opened with.
+        pipeline: Reads and embeds.
+        batch_size: Records in one upsert, ≥ 1.
+        on_error: Whether to collect failures or to raise the first.
+        metadata: Given to every item; an item's own fields win.
+        progress: Told about every input.
+        reuse: Whether an image that the index holds under another id keeps its vector; costs one
+            scan of the index when the first new image is met.
+        report: Filled as batches become durable.
+    """
+
+    store: VectorStore
+    meta: IndexMeta
+    pipeline: Pipeline
+    batch_size: int
+    on_error: OnError
+    metadata: Metadata
+    progress: Progress
+    reuse: bool = False
+    report: AddReport = field(default_factory=AddReport)
+    seen: dict[str, int] = field(default_factory=dict)
+    embedded: int = 0
+    _by_digest: dict[str, str] | None = None
+
+    def run(self, items: Iterable[Item | Failure]) -> None:
+        """Bring all items in; every batch is durable before the next one is written.
+
+        Raises:
+            ImageSearchError: The first failure, when `on_error` is ``"raise"``.
+            StoreError: The store failed; what was reported until then is stored.
+        """
+        payloads = self._accepted(self.pipeline.read(items))
+        plans: list[list[_Planned]] = []
+
+        def to_embed() -> Iterator[list[Payload]]:
+            for group in grouped(payloads, size=self.batch_size, weight=_weight):
+                plan = self._plan(group)
+                plans.append(plan)
+                yield [planned.payload for planned in plan if planned.needs_vector]
+
+        for results in self.pipeline.embed(to_embed()):
+            self._write(plans.pop(0), results)
+
+    def _accepted(self, inputs: Iterable[Payload | Failure]) -> Iterator[Payload]:
+        for element in inputs:
+            if isinstance(element, Failure):
+                self._fail(element)
+                continue
+            payload = replace(element, metadata={**self.metadata, **element.metadata})
+            identity = hash((payload.uri, payload.digest, _canonical(payload.metadata)))
+            known = self.seen.get(payload.id)
+            if known is None:
+                self.seen[payload.id] = identity
+                yield payload
+            elif known == identity:
+                self._account("unchanged", payload.id)
+            else:
+                error = SourceError(
+                    f"id {payload.id!r} was given to another input before, which was kept: give "
+                    "every input an id of its own"
+                )
+                self._fail(Failure(payload.uri, error, payload.id))
+
+    def _plan(self, group: Sequence[Payload]) -> list[_Planned]:
+        existing = self.store.get([payload.id for payload in group])
+        plan = [self._decide(payload, existing.get(payload.id)) for payload in group]
+        sources = {
+            planned.payload.id: source
+            for planned in plan
+            if planned.fate != "unchanged"
+            and (source := self._source_of_vector(planned.payload, existing)) is not None
+        }
+        if not sources:
+            return plan
+        stored = self.store.get(list(set(sources.values())), vectors=True)
+        return [
+            replace(planned, vector=stored[sources[planned.payload.id]].vector)
+            if sources.get(planned.payload.id) in stored
+            else planned
+            for planned in plan
+        ]
+
+    def _decide(self, payload: Payload, record: Record | None) -> _Planned:
+        if record is None:
+            return _Planned(payload, payload.metadata, "added")
+        # An input that says nothing about its metadata does not take away what the record has.
+        metadata = payload.metadata or dict(record.metadata)
+        same = (payload.digest, payload.uri) == (record.digest, record.uri)
+        if same and _canonical(metadata) == _canonical(record.metadata):
+            return _Planned(payload, metadata, "unchanged")
+        return _Planned(payload, metadata, "updated")
+
+    def _source_of_vector(self, payload: Payload, existing: Mapping[str, Record]) -> str | None:
+        """Return the id of a record that has the vector of this very image already."""
+        record = existing.get(payload.id)
+        if record is not None and record.digest == payload.digest:
+            return record.id
+        if not self.reuse:
+            return None
+        if self._by_digest is None:
+            self._by_digest = {
+                record.digest: record.id
+                for batch in self.store.scan()
+                for record in batch
+                if record.digest
+            }
+        return self._by_digest.get(payload.digest)
+
+    def _write(self, plan: Sequence[_Planned], results: Sequence[Embedded]) -> None:
+        vectors = iter(results)
+        fates: list[tuple[Fate, str]] = []
+        records: list[Record] = []
+        failures: list[Failure] = []
+        for planned in plan:
+            payload = planned.payload
+            if planned.fate == "unchanged":
+                fates.append(("unchanged", payload.id))
+                continue
+            vector = planned.vector if planned.vector is not None else next(vectors)
+            problem = self._problem(vector)
+            if isinstance(vector, ImageSearchError) or problem is not None:
+                error = problem or vector
+                failures.append(Failure(payload.uri, _as_error(error), payload.id))
+                continue
+            self.embedded += planned.vector is None
+            fates.append((planned.fate, payload.id))
+            records.append(
+                Record(payload.id, payload.uri, payload.digest, planned.metadata, vector)
+            )
+        if records:
+            self.store.upsert(RecordBatch.of(records))
+        for fate, id in fates:
+            self._account(fate, id)
+        for failure in failures:
+            self._fail(failure)
+
+    def _problem(self, vector: Embedded) -> ImageSearchError | None:
+        if isinstance(vector, np.ndarray) and self.meta.metric == "cosine" and not vector.any():
+            return EmbeddingError(
+                f"embedder {self.meta.embedding.name!r} gave it a zero vector, which has no "
+                "direction to compare"
+            )
+        return None
+
+    def _account(self, fate: Fate, id: str) -> None:
+        {
+            "added": self.report.added,
+            "updated": self.report.updated,
+            "unchanged": self.report.unchanged,
+        }[fate].append(id)
+        self.progress.advance(1)
+
+    def _fail(self, failure: Failure) -> None:
+        if self.on_error == "raise":
+            raise failure.error
+        self.report.failed.append(failure)
+        self.progress.advance(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Finds and deletes the records whose image is gone, after an ingestion saw all of a source.
+
+    Attributes:
+        store: An open store.
+        folder: Only records below this folder may go; None considers all.
+        seen: Ids that the source has.
+        failed: Inputs that gave no record: unless their image is gone, their records stay.
+    """
+
+    store: VectorStore
+    folder: str | None
+    seen: Mapping[str, Any]
+    failed: Sequence[Failure]
+
+    def run(self) -> list[str]:
+        """Delete, and return the ids that are gone.
+
+        Raises:
+            SourceError: The source gave nothing at all, or a manifest could not be read to its
+                end; nothing was deleted.
+        """
+        broken = [failure for failure in self.failed if not _is_gone(failure)]
+        for failure in broken:
+            if isinstance(failure.error, ManifestError) and failure.id is None:
+                raise SourceError(
+                    f"nothing was removed: {failure.error}; what this line stands for cannot be "
+                    "told, so mend it and sync again"
+                ) from failure.error
+        kept_ids = {failure.id or derive_id(failure.source) for failure in broken}
+        kept_places = {failure.source.rstrip("/\\") for failure in broken}
+        gone: list[str] = []
+        for batch in self.store.scan():
+            gone += [
+                record.id
+                for record in batch
+                if record.id not in self.seen
+                and record.id not in kept_ids
+                and (self.folder is None or self.folder in _places(record.uri))
+                and kept_places.isdisjoint(_places(record.uri))
+            ]
+        if gone and not self.seen:
+            raise SourceError(
+                f"nothing was removed: the source has no readable image at all, and {len(gone)} "
+                "records would go; is a disk not mounted? To empty the index, delete its records"
+            )
+        for start in range(0, len(gone), _DELETE_BATCH):
+            self.store.delete(gone[start : start + _DELETE_BATCH])
+        return gone
+
+
+def _is_gone(failure: Failure) -> bool:
+    return isinstance(failure.error, SourceNotFoundError)
+
+
+def _places(uri: str) -> set[str]:
+    """Return a URI and all folders above it."""
+    ends = [end for end, character in enumerate(uri) if character in "/\\"]
+    return {uri, *(uri[:end] for end in ends)}
+
+
+def _as_error(error: object) -> ImageSearchError:
+    return error if isinstance(error, ImageSearchError) else EmbeddingError(str(error))
+
+
+def _canonical(metadata: Metadata) -> str:
+    """Return text that is equal for equal metadata only: 1 is not True, and 1 is not 1.0."""
+    return json.dumps(metadata, sort_keys=True)
+
+
+def _weight(payload: Payload) -> int:
+    return len(payload.data) if payload.data is not None else 0

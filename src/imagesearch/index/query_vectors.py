@@ -1,0 +1,147 @@
+"""Query vectors: every term of every query into one matrix, with one pass through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import ImageSearchError, QueryError
+from imagesearch.pipeline import Pipeline, embed_one
+from imagesearch.protocols import Embedder, TextEmbedder, VectorStore
+from imagesearch.sources import read
+from imagesearch.types import (
+    IdTerm,
+    ImageTerm,
+    IndexMeta,
+    Item,
+    Query,
+    TextTerm,
+    VectorTerm,
+)
+from imagesearch.vectors import normalise
+
+__all__ = ["QueryVectors"]
+
+_GROUP = 32
+
+# Cancelling terms leave rounding noise of float32 behind, which is no direction to search in.
+_CANCELLED = 1e-6
+
+
+class QueryVectors:
+    """Turns queries into vectors.
+
+    Args:
+        store: An open store, for terms that name a record.
+        meta: What the store was opened with.
+        embedder: Gives the embedder when a term needs it.
+    """
+
+    def __init__(
+        self, store: VectorStore, meta: IndexMeta, embedder: Callable[[], Embedder]
+    ) -> None:
+        self._store = store
+        self._meta = meta
+        self._embedder = embedder
+
+    def of(self, queries: Sequence[Query]) -> NDArray[np.float32]:
+        """Return float32 of shape (n, dim), of unit length under the cosine metric.
+
+        Raises:
+            QueryError: A query is empty or cancels itself out, an id is unknown, a vector has
+                another dimension, or the embedder knows no texts.
+            SourceError: A query image cannot be read.
+        """
+        terms = [term for query in queries for term in query.terms]
+        vectors: dict[int, NDArray[np.float32]] = {
+            **self._images([term for term in terms if isinstance(term, ImageTerm)]),
+            **self._texts([term for term in terms if isinstance(term, TextTerm)]),
+            **self._records([term for term in terms if isinstance(term, IdTerm)]),
+            **self._ready([term for term in terms if isinstance(term, VectorTerm)]),
+        }
+        rows = [self._combine(query, vectors) for query in queries]
+        return np.stack(rows) if rows else np.empty((0, self._dim), np.float32)
+
+    @property
+    def _dim(self) -> int:
+        return self._meta.embedding.dim
+
+    def _combine(
+        self, query: Query, vectors: dict[int, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        if not query.terms:
+            raise QueryError("the query is empty; use Query.image, Query.text, Query.id …")
+        parts = np.stack([vectors[id(term)] for term in query.terms])
+        weights = np.array([term.weight for term in query.terms], np.float32)
+        cosine = self._meta.metric == "cosine"
+        if cosine:
+            parts = normalise(parts)
+        total: NDArray[np.float32] = weights @ parts
+        if cosine:
+            if np.linalg.norm(total) <= _CANCELLED * np.abs(weights).sum():
+                raise QueryError(
+                    f"the query {query} cancels itself out and leaves no direction to search in; "
+                    "change the weights"
+                )
+            # One unit vector stays exactly as the embedder gave it.
+            return parts[0] if len(parts) == 1 and weights[0] == 1 else normalise(total)
+        return total
+
+    def _images(self, terms: Sequence[ImageTerm]) -> dict[int, NDArray[np.float32]]:
+        if not terms:
+            return {}
+        payloads = [read(Item(term.source)) for term in terms]
+        embedder = self._embedder()
+        if len(payloads) == 1:
+            return {id(terms[0]): embed_one(embedder, payloads[0])}
+        groups = [payloads[start : start + _GROUP] for start in range(0, len(payloads), _GROUP)]
+        with Pipeline(embedder) as pipeline:
+            results = [result for group in pipeline.embed(groups) for result in group]
+        for result in results:
+            if isinstance(result, ImageSearchError):
+                raise result
+        return {
+            id(term): result
+            for term, result in zip(terms, results, strict=True)
+            if not isinstance(result, ImageSearchError)
+        }
+
+    def _texts(self, terms: Sequence[TextTerm]) -> dict[int, NDArray[np.float32]]:
+        if not terms:
+            return {}
+        embedder = self._embedder()
+        if not isinstance(embedder, TextEmbedder):
+            raise QueryError(
+                f"embedder {embedder.spec.name!r} has no text tower, so it cannot search by text; "
+                "build the index with an embedder that has one (kind 'clip'), or search by image"
+            )
+        rows = embedder.embed_text([term.text for term in terms])
+        return {id(term): row for term, row in zip(terms, rows, strict=True)}
+
+    def _records(self, terms: Sequence[IdTerm]) -> dict[int, NDArray[np.float32]]:
+        if not terms:
+            return {}
+        records = self._store.get(list({term.id for term in terms}), vectors=True)
+        found: dict[int, NDArray[np.float32]] = {}
+        for term in terms:
+            record = records.get(term.id)
+            if record is None or record.vector is None:
+                raise QueryError(
+                    f"id {term.id!r} is not in the index; to search by a file, pass its path as "
+                    "the query image"
+                )
+            found[id(term)] = record.vector
+        return found
+
+    def _ready(self, terms: Sequence[VectorTerm]) -> dict[int, NDArray[np.float32]]:
+        for term in terms:
+            if term.vector.shape != (self._dim,):
+                raise QueryError(
+                    f"the query vector has {len(term.vector)} elements, the index {self._dim}; "
+                    "make it with the index's own embedder"
+                )
+            if self._meta.metric == "cosine" and not term.vector.any():
+                raise QueryError("the query vector is zero and has no direction to search in")
+        return {id(term): term.vector for term in terms}

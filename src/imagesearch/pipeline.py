@@ -1,0 +1,243 @@
+"""Pipeline: read → decode → preprocess → embed; overlapped, bounded and in order.
+
+Reading, decoding and preprocessing run in threads ahead of the model (Pillow and hashing release
+the GIL). At most two groups are inside the model at once, so that the device has work while the
+last images of a group finish. What is in flight is bounded by count and by encoded bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import EmbeddingError, ImageSearchError, SourceError
+from imagesearch.protocols import Embedder
+from imagesearch.sources import Payload, read
+from imagesearch.types import Failure, Item
+
+__all__ = ["Embedded", "Pipeline", "available_cpus", "embed_one", "grouped"]
+
+_GROUP_BYTES = 64 * 2**20
+"""Encoded bytes that one group may hold: 32 photos of 2 MB, or fewer larger ones."""
+
+_GROUPS_IN_MODEL = 2
+
+_T = TypeVar("_T")
+
+Embedded = NDArray[np.float32] | ImageSearchError
+"""One image's vector of shape (dim,), or why there is none."""
+
+
+class Pipeline:
+    """Turns items into payloads, and payloads into vectors, in threads that it owns.
+
+    Args:
+        embedder: Makes the vectors.
+
+    Example:
+        >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
+        >>> from PIL import Image
+        >>> with Pipeline(DescriptorEmbedder()) as pipeline:
+        ...     payloads = list(pipeline.read([Item(Image.new("RGB", (32, 32), "red"))]))
+        ...     [vectors] = pipeline.embed([payloads])
+        >>> vectors[0].shape == (DescriptorEmbedder().spec.dim,)
+        True
+    """
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        workers = available_cpus()
+        self._cpu = ThreadPoolExecutor(workers, thread_name_prefix="imagesearch-prepare")
+        self._reading = ThreadPoolExecutor(workers + 2, thread_name_prefix="imagesearch-read")
+        self._model = ThreadPoolExecutor(_GROUPS_IN_MODEL, thread_name_prefix="imagesearch-embed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for pool in (self._reading, self._cpu, self._model):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, items: Iterable[Item | Failure]) -> Iterator[Payload | Failure]:
+        """Read items ahead of the consumer, in order; failures pass through.
+
+        An item that cannot be read becomes a `Failure`.
+        """
+        window = 2 * (available_cpus() + 2)
+        waiting: deque[Future[Payload | Failure]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._reading.submit(_read, item))
+                if len(waiting) >= window:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def embed(self, groups: Iterable[Sequence[Payload]]) -> Iterator[list[Embedded]]:
+        """Embed groups of payloads, overlapped, in order.
+
+        Args:
+            groups: Taken ahead by as many groups as may be in flight.
+
+        Yields:
+            For each group a list as long as the group, in its order.
+
+        Raises:
+            EmbeddingError: The model fails on every image of a group of several.
+        """
+        embedder = self._embedder
+        waiting: deque[Future[list[Embedded]]] = deque()
+        try:
+            for group in groups:
+                prepared = [self._cpu.submit(_prepare, embedder, payload) for payload in group]
+                waiting.append(self._model.submit(_embed_group, embedder, prepared))
+                if len(waiting) > _GROUPS_IN_MODEL:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def embed_one(embedder: Embedder, payload: Payload) -> NDArray[np.float32]:
+    """Embed one payload in the calling thread, where the model may use all processors.
+
+    Returns:
+        float32 of shape (dim,).
+
+    Raises:
+        SourceError: The image cannot be decoded.
+        EmbeddingError: The model failed.
+
+    Example:
+        >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
+        >>> from PIL import Image
+        >>> embedder = DescriptorEmbedder()
+        >>> len(embed_one(embedder, read(Item(Image.new("RGB", (9, 9))))) ) == embedder.spec.dim
+        True
+    """
+    [result] = _embed_arrays(embedder, [_prepare(embedder, payload)])
+    if isinstance(result, ImageSearchError):
+        raise result
+    return result
+
+
+def _prepare(embedder: Embedder, payload: Payload) -> NDArray[Any]:
+    image = payload.open(shrink_to=embedder.spec.decode_size)
+    try:
+        return embedder.preprocess(image)
+    except Exception as error:
+        raise EmbeddingError(
+            f"{payload.uri}: {embedder.spec.name} could not preprocess it: {error}"
+        ) from error
+
+
+def _embed_group(embedder: Embedder, prepared: Sequence[Future[NDArray[Any]]]) -> list[Embedded]:
+    results: list[Embedded | None] = []
+    arrays: list[NDArray[Any]] = []
+    for future in prepared:
+        try:
+            arrays.append(future.result())
+            results.append(None)
+        except ImageSearchError as error:
+            results.append(error)
+    vectors = iter(_embed_arrays(embedder, arrays) if arrays else [])
+    return [next(vectors) if result is None else result for result in results]
+
+
+def _embed_arrays(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedded]:
+    try:
+        return _checked(embedder, arrays)
+    except Exception as error:  # noqa: BLE001  # whatever a model raises
+        if len(arrays) == 1:
+            return [_embedding_error(error)]
+    # One image can spoil a batch; alone, it spoils only itself.
+    results = [_embed_arrays(embedder, [array])[0] for array in arrays]
+    errors = [result for result in results if isinstance(result, EmbeddingError)]
+    if len(errors) == len(results):
+        raise EmbeddingError(
+            f"the embedder failed on all {len(errors)} images of a group: {errors[0]}"
+        ) from errors[0]
+    return results
+
+
+def _checked(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedded]:
+    spec = embedder.spec
+    vectors = np.asarray(embedder.embed(arrays), np.float32)
+    if vectors.shape != (len(arrays), spec.dim):
+        raise EmbeddingError(
+            f"embedder {spec.name!r} returned vectors of shape {vectors.shape} for "
+            f"{len(arrays)} images, not {(len(arrays), spec.dim)}"
+        )
+    return [
+        vector
+        if np.isfinite(vector).all()
+        else EmbeddingError(f"embedder {spec.name!r} returned NaN or infinity")
+        for vector in vectors
+    ]
+
+
+def grouped(
+    payloads: Iterable[_T], *, size: int, weight: Callable[[_T], int]
+) -> Iterator[list[_T]]:
+    """Gather elements into lists of at most `size`, closed earlier when they weigh 64 MiB.
+
+    Example:
+        >>> list(grouped([1, 2, 3], size=2, weight=lambda _: 0))
+        [[1, 2], [3]]
+    """
+    group: list[_T] = []
+    heavy = 0
+    for payload in payloads:
+        group.append(payload)
+        heavy += weight(payload)
+        if len(group) >= size or heavy >= _GROUP_BYTES:
+            yield group
+            group, heavy = [], 0
+    if group:
+        yield group
+
+
+def available_cpus() -> int:
+    """Return how many processors this process may use.
+
+    Example:
+        >>> available_cpus() >= 1
+        True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _read(item: Item | Failure) -> Payload | Failure:
+    if isinstance(item, Failure):
+        return item
+    try:
+        return read(item)
+    except SourceError as error:
+        return Failure(item.uri or "an image in memory", error, item.id)
+
+
+def _embedding_error(error: Exception) -> EmbeddingError:
+    if isinstance(error, EmbeddingError):
+        return error
+    wrapped = EmbeddingError(f"the embedder failed: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

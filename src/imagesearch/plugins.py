@@ -1,0 +1,116 @@
+"""Plug-ins: embedders and stores by name, through entry points; our own are declared the same way.
+
+A package adds an adapter by declaring it, and changes nothing here:
+
+    [project.entry-points."imagesearch.embedders"]
+    mine = "my_package:MyEmbedder"
+
+Entry points are read when a name is looked up, one is loaded when it is chosen, and a name that
+this package declares itself is never overridden.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+from typing import Any, Literal, cast
+
+from imagesearch.config import PluginConfig, check_options
+from imagesearch.errors import ConfigError, ImageSearchError, UnknownPluginError
+from imagesearch.protocols import Embedder, VectorStore
+
+__all__ = ["make_embedder", "make_store", "plugin_class", "plugin_names"]
+
+Group = Literal["embedders", "stores"]
+
+
+def plugin_names(group: Group) -> dict[str, str]:
+    """Return the names that can be chosen, each with the distribution that brings it.
+
+    Example:
+        >>> plugin_names("stores")["memory"]
+        'imagesearch-index'
+    """
+    points = _entry_points(group)
+    return {name: _distribution(point) for name, point in sorted(points.items())}
+
+
+def plugin_class(group: Group, kind: str) -> type:
+    """Load the class behind a name.
+
+    Raises:
+        UnknownPluginError: No installed package declares that name.
+        ImageSearchError: It cannot be imported; a missing optional package says how to install it.
+
+    Example:
+        >>> plugin_class("stores", "memory").__name__
+        'MemoryStore'
+    """
+    points = _entry_points(group)
+    if kind not in points:
+        close = difflib.get_close_matches(kind, points, n=1)
+        suggestion = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UnknownPluginError(
+            f"no {group[:-1]} is called {kind!r}{suggestion}; installed are: "
+            f"{', '.join(sorted(points)) or 'none (is imagesearch-index installed?)'}"
+        )
+    try:
+        loaded = points[kind].load()
+    except ImageSearchError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"the {group[:-1]} {kind!r} of {_distribution(points[kind])} cannot be loaded: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return cast(type, loaded)
+
+
+def make_embedder(config: PluginConfig) -> Embedder:
+    """Make an embedder from its config.
+
+    Raises:
+        ConfigError: The name or an option is wrong.
+        ImageSearchError: The embedder's own errors, such as weights that cannot be had.
+
+    Example:
+        >>> make_embedder(PluginConfig("descriptors")).spec.name
+        'descriptors'
+    """
+    return cast(Embedder, _make("embedders", config, Embedder))
+
+
+def make_store(config: PluginConfig) -> VectorStore:
+    """Make a store from its config; it is not opened yet.
+
+    Raises:
+        ConfigError: The name or an option is wrong.
+
+    Example:
+        >>> type(make_store(PluginConfig("memory"))).__name__
+        'MemoryStore'
+    """
+    return cast(VectorStore, _make("stores", config, VectorStore))
+
+
+def _make(group: Group, config: PluginConfig, protocol: Any) -> object:
+    cls = plugin_class(group, config.kind)
+    made = cls(**check_options(cls, config))
+    if not isinstance(made, protocol):
+        raise ConfigError(
+            f"{group[:-1]} {config.kind!r}: {cls.__name__} lacks members of "
+            f"{protocol.__name__}; run its conformance suite"
+        )
+    return cast(object, made)
+
+
+def _entry_points(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
+    found: dict[str, importlib.metadata.EntryPoint] = {}
+    for point in importlib.metadata.entry_points(group=f"imagesearch.{group}"):
+        if point.name not in found or point.value.startswith("imagesearch."):
+            found[point.name] = point
+    return found
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "an unknown package"

@@ -1,0 +1,193 @@
+"""The command line, as a person runs it: one process for each command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from imagesearch.cli import main
+from tests.bad_files import make_bad_files
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a command in this process; returns (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def indexed(run, photos):
+    code, _, _ = run("add", photos, "--embedder", "descriptors")
+    assert code == 0
+    return photos
+
+
+def test_add_then_search_needs_no_options_but_the_first_embedder(run, indexed):
+    code, output, _ = run("search", indexed / "05.png", "-k", "3")
+    assert code == 0
+    lines = output.splitlines()
+    assert len(lines) == 4
+    assert "1.000" in lines[1]
+    assert str(indexed / "05.png") in lines[1]
+
+
+def test_adding_again_says_that_nothing_changed(run, indexed):
+    code, output, _ = run("add", indexed)
+    assert code == 0
+    assert "0 added, 0 updated, 12 unchanged, 0 failed" in output
+    assert "12 images in the index" in output
+
+
+def test_bad_files_are_named_on_standard_error_and_the_exit_code_says_so(run, photos):
+    bad = make_bad_files(photos)
+    code, output, errors = run("add", photos, "--embedder", "descriptors")
+    assert code == 1
+    assert "12 added" in output
+    assert errors.count("failed: ") >= 10
+    assert all("failed: " not in line for line in output.splitlines())
+    assert bad
+
+
+def test_json_lines_are_for_programs(run, indexed):
+    (indexed / "bad.png").write_bytes(b"")
+    code, output, _ = run("add", indexed, "--json")
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert code == 1
+    assert sum(line["status"] == "unchanged" for line in lines) == 12
+    [failed] = [line for line in lines if line["status"] == "failed"]
+    assert failed["source"].endswith("bad.png")
+    assert failed["error"] == "DecodeError"
+    code, output, _ = run("search", indexed / "05.png", "--json", "-k", "2")
+    hits = [json.loads(line) for line in output.splitlines()]
+    assert [hit["rank"] for hit in hits] == [1, 2]
+    assert hits[0]["uri"] == str(indexed / "05.png")
+
+
+def test_search_saves_a_sheet_and_a_page(run, indexed, tmp_path):
+    code, _, errors = run(
+        "search", indexed / "05.png", "--sheet", "out.png", "--html", "out.html"
+    )
+    assert code == 0
+    assert str(tmp_path / "out.png") in errors
+    with Image.open(tmp_path / "out.png") as sheet:
+        assert sheet.format == "PNG"
+    assert "data:image" in (tmp_path / "out.html").read_text()
+
+
+def test_filters_have_a_text_form(run, photos):
+    (photos / "list.csv").write_text("id,path,label,price\na,00.png,cat,3\nb,01.png,dog,20\n")
+    run("add", photos / "list.csv", "--embedder", "descriptors")
+    code, output, _ = run("search", photos / "00.png", "--where", 'label = "dog" or price > 100')
+    assert code == 0
+    assert "01.png" in output
+    assert "00.png" not in output
+    code, _, errors = run("search", photos / "00.png", "--where", "label = dog")
+    assert code == 3
+    assert "quotation marks" in errors
+
+
+def test_info_delete_and_sync(run, indexed):
+    code, output, _ = run("info")
+    assert code == 0
+    assert "descriptors" in output
+    assert "12" in output
+    (indexed / "05.png").unlink()
+    code, output, _ = run("sync", indexed)
+    assert "1 removed" in output
+    assert "11 images in the index" in output
+    code, output, _ = run("delete", "--where", "uri exists")
+    assert (code, output.split()[0]) == (0, "11")
+
+
+def test_deleting_needs_to_know_what(run, indexed):
+    code, _, errors = run("delete")
+    assert code == 2
+    assert "--where" in errors
+
+
+def test_a_missing_index_or_picture_says_what_to_do(run, photos, tmp_path):
+    code, _, errors = run("search", photos / "00.png")
+    assert code == 3
+    assert "imagesearch add" in errors
+    assert not (tmp_path / "imagesearch.idx").exists()
+    code, _, errors = run("add", photos / "nowhere", "--embedder", "descriptors")
+    assert code == 3
+    assert "nowhere" in errors
+
+
+def test_a_config_file_names_embedder_and_store(run, photos, tmp_path):
+    (tmp_path / "imagesearch.toml").write_text(
+        '[embedder]\nkind = "descriptors"\n[store]\nkind = "local"\npath = "mine.idx"\n'
+    )
+    assert run("add", photos, "--config", "imagesearch.toml")[0] == 0
+    assert (tmp_path / "mine.idx").is_dir()
+    code, output, _ = run("search", photos / "00.png", "--config", "imagesearch.toml", "-k", "1")
+    assert code == 0
+    assert "00.png" in output
+
+
+def test_help_shows_examples_for_every_command(run):
+    for command in ("add", "sync", "search", "delete"):
+        code, output, _ = run(command, "--help")
+        assert code == 0
+        assert f"  imagesearch {command} " in output
+
+
+def test_the_demo_finds_pictures_of_the_querys_own_kind(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    environment = {**os.environ}
+    done = subprocess.run(
+        [sys.executable, "-m", "imagesearch", "demo", "shown"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "going on with 'descriptors'" in done.stdout
+    assert done.stdout.count("balloon-") >= 7
+    with Image.open(tmp_path / "shown" / "similar.png") as sheet:
+        assert sheet.width > 800
+
+
+def test_an_interrupted_add_keeps_what_it_stored_and_goes_on(tmp_path, photos):
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(600):
+        shutil.copy(photos / f"{number % 10:02}.png", many / f"{number:03}.png")
+    command = [sys.executable, "-m", "imagesearch", "add", str(many), "-e", "descriptors"]
+    process = subprocess.Popen(
+        [*command, "--progress"], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    seen = b""
+    while b"/600" not in seen or b" 0/600" in seen[-60:]:
+        chunk = process.stderr.read1(200)
+        assert chunk, seen
+        seen += chunk
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"run the same command again" in errors
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "600 images in the index" in done.stdout
+    assert " 0 unchanged" not in done.stdout

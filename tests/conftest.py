@@ -1,0 +1,47 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imagesearch import ImageIndex, LocalStore
+from tests.small_embedder import SmallEmbedder
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder with real images and weights; tests that need it skip without it."""
+    default = Path(__file__).parents[1] / ".." / "shared"
+    folder = Path(os.environ.get("IMAGESEARCH_SHARED", default)).resolve()
+    if not (folder / "data" / "imagenet50").is_dir():
+        pytest.skip(f"no images in {folder}; set IMAGESEARCH_SHARED")
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """A folder of twelve pictures, each of its own colours, two of them in a sub-folder."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for number in range(12):
+        picture = Image.new("RGB", (40, 30), (20 * number, 255 - 20 * number, 90))
+        picture.paste((255, 255, 20 * number), (number, number, number + 10, number + 10))
+        name = f"more/{number:02}.png" if number >= 10 else f"{number:02}.png"
+        picture.save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def embedder() -> SmallEmbedder:
+    return SmallEmbedder()
+
+
+@pytest.fixture
+def index(tmp_path, embedder):
+    """A local index that counts what it embeds."""
+    with ImageIndex(embedder=embedder, store=LocalStore(tmp_path / "photos.idx")) as index:
+        yield index

@@ -1,0 +1,71 @@
+"""Opening an index: it knows its embedder, and refuses another."""
+
+from __future__ import annotations
+
+import pytest
+
+from imagesearch import DescriptorEmbedder, ImageIndex, LocalStore, MemoryStore
+from imagesearch.errors import ConfigError, IncompatibleIndexError
+from tests.small_embedder import SmallEmbedder
+
+
+def test_an_index_makes_its_own_embedder_again(tmp_path, photos):
+    with ImageIndex(tmp_path / "photos.idx", embedder=DescriptorEmbedder()) as index:
+        index.add(photos)
+        expected = index.search(photos / "00.png").ids
+    with ImageIndex(tmp_path / "photos.idx") as index:
+        assert index.search(photos / "00.png").ids == expected
+
+
+def test_another_embedder_is_refused_in_words_that_name_both(tmp_path):
+    with ImageIndex(tmp_path / "photos.idx", embedder=SmallEmbedder("small-1")):
+        pass
+    with pytest.raises(IncompatibleIndexError) as caught:
+        ImageIndex(tmp_path / "photos.idx", embedder=DescriptorEmbedder())
+    assert "'small'" in str(caught.value)
+    assert "'descriptors'" in str(caught.value)
+    with pytest.raises(IncompatibleIndexError):
+        ImageIndex(tmp_path / "photos.idx", embedder=SmallEmbedder("small-2"))
+
+
+def test_another_metric_is_refused(tmp_path):
+    with ImageIndex(tmp_path / "photos.idx", embedder=SmallEmbedder(), metric="l2"):
+        pass
+    with ImageIndex(tmp_path / "photos.idx", embedder=SmallEmbedder()) as index:
+        assert index.meta.metric == "l2"
+    with pytest.raises(IncompatibleIndexError, match="metric"):
+        ImageIndex(tmp_path / "photos.idx", embedder=SmallEmbedder(), metric="dot")
+
+
+def test_an_index_without_its_embedder_still_counts_gets_and_deletes(tmp_path, photos):
+    with ImageIndex(tmp_path / "photos.idx", embedder=SmallEmbedder()) as index:
+        ids = index.add(photos).added
+    with ImageIndex(tmp_path / "photos.idx") as index:
+        assert index.count() == 12
+        assert set(index.get(ids)) == set(ids)
+        assert len(index.search(id=ids[0], k=3)) == 3
+        assert index.delete(ids[:2]) == 2
+        with pytest.raises(ConfigError, match="pass it"):
+            index.search(photos / "00.png")
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+def test_other_metrics_find_the_picture_itself(metric, photos):
+    with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore(), metric=metric) as index:
+        index.add(photos)
+        hits = index.search(photos / "03.png", k=12)
+        if metric == "l2":
+            assert hits[0].uri == str(photos / "03.png")
+            assert hits[0].score == pytest.approx(1.0, abs=1e-3)
+        assert [hit.score for hit in hits] == sorted((h.score for h in hits), reverse=True)
+
+
+def test_a_reader_searches_while_a_writer_adds(tmp_path, photos):
+    path = tmp_path / "photos.idx"
+    with (
+        ImageIndex(path, embedder=SmallEmbedder()) as writer,
+        ImageIndex(store=LocalStore(path), embedder=SmallEmbedder()) as reader,
+    ):
+        assert list(reader.search(photos / "00.png")) == []
+        writer.add(photos)
+        assert len(reader.search(photos / "00.png")) == 10

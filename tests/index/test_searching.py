@@ -1,0 +1,174 @@
+"""Searching: by image, id, vector, text and combinations; and how hits show themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagesearch import Field, Hits, ImageIndex, Item, MemoryStore, Query
+from imagesearch.errors import FilterError, QueryError, SourceNotFoundError
+from tests.small_embedder import SmallTextEmbedder
+
+
+def plain(colour):
+    return Image.new("RGB", (20, 20), colour)
+
+
+@pytest.fixture
+def colours():
+    """An index of plain pictures that can be searched by text."""
+    with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore()) as index:
+        index.add(
+            Item(plain(name), id=name, metadata={"warm": name in ("red", "orange"), "n": n})
+            for n, name in enumerate(["red", "orange", "blue", "navy", "lime", "green", "purple"])
+        )
+        yield index
+
+
+def test_the_picture_itself_is_found_first_with_score_one(index, photos):
+    index.add(photos)
+    hits = index.search(photos / "05.png", k=3)
+    assert hits[0].uri == str(photos / "05.png")
+    assert hits[0].score == pytest.approx(1.0, abs=1e-5)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_every_kind_of_image_source_finds_the_same(index, photos):
+    index.add(photos)
+    path = photos / "05.png"
+    with Image.open(path) as picture:
+        picture.load()
+    expected = index.search(path).ids
+    for source in (str(path), path.read_bytes(), picture, np.asarray(picture)):
+        assert index.search(source).ids == expected
+
+
+def test_a_search_by_id_leaves_the_record_itself_out(colours):
+    assert "red" not in colours.search(id="red", k=7).ids
+    assert len(colours.search(id="red", k=6)) == 6
+    assert colours.search(id="red", k=7, exclude_self=False).ids[0] == "red"
+
+
+def test_a_search_by_vector(colours):
+    vector = colours.get("blue", vectors=True)["blue"].vector
+    assert colours.search(vector=vector, k=1).ids == ["blue"]
+
+
+def test_a_search_by_text(colours):
+    assert colours.search(text="green", k=1).ids == ["green"]
+
+
+def test_terms_combine_with_weights(colours):
+    both = colours.search(Query.id("red") + Query.id("blue"), k=1)
+    assert both.ids == ["purple"]
+    mostly_red = Query.image(plain("red")) + 0.2 * Query.text("blue")
+    assert colours.search(mostly_red, k=1).ids == ["red"]
+    without = colours.search(Query.id("purple") - 0.9 * Query.id("blue"), k=2)
+    assert without.ids[0] == "red"
+    assert colours.search(plain("red"), text="blue", k=1).ids == ["purple"]
+
+
+def test_filters_narrow_and_k_is_still_filled(colours):
+    assert set(colours.search(plain("blue"), where=Field("warm") == True, k=5).ids) == {  # noqa: E712
+        "red",
+        "orange",
+    }
+    assert colours.search(plain("blue"), where="n >= 2 and n < 4", k=9).ids == ["blue", "navy"]
+
+
+def test_min_score_cuts(colours):
+    hits = colours.search(plain("red"), k=7, min_score=0.9)
+    assert 0 < len(hits) < 7
+    assert all(hit.score >= 0.9 for hit in hits)
+
+
+def test_many_queries_go_through_the_model_in_one_pass(colours):
+    queries = [plain("red"), Query.text("blue"), Query.id("lime"), plain("navy")]
+    together = colours.search_many(queries, k=3)
+    apart = [colours.search(query, k=3) for query in queries]
+    assert [hits.ids for hits in together] == [hits.ids for hits in apart]
+    assert colours.search_many([]) == []
+
+
+def test_an_empty_index_answers_with_no_hits(index, photos):
+    assert list(index.search(photos / "00.png")) == []
+    assert str(index.search(photos / "00.png")) == "no hits"
+
+
+@pytest.mark.parametrize(
+    ("ask", "complaint"),
+    [
+        (lambda index: index.search(), "needs a query"),
+        (lambda index: index.search(id="pink"), "'pink' is not in the index"),
+        (lambda index: index.search(vector=[1.0, 2.0]), "2 elements, the index 49"),
+        (lambda index: index.search(vector=np.zeros(49)), "zero"),
+        (lambda index: index.search(vector=np.full(49, np.nan)), "NaN"),
+        (lambda index: index.search(Query.id("red") - Query.id("red")), "cancels itself out"),
+        (lambda index: index.search(id="red", k=0), "at least one"),
+        (lambda index: index.search(text="  "), "nothing to look for"),
+        (lambda index: index.search(Query.id("red") * float("inf")), "finite"),
+        (lambda index: index.search_many("red.png"), "takes a list"),
+        (lambda index: index.delete(), "either ids or where"),
+    ],
+)
+def test_a_query_that_cannot_be_asked_says_why(colours, ask, complaint):
+    with pytest.raises(QueryError, match=complaint):
+        ask(colours)
+
+
+def test_text_needs_an_embedder_that_reads(index):
+    with pytest.raises(QueryError, match="no text tower"):
+        index.search(text="a red shoe")
+
+
+def test_a_missing_query_image_and_a_bad_filter_are_errors(index, photos):
+    with pytest.raises(SourceNotFoundError):
+        index.search(photos / "nowhere.png")
+    with pytest.raises(FilterError):
+        index.search(photos / "00.png", where="label =")
+
+
+def test_delete_by_id_and_by_filter(colours):
+    assert colours.delete(["red", "pink"]) == 1
+    assert colours.delete([]) == 0
+    assert colours.delete(where="n >= 5") == 2
+    assert colours.count() == 4
+
+
+def test_metadata_can_be_changed_alone(colours):
+    before = colours.get("red", vectors=True)["red"].vector
+    assert colours.update_metadata("red", {"price": 3, "n": None}) == 1
+    record = colours.get("red", vectors=True)["red"]
+    assert record.metadata == {"warm": True, "price": 3}
+    np.testing.assert_array_equal(record.vector, before)
+    assert colours.update_metadata(None, {"cold": True}, where="not warm = true") == 5
+    assert colours.update_metadata("red", {"only": 1}, replace=True) == 1
+    assert colours.get("red")["red"].metadata == {"only": 1}
+
+
+def test_hits_are_a_sequence_that_prints_as_a_table(colours):
+    hits = colours.search(id="red", k=3)
+    assert isinstance(hits[:2], Hits)
+    assert len(hits[:2]) == 2
+    lines = str(hits).splitlines()
+    assert lines[0].split() == ["#", "score", "uri", "warm", "n"]
+    assert lines[1].split()[0] == "1"
+    assert all(len(line) <= 60 for line in hits.to_table(width=60).splitlines())
+
+
+def test_hits_draw_a_contact_sheet_and_a_page_that_loads_nothing(index, photos, tmp_path):
+    index.add(photos, metadata={"label": "<b>金鱼</b>"})
+    (photos / "00.png").unlink()
+    hits = index.search(photos / "01.png", k=7)
+    with Image.open(hits.save_contact_sheet(tmp_path / "sheet.png")) as sheet:
+        assert sheet.width > 800
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(1_000_000)}
+    assert (20, 235, 90) in colours
+    page = hits.save_html(tmp_path / "hits.html").read_text()
+    assert page.count("<img") == 7
+    assert "&lt;b&gt;金鱼" in page
+    assert "<b>金鱼" not in page
+    assert "http" not in page
+    assert hits._repr_html_().count("data:image") == 7
+    assert "no picture" in page
