@@ -1,0 +1,149 @@
+"""What the embedders find: quality on 50 classes of ImageNet, and how well copies are recognised.
+
+    python benchmarks/embedders.py
+
+reads the images, and the weights if they are there, from the folder that IMAGESEARCH_SHARED names
+(default: ../shared beside this project). The gallery has ten images of each class, a query is one
+further image of a class. mHR@10 is the share of the ten that the first ten hits hold, P@1 how often
+the first hit is right, mAP@10 the average precision divided by min(relevant, 10).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from imagesearch.embedders.descriptors import DescriptorEmbedder
+from imagesearch.protocols import Embedder
+
+SHARED = Path(os.environ.get("IMAGESEARCH_SHARED", Path(__file__).parents[2] / "shared"))
+IMAGES = "data/imagenet50"
+WEIGHTS = "weights/mobilenetv2_100.tf_in1k.safetensors"
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--copies", type=int, default=200, help="gallery images to copy")
+    options = arguments.parse_args()
+    gallery, queries = (sorted((SHARED / IMAGES / part).glob("*/*")) for part in ("train", "test"))
+    if not gallery or not queries:
+        sys.exit(f"no images in {SHARED / IMAGES}: set IMAGESEARCH_SHARED")
+    print(f"command: python {' '.join(sys.argv)}")
+    print(
+        f"machine: {platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}, Python "
+        f"{platform.python_version()}; "
+        + ", ".join(f"{name} {version(name)}" for name in ("numpy", "pillow", "torch", "timm"))
+    )
+    print(f"{len(gallery)} gallery images, {len(queries)} queries\n")
+    print(
+        "| embedder | dim | CPU-ms an image | mHR@10 | P@1 | mAP@10 | " + " | ".join(COPIES) + " |"
+    )
+    print("|" + "---|" * (6 + len(COPIES)))
+    for name, embedder in embedders().items():
+        print(row(name, embedder, gallery, queries, options.copies))
+
+
+def embedders() -> dict[str, Embedder]:
+    found: dict[str, Embedder] = {"descriptors": DescriptorEmbedder()}
+    if not (SHARED / WEIGHTS).exists():
+        print(f"no weights at {SHARED / WEIGHTS}: only the embedder without weights is measured\n")
+        return found
+    from imagesearch.embedders.timm import TimmEmbedder
+
+    for method in ("fast", "exact"):
+        found[f"mobilenetv2_100, {method}"] = TimmEmbedder(
+            "mobilenetv2_100",
+            weights=SHARED / WEIGHTS,
+            model_args={"pad_type": "same"},
+            mean=(0.5,) * 3,
+            std=(0.5,) * 3,
+            preprocessing=method,
+        )
+    return found
+
+
+def row(
+    name: str, embedder: Embedder, gallery: Sequence[Path], queries: Sequence[Path], copies: int
+) -> str:
+    start = time.process_time()
+    vectors = embed(embedder, [read(path, embedder) for path in gallery])
+    milliseconds = 1000 * (time.process_time() - start) / len(gallery)
+    asked = embed(embedder, [read(path, embedder) for path in queries])
+    labels = [path.parent.name for path in gallery]
+    rate, first, precision = quality(
+        asked @ vectors.T, [path.parent.name for path in queries], labels
+    )
+    chosen = np.linspace(0, len(gallery) - 1, min(copies, len(gallery))).astype(int)
+    shares = []
+    for change in COPIES.values():
+        copied = embed(embedder, [change(read(gallery[place], embedder)) for place in chosen])
+        shares.append((np.argmax(copied @ vectors.T, axis=1) == chosen).mean())
+    return (
+        f"| {name} | {embedder.spec.dim} | {milliseconds:.1f} | {rate:.4f} | {first:.2f} | "
+        f"{precision:.4f} | " + " | ".join(f"{100 * share:.1f} %" for share in shares) + " |"
+    )
+
+
+def quality(
+    scores: NDArray[np.float32], asked: Sequence[str], labels: Sequence[str], k: int = 10
+) -> tuple[float, float, float]:
+    relevant = np.array(asked)[:, None] == np.array(labels)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    found = np.take_along_axis(relevant, order, axis=1)
+    possible = np.minimum(relevant.sum(axis=1), k)
+    precision = np.cumsum(found, axis=1) / np.arange(1, k + 1)
+    return (
+        float((found.sum(axis=1) / possible).mean()),
+        float(found[:, 0].mean()),
+        float(((found * precision).sum(axis=1) / possible).mean()),
+    )
+
+
+def read(path: Path, embedder: Embedder) -> Image.Image:
+    image = Image.open(path)
+    if embedder.spec.decode_size is not None:
+        image.draft("RGB", (embedder.spec.decode_size,) * 2)
+    return image.convert("RGB")
+
+
+def embed(embedder: Embedder, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    return embedder.embed([embedder.preprocess(image) for image in images])
+
+
+def half_and_recompressed(image: Image.Image) -> Image.Image:
+    buffer = io.BytesIO()
+    image.resize((max(1, image.width // 2), max(1, image.height // 2))).save(
+        buffer, "JPEG", quality=60
+    )
+    return Image.open(buffer).convert("RGB")
+
+
+def cropped(share: float) -> Callable[[Image.Image], Image.Image]:
+    def crop(image: Image.Image) -> Image.Image:
+        left, top = (int(side * (1 - share) / 2) for side in image.size)
+        return image.crop((left, top, image.width - left, image.height - top))
+
+    return crop
+
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "half size, JPEG 60": half_and_recompressed,
+    "middle 90 %": cropped(0.9),
+    "middle 80 %": cropped(0.8),
+    "1.3 × brightness": lambda image: ImageEnhance.Brightness(image).enhance(1.3),
+}
+
+
+if __name__ == "__main__":
+    main()
