@@ -1,0 +1,218 @@
+"""Memory stores that break one rule each, to show that the conformance suite notices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imagesearch.errors import StoreRequestError
+from imagesearch.filters import matches
+from imagesearch.protocols import Capability
+from imagesearch.stores.memory import MemoryStore
+from imagesearch.types import Hit, Record, RecordBatch
+
+
+class LosesNestedMetadata(MemoryStore):
+    def upsert(self, batch):
+        kept = tuple(
+            {name: value for name, value in fields.items() if not isinstance(value, dict)}
+            for fields in batch.metadata
+        )
+        super().upsert(RecordBatch(batch.ids, batch.uris, batch.digests, kept, batch.vectors))
+
+
+class TurnsTruthIntoNumbers(MemoryStore):
+    def upsert(self, batch):
+        kept = tuple(
+            {name: int(value) if value is True else value for name, value in fields.items()}
+            for fields in batch.metadata
+        )
+        super().upsert(RecordBatch(batch.ids, batch.uris, batch.digests, kept, batch.vectors))
+
+
+class LosesDigests(MemoryStore):
+    def get(self, ids, *, vectors=False):
+        return {
+            id: Record(id, record.uri, "", record.metadata, record.vector)
+            for id, record in super().get(ids, vectors=vectors).items()
+        }
+
+
+class BreaksTiesByLastId(MemoryStore):
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k, where=where)
+        return [
+            sorted(sorted(hits, key=lambda hit: hit.id, reverse=True), key=lambda hit: -hit.score)
+            for hits in found
+        ]
+
+
+class CutsBeforeBreakingTies(MemoryStore):
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=100_000, where=where)
+        if k < 1:
+            raise StoreRequestError("k")
+        return [
+            sorted(
+                sorted(hits, key=lambda hit: (-hit.score, hash(hit.id) % 7))[:k],
+                key=lambda hit: (-hit.score, hit.id),
+            )
+            for hits in found
+        ]
+
+
+class IgnoresFiltersInSearch(MemoryStore):
+    def search(self, vectors, *, k, where=None):
+        return super().search(vectors, k=k)
+
+
+class FiltersAfterCutting(MemoryStore):
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k)
+        if where is None:
+            return found
+        return [
+            [hit for hit in hits if matches(where, hit.metadata, id=hit.id, uri=hit.uri)]
+            for hits in found
+        ]
+
+
+class IgnoresFiltersInCount(MemoryStore):
+    def count(self, where=None):
+        return super().count()
+
+
+class ReturnsOneMore(MemoryStore):
+    def search(self, vectors, *, k, where=None):
+        return super().search(vectors, k=k + (k > 0), where=where)
+
+
+class AcceptsNaN(MemoryStore):
+    def upsert(self, batch):
+        if batch.vectors is not None:
+            cleaned = np.nan_to_num(batch.vectors)
+            batch = RecordBatch(batch.ids, batch.uris, batch.digests, batch.metadata, cleaned)
+        super().upsert(batch)
+
+
+class WritesHalfABadBatch(MemoryStore):
+    def upsert(self, batch):
+        for row in range(len(batch)):
+            super().upsert(RecordBatch.of([batch[row]]))
+
+
+class MergesMetadata(MemoryStore):
+    def upsert(self, batch):
+        known = self.get(batch.ids)
+        merged = tuple(
+            {**(known[id].metadata if id in known else {}), **fields}
+            for id, fields in zip(batch.ids, batch.metadata, strict=True)
+        )
+        super().upsert(RecordBatch(batch.ids, batch.uris, batch.digests, merged, batch.vectors))
+
+
+class WipesOnDeletingNothing(MemoryStore):
+    def delete(self, ids):
+        return super().delete(list(ids) or list(self._entries))
+
+
+class CountsMissingAsDeleted(MemoryStore):
+    def delete(self, ids):
+        super().delete(ids)
+        return len(set(ids))
+
+
+class ScanRepeatsTheLastBatch(MemoryStore):
+    def scan(self, *, where=None, batch_size=1000, vectors=False):
+        batch = None
+        for batch in super().scan(where=where, batch_size=batch_size, vectors=vectors):
+            yield batch
+        if batch is not None:
+            yield batch
+
+
+class ScansByOffset(MemoryStore):
+    def scan(self, *, where=None, batch_size=1000, vectors=False):
+        offset = 0
+        while True:
+            everything = [
+                record for part in super().scan(where=where, vectors=vectors) for record in part
+            ]
+            page = everything[offset : offset + batch_size]
+            if not page:
+                return
+            yield RecordBatch.of(page)
+            offset += batch_size
+
+
+class DoesNotNormaliseQueries(MemoryStore):
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k, where=where)
+        lengths = np.linalg.norm(np.asarray(vectors, np.float64), axis=-1)
+        return [
+            [Hit(hit.id, hit.score * float(length), hit.uri, hit.metadata) for hit in hits]
+            for length, hits in zip(lengths, found, strict=True)
+        ]
+
+
+class ReturnsDistances(MemoryStore):
+    def search(self, vectors, *, k, where=None):
+        return [
+            [Hit(hit.id, 1 - hit.score, hit.uri, hit.metadata) for hit in hits]
+            for hits in super().search(vectors, k=k, where=where)
+        ]
+
+
+class ForgetsTheMetaCheck(MemoryStore):
+    def open(self, meta):
+        if self._meta is None:
+            super().open(meta)
+
+
+class RaisesForMissingIds(MemoryStore):
+    def get(self, ids, *, vectors=False):
+        records = super().get(ids, vectors=vectors)
+        if missing := set(ids) - set(records):
+            raise StoreRequestError(f"no records {missing}")
+        return records
+
+
+class AnswersAfterClose(MemoryStore):
+    def count(self, where=None):
+        return 0 if self._meta is None else super().count(where)
+
+
+class FoldsCaseOfIds(MemoryStore):
+    def upsert(self, batch):
+        folded = tuple(id.casefold() for id in batch.ids)
+        for row, id in enumerate(folded):
+            one = batch[row]
+            super().upsert(
+                RecordBatch.of([Record(id, one.uri, one.digest, one.metadata, one.vector)])
+            )
+
+    def get(self, ids, *, vectors=False):
+        found = super().get([id.casefold() for id in ids], vectors=vectors)
+        return {id: found[id.casefold()] for id in ids if id.casefold() in found}
+
+
+class HandsOutItsOwnMetadata(MemoryStore):
+    def _record(self, id, vectors):
+        entry = self._entries[id]
+        vector = self._vectors[entry.row].copy() if vectors else None
+        return Record(id, entry.uri, entry.digest, entry.metadata, vector)
+
+
+class ClaimsPersistence(MemoryStore):
+    capabilities = MemoryStore.capabilities | {Capability.PERSISTENT}
+
+
+class GuessesWhatItDidNotDeclare(MemoryStore):
+    capabilities = MemoryStore.capabilities - {Capability.ORDER_TEXT}
+
+
+class FindsOnlySomeOfTheNearest(MemoryStore):
+    capabilities = MemoryStore.capabilities - {Capability.EXACT}
+
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=2 * k, where=where)
+        return [hits if len(hits) < 2 * k else [*hits[: k - 1], hits[k]] for hits in found]

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CAUGHT_BY = {
+    "LosesNestedMetadata": "test_metadata_come_back_as_they_were",
+    "TurnsTruthIntoNumbers": "test_metadata_come_back_as_they_were",
+    "LosesDigests": "test_uri_and_digest_come_back",
+    "BreaksTiesByLastId": "test_equal_scores_come_in_order_of_their_ids",
+    "CutsBeforeBreakingTies": "test_ties_at_the_end_of_the_list_fall_by_id",
+    "IgnoresFiltersInSearch": "test_every_filter_selects_what_the_evaluator_selects",
+    "FiltersAfterCutting": "test_a_narrow_filter_still_gives_as_many_hits_as_match",
+    "IgnoresFiltersInCount": "test_count_with_a_filter_counts_only_matches",
+    "ReturnsOneMore": "test_never_more_than_k_hits",
+    "AcceptsNaN": "test_a_bad_vector_is_refused_and_nothing_is_written",
+    "WritesHalfABadBatch": "test_a_bad_vector_at_the_end_of_a_large_batch_refuses_all_of_it",
+    "MergesMetadata": "test_an_existing_record_is_replaced_as_a_whole",
+    "WipesOnDeletingNothing": "test_deleting_no_ids_deletes_nothing",
+    "CountsMissingAsDeleted": "test_delete_says_how_many_existed",
+    "ScanRepeatsTheLastBatch": "test_scan_gives_every_record_exactly_once",
+    "ScansByOffset": "test_writing_between_the_batches_of_a_scan_is_allowed",
+    "DoesNotNormaliseQueries": "test_scores_mean_what_hit_says",
+    "ReturnsDistances": "test_a_record_finds_itself_with_score_one",
+    "ForgetsTheMetaCheck": "test_opening_an_open_store_with_another_embedder_is_refused",
+    "RaisesForMissingIds": "test_get_returns_what_exists_and_leaves_out_the_rest",
+    "AnswersAfterClose": "test_methods_refuse_a_store_that_is_not_open",
+    "FoldsCaseOfIds": "test_any_id_up_to_128_bytes_works_everywhere",
+    "HandsOutItsOwnMetadata": "test_changing_what_came_back_changes_nothing",
+    "ClaimsPersistence": "test_what_was_written_is_there_after_reopening",
+    "GuessesWhatItDidNotDeclare": "test_what_is_not_declared_is_refused_by_every_method",
+    "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
+}
+
+_SUITES = """
+import broken_stores
+from imagesearch.stores.memory import MemoryStore
+from imagesearch.testing import VectorStoreConformance
+
+class TestMemoryStore(VectorStoreConformance):
+    def make_store(self, place):
+        return MemoryStore()
+"""
+_SUITE = """
+class Test{store}(VectorStoreConformance):
+    def make_store(self, place):
+        return broken_stores.{store}()
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """Run each rule on the store that breaks it and on the healthy one, in a pytest of their own."""
+    folder = tmp_path_factory.mktemp("suites")
+    suites = _SUITES + "".join(_SUITE.format(store=store) for store in CAUGHT_BY)
+    (folder / "test_suites.py").write_text(suites)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow: long\nfilterwarnings = error\n")
+    chosen = [f"(Test{store} and {rule})" for store, rule in CAUGHT_BY.items()]
+    chosen += [f"(TestMemoryStore and {rule})" for rule in sorted(set(CAUGHT_BY.values()))]
+    here = str(Path(__file__).parent)
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-v",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:randomly",
+            "-k",
+            " or ".join(chosen),
+            "test_suites.py",
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout + run.stderr
+    found: dict[tuple[str, str], set[str]] = {}
+    for store, rule, outcome in re.findall(
+        r"::Test(\w+)::(\w+)(?:\[.*\])? (PASSED|FAILED|ERROR|SKIPPED)", run.stdout
+    ):
+        found.setdefault((store, rule), set()).add(outcome)
+    return found
+
+
+@pytest.mark.parametrize("broken", CAUGHT_BY)
+def test_a_store_that_breaks_one_rule_fails_the_test_of_that_rule(outcomes, broken):
+    rule = CAUGHT_BY[broken]
+    assert "FAILED" in outcomes[broken, rule]
+    assert "ERROR" not in outcomes[broken, rule]
+
+
+@pytest.mark.parametrize("rule", sorted(set(CAUGHT_BY.values())))
+def test_a_store_that_keeps_all_rules_passes_the_same_test(outcomes, rule):
+    assert outcomes["MemoryStore", rule] <= {"PASSED", "SKIPPED"}
