@@ -17,7 +17,9 @@ __all__ = ["encode", "make_bad_files", "make_good_files", "picture", "png_chunk"
 def picture(size: tuple[int, int] = (64, 48)) -> Image.Image:
     """A picture with detail in every row, so that a cut is never in an empty part."""
     image = Image.radial_gradient("L").resize(size)
-    return Image.merge("RGB", (image, image.rotate(90), image.transpose(Image.Transpose.ROTATE_180)))
+    return Image.merge(
+        "RGB", (image, image.rotate(90), image.transpose(Image.Transpose.ROTATE_180))
+    )
 
 
 def encode(image: Image.Image, format: str, **options: object) -> bytes:

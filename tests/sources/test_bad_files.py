@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+from tests.bad_files import encode, make_bad_files, make_good_files, picture
 
 from imagesearch.errors import ImageSearchError, SourceError
 from imagesearch.sources import expand, folder_of, read
 from imagesearch.types import Failure
-from tests.bad_files import encode, make_bad_files, make_good_files, picture
 
 
 def outcomes(source):
@@ -15,12 +16,12 @@ def outcomes(source):
     found = {}
     for outcome in expand(source):
         if isinstance(outcome, Failure):
-            found[os.path.basename(outcome.source)] = outcome.error
+            found[Path(outcome.source).name] = outcome.error
             continue
         try:
-            found[os.path.basename(outcome.uri)] = read(outcome).open()
+            found[Path(outcome.uri).name] = read(outcome).open()
         except SourceError as error:
-            found[os.path.basename(outcome.uri)] = error
+            found[Path(outcome.uri).name] = error
     return found
 
 
@@ -89,8 +90,7 @@ def test_a_name_too_long_for_the_system_is_not_found():
 
 def test_a_file_name_that_is_no_unicode_is_reported_and_not_passed_over(tmp_path):
     try:
-        with open(os.fsencode(tmp_path) + b"/caf\xe9.jpg", "wb") as file:
-            file.write(encode(picture(), "JPEG"))
+        (tmp_path / os.fsdecode(b"caf\xe9.jpg")).write_bytes(encode(picture(), "JPEG"))
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     [failure] = expand(tmp_path)

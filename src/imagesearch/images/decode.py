@@ -103,7 +103,7 @@ def decode(
         raise DecodeError(f"{name} {look_of(data)}") from error
     except Image.DecompressionBombError as error:
         raise DecodeError(
-            f"{name} has more pixels than are decoded (at most {max_pixels / 1e6:.1f} megapixels), "
+            f"{name} has more pixels than are decoded (at most {max_pixels / 1e6:.4g} megapixels), "
             "so that a small file cannot fill the memory; save a smaller copy"
         ) from error
     except Exception as error:  # decoders raise whatever hostile bytes lead them to

@@ -21,7 +21,7 @@ def check_size(width: int, height: int, *, max_pixels: int, name: str) -> None:
         raise DecodeError(f"{name} has no pixels: it is {width}×{height}")
     if width * height > max_pixels:
         raise DecodeError(
-            f"{name} is {width}×{height}, {width * height / 1e6:.1f} megapixels; at most "
-            f"{max_pixels / 1e6:.1f} are decoded, so that a small file cannot fill the memory; "
+            f"{name} is {width}×{height}, {width * height / 1e6:.4g} megapixels; at most "
+            f"{max_pixels / 1e6:.4g} are decoded, so that a small file cannot fill the memory; "
             "save a smaller copy"
         )

@@ -26,17 +26,20 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"MZ", "a Windows program"),
 )  # fmt: skip
 
-_IMAGES: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"GIF8", "GIF"),
-    (b"RIFF", "WebP"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"BM", "BMP"),
-    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\x00\x00\x01\x00", "ICO"),
+_IMAGES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WebP"),
+    (4, b"ftyp", "AVIF"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (0, b"BM", "BMP"),
+    (0, b"P6", "PPM"),
+    (0, b"P5", "PGM"),
+    (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\x00\x00\x01\x00", "ICO"),
 )
 
 _HEIF_BRANDS = frozenset(
@@ -59,10 +62,12 @@ def look_of(data: bytes) -> str:
     for magic, look in _MAGIC:
         if data.startswith(magic):
             return f"looks like {look}"
-    if data[4:8] == b"ftyp":
+    if data[4:8] == b"ftyp" and data[8:12] not in _AVIF_BRANDS | _HEIF_BRANDS:
         return "looks like a video (MP4 or MOV); extract frames from it"
-    for magic, format in _IMAGES:
-        if data.startswith(magic):
+    if data.startswith(b"RIFF") and data[8:12] in {b"AVI ", b"WAVE"}:
+        return "looks like a video or sound file (RIFF); extract frames from it"
+    for offset, magic, format in _IMAGES:
+        if data.startswith(magic, offset):
             return f"starts as {format} does, but is damaged; fetch or export it again"
     if not data.strip(b"\x00"):
         return "holds only zero bytes, as an interrupted copy does; copy it again"
