@@ -1,0 +1,5 @@
+"""Tencent Cloud VectorDB as a store; needs ``pip install "imagesearch-index[tencent]"``."""
+
+from imagesearch.stores.tencent.store import TencentStore
+
+__all__ = ["TencentStore"]

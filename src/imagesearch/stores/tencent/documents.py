@@ -1,0 +1,166 @@
+"""Documents: records as the service keeps them, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreCorruptError, StoreRequestError
+from imagesearch.stores.tencent.schema import DIGEST, KEY, METADATA, RESERVED, TERMS, Column
+from imagesearch.stores.tencent.values import column_values
+from imagesearch.types import RESERVED_FIELDS, Metadata, Record
+
+__all__ = ["KEY_BITS", "DocumentMapping", "estimated_bytes", "scan_key", "short_floats"]
+
+KEY_BITS = 32
+
+# Nine significant digits tell all float32 values apart (IEEE 754, section 5.12.2).
+_DIGITS = 9
+# "-1.23456789e-12, " is the longest element that such a vector has in JSON.
+_ELEMENT_BYTES = 17
+_POWERS = np.array([float(f"1e{exponent}") for exponent in range(-60, 61)])
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentMapping:
+    """How records become documents of one collection.
+
+    Attributes:
+        columns: Declared fields, by name.
+        uri_field: Column of the URI.
+        ours: Whether this library made the collection, with the columns of `schema`.
+    """
+
+    columns: Mapping[str, Column]
+    uri_field: str
+    ours: bool
+
+    @property
+    def output_fields(self) -> list[str] | None:
+        """The columns that make a record; None for all, in collections that others made."""
+        if not self.ours:
+            return None
+        names = [column.name for column in self.columns.values()]
+        return [self.uri_field, DIGEST, METADATA, KEY, *names]
+
+    def document(self, record: Record, metadata: Metadata, vector: list[float]) -> dict[str, Any]:
+        """Return a record as a document.
+
+        Raises:
+            StoreRequestError: A value does not fit its column.
+        """
+        native, terms = column_values(metadata, self.columns, id=record.id)
+        if not self.ours and any(term.startswith("any:") for term in terms):
+            raise StoreRequestError(
+                f"record {record.id!r}: a metadata field does not fit its column in a collection "
+                "that another program made; nothing was written. Make its type fit, or copy the "
+                "collection into one of your own"
+            )
+        try:
+            record.uri.encode()
+        except UnicodeEncodeError as error:
+            raise StoreRequestError(
+                f"record {record.id!r}: uri {record.uri!r} is not valid Unicode; rename the file; "
+                "nothing was written"
+            ) from error
+        document: dict[str, Any] = {"id": record.id, "vector": vector, **native}
+        # Empty texts may be refused; an absent column reads back as empty.
+        if record.uri:
+            document[self.uri_field] = record.uri
+        if record.digest:
+            document[DIGEST] = record.digest
+        document[METADATA] = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+        if self.ours:
+            document[KEY] = scan_key(record.id)
+            if self.columns:
+                document[TERMS] = terms
+        return document
+
+    def record(self, document: Mapping[str, Any], *, vectors: bool = False) -> Record:
+        """Return a document as a record.
+
+        Raises:
+            StoreCorruptError: Its metadata are no JSON object.
+        """
+        id = str(document["id"])
+        return Record(
+            id,
+            str(document.get(self.uri_field, "")),
+            str(document.get(DIGEST, "")),
+            self._metadata(id, document),
+            np.asarray(document["vector"], np.float32) if vectors else None,
+        )
+
+    def _metadata(self, id: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        text = document.get(METADATA)
+        if text is None:
+            # Another client wrote it: what it wrote are the metadata.
+            hidden = RESERVED | {self.uri_field}
+            return {
+                f"original_{name}" if name in RESERVED_FIELDS else name: value
+                for name, value in document.items()
+                if name not in hidden
+            }
+        try:
+            metadata = json.loads(text)
+        except (TypeError, ValueError) as error:
+            metadata = error
+        if not isinstance(metadata, dict):
+            raise StoreCorruptError(
+                f"record {id!r} has damaged metadata in its column {METADATA!r}: another client "
+                "changed it; upsert the record again"
+            )
+        return metadata
+
+
+def scan_key(id: str) -> int:
+    """Return 32 evenly distributed bits for an id.
+
+    Example:
+        >>> scan_key("a")
+        3398926610
+    """
+    return int.from_bytes(hashlib.sha256(id.encode()).digest()[: KEY_BITS // 8], "big")
+
+
+def estimated_bytes(document: Mapping[str, Any], dim: int) -> int:
+    """Return an upper bound of a document's size in a JSON body, its vector of `dim` included."""
+    size = _ELEMENT_BYTES * dim
+    for name, value in document.items():
+        size += len(name) + 32
+        if name == "vector":
+            continue
+        for text in value if isinstance(value, list) else [value]:
+            # Non-ASCII text goes out as \\uXXXX escapes, quotes and backslashes with one more.
+            if isinstance(text, str):
+                size += 4 + len(text) * (2 if text.isascii() else 12)
+    return size
+
+
+def short_floats(matrix: NDArray[np.float32]) -> list[list[float]]:
+    """Return float32 vectors as plain floats that print with at most nine digits.
+
+    ``float32.tolist()`` prints 17 or more digits an element; nine give the same float32 back and
+    make a body about 40 % smaller.
+
+    Example:
+        >>> short_floats(np.array([[0.1, -3.0]], np.float32))
+        [[0.1, -3.0]]
+        >>> np.array([[0.1]], np.float32).tolist()
+        [[0.10000000149011612]]
+    """
+    wide = matrix.astype(np.float64)
+    size = np.abs(wide)
+    exponents = np.floor(np.log10(size, out=np.zeros_like(size), where=size > 0)).astype(np.int64)
+    scale = _POWERS[60 + _DIGITS - 1 - exponents]
+    wide *= scale
+    np.rint(wide, out=wide)
+    wide /= scale
+    rows: list[list[float]] = wide.tolist()
+    return rows
