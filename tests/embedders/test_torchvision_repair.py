@@ -1,0 +1,122 @@
+"""The import of torchvision is mended where it is broken, and left alone where it is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def run(code, *, stub=None, tmp_path=None):
+    environment = dict(os.environ)
+    if stub is not None:
+        package = tmp_path / "torchvision"
+        package.mkdir()
+        (package / "__init__.py").write_text(textwrap.dedent(stub))
+        environment["PYTHONPATH"] = str(tmp_path)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout.split()
+
+
+BROKEN = """
+    import torch
+    try:
+        torch.library.register_fake("torchvision::nms")(lambda *_: None)
+    except RuntimeError:
+        import sys, types
+        sys.modules["torchvision.leftover"] = types.ModuleType("torchvision.leftover")
+        raise RuntimeError("operator torchvision::nms does not exist")
+    __version__ = "0.0+stub"
+"""
+
+
+def test_a_torchvision_whose_operators_are_missing_is_imported_with_a_remedy(tmp_path):
+    said = run(
+        """
+        import logging, sys, threading
+        messages = []
+        class Keep(logging.Handler):
+            def emit(self, record):
+                messages.append(record.getMessage())
+        logging.getLogger("imagesearch").addHandler(Keep())
+        from imagesearch.embedders.torchvision_repair import import_torchvision
+        found = []
+        threads = [
+            threading.Thread(target=lambda: found.append(import_torchvision())) for _ in range(8)
+        ]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        assert len(found) == 8 and len(set(map(id, found))) == 1
+        assert "torchvision.leftover" not in sys.modules
+        assert len(messages) == 1 and "from the same index" in messages[0], messages
+        import gc; gc.collect()
+        import torch
+        torch.ops.torchvision.nms
+        print("mended")
+        """,
+        stub=BROKEN,
+        tmp_path=tmp_path,
+    )
+    assert said == ["mended"]
+
+
+def test_the_installed_torchvision_and_timm_can_be_imported():
+    said = run(
+        """
+        from imagesearch.embedders.torchvision_repair import import_torchvision
+        first = import_torchvision()
+        assert import_torchvision() is first
+        import timm
+        from timm.data import create_transform
+        create_transform(224)
+        print(first.__name__)
+        """
+    )
+    assert said == ["torchvision"]
+
+
+def test_a_healthy_torchvision_is_imported_and_nothing_declared(tmp_path):
+    said = run(
+        """
+        import torch
+        from imagesearch.embedders import torchvision_repair
+        module = torchvision_repair.import_torchvision()
+        print(module.healthy, torchvision_repair._declarations, hasattr(torch.ops.torchvision, "nms"))
+        """,
+        stub="healthy = True",
+        tmp_path=tmp_path,
+    )
+    assert said == ["True", "[]", "False"]
+
+
+@pytest.mark.parametrize(
+    ("stub", "error"),
+    [
+        ('raise RuntimeError("operator torchvision::roi_align does not exist")', "RuntimeError"),
+        ('raise ImportError("libcuda.so.1: cannot open shared object file")', "ImportError"),
+    ],
+)
+def test_another_failure_comes_through_as_it_is(tmp_path, stub, error):
+    said = run(
+        """
+        from imagesearch.embedders import torchvision_repair
+        try:
+            torchvision_repair.import_torchvision()
+        except Exception as error:
+            print(type(error).__name__, torchvision_repair._declarations)
+        """,
+        stub=stub,
+        tmp_path=tmp_path,
+    )
+    assert said == [error, "[]"]
