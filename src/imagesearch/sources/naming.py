@@ -15,7 +15,7 @@ from PIL import Image
 from imagesearch.errors import SourceError
 from imagesearch.types import Item
 
-__all__ = ["canonical_uri", "derive_id", "describe", "is_url", "printable"]
+__all__ = ["canonical_uri", "derive_id", "describe", "is_url", "printable", "url_scheme"]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
@@ -28,6 +28,17 @@ def is_url(text: str) -> bool:
         (True, False)
     """
     return text[:8].lower().startswith(("http://", "https://"))
+
+
+def url_scheme(text: str) -> str | None:
+    """Return the scheme of text that is written as a URL of any kind, or None.
+
+    Example:
+        >>> url_scheme("s3://bucket/a.jpg"), url_scheme("photos/a.jpg")
+        ('s3', None)
+    """
+    scheme = _SCHEME.match(text)
+    return scheme[1] if scheme else None
 
 
 def derive_id(uri: str) -> str:
@@ -57,10 +68,10 @@ def canonical_uri(source: str | os.PathLike[str]) -> str:
     text = os.fsdecode(source)
     if is_url(text):
         return _canonical_url(text)
-    scheme = _SCHEME.match(text)
+    scheme = url_scheme(text)
     if scheme and not os.path.lexists(text):
         raise SourceError(
-            f"{describe(text)}: {scheme[1]}:// is not read; give a path, an http(s) URL, or the bytes"
+            f"{describe(text)}: {scheme}:// is not read; give a path, an http(s) URL, or the bytes"
         )
     path = os.path.abspath(text)
     if os.pardir in text and not _same_file(text, path):
@@ -122,7 +133,7 @@ def describe(source: object) -> str:
         case Item():
             return describe(source.uri if source.uri is not None else source.source)
         case str():
-            return _shown_url(source) if _SCHEME.match(source) else printable(source)
+            return _shown_url(source) if url_scheme(source) else printable(source)
         case os.PathLike():
             return printable(os.fsdecode(source))
         case bytes() | bytearray() | memoryview():

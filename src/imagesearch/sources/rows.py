@@ -11,7 +11,7 @@ from typing import Any
 
 from imagesearch.errors import ImageSearchError, ManifestError
 from imagesearch.sources.files import explain, refuse_kind
-from imagesearch.sources.naming import is_url, printable
+from imagesearch.sources.naming import printable, url_scheme
 from imagesearch.sources.payload import check_item
 from imagesearch.types import Failure, Item
 
@@ -39,7 +39,7 @@ def row_outcome(
     """Return the item of one row; its path is looked for from the manifest's folder."""
     where = f"{printable(manifest)}:{line}"
     try:
-        if not is_url(path):
+        if url_scheme(path) is None:
             path = os.path.join(os.path.dirname(manifest), path)
             if os.path.isdir(path):
                 reason = f"{where}: {printable(path)} is a folder; a row names one image"
