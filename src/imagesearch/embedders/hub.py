@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from huggingface_hub import (
@@ -28,8 +28,27 @@ __all__ = ["fetch_from_hub"]
 
 _logger = logging.getLogger("imagesearch")
 
+_WAYS_OUT_FOR_TIMM = (
+    "a file: weights='model.safetensors' (or .pth), downloaded by any means",
+    (
+        "a folder with config.json and model.safetensors: weights='local-dir:FOLDER', for example from "
+        "ModelScope: modelscope download --model {repo} --local_dir FOLDER"
+    ),
+    (
+        "no weights at all: the embedder 'descriptors' finds the same picture and the same colours, "
+        "not the same kind of thing"
+    ),
+)
 
-def fetch_from_hub(repo: str, filenames: Sequence[str], *, revision: str | None = None) -> Path:
+
+def fetch_from_hub(
+    repo: str,
+    filenames: Sequence[str],
+    *,
+    revision: str | None = None,
+    what: str = "weights",
+    ways_out: Sequence[str] = _WAYS_OUT_FOR_TIMM,
+) -> Path:
     """Return the local path of a hub repository's file, downloading it the first time.
 
     A file that is in the cache is taken from there without any request. Otherwise the hub must
@@ -41,6 +60,9 @@ def fetch_from_hub(repo: str, filenames: Sequence[str], *, revision: str | None 
         repo: Such as ``timm/resnet50.a1_in1k``.
         filenames: Alternatives, the best first.
         revision: A branch, tag or commit; None for the main branch.
+        what: What the files are, for the message.
+        ways_out: What else to do, after a mirror and another machine's cache; ``{repo}`` stands
+            for the repository.
 
     Raises:
         WeightsUnavailableError: It is neither cached nor reachable, or the hub has no such file.
@@ -50,16 +72,20 @@ def fetch_from_hub(repo: str, filenames: Sequence[str], *, revision: str | None 
         cached = try_to_load_from_cache(repo, filename, revision=revision)
         if isinstance(cached, str):
             return Path(cached)
+
+    def unavailable(reason: str) -> WeightsUnavailableError:
+        return _unavailable(repo, reason, what, ways_out)
+
     if constants.HF_HUB_OFFLINE:
-        raise _unavailable(repo, "HF_HUB_OFFLINE is set, and the file is not in the cache")
-    _require_answer(repo, filenames[0], revision)
+        raise unavailable("HF_HUB_OFFLINE is set, and the file is not in the cache")
+    _require_answer(hf_hub_url(repo, filenames[0], revision=revision), unavailable)
     for filename in filenames:
         try:
             _logger.info("downloading %s of %s from %s", filename, repo, constants.ENDPOINT)
             return Path(hf_hub_download(repo, filename, revision=revision))
         # A network failure is a subclass of "no such file", so it must be asked for first.
         except LocalEntryNotFoundError as error:
-            raise _unavailable(repo, _reason(error)) from error
+            raise unavailable(_reason(error)) from error
         except EntryNotFoundError:
             continue
         except GatedRepoError as error:
@@ -74,16 +100,15 @@ def fetch_from_hub(repo: str, filenames: Sequence[str], *, revision: str | None 
             ) from error
         # The HTTP library below differs between versions of huggingface_hub, and so do its errors.
         except Exception as error:
-            raise _unavailable(repo, _reason(error)) from error
+            raise unavailable(_reason(error)) from error
     raise WeightsUnavailableError(
-        f"{repo} on {constants.ENDPOINT} has none of the files {', '.join(filenames)}: it is not a "
-        "repository of timm weights, or holds them under another name"
+        f"{repo} on {constants.ENDPOINT} has none of the files {', '.join(filenames)}: it holds "
+        f"no {what}, or holds them under another name"
     )
 
 
-def _require_answer(repo: str, filename: str, revision: str | None) -> None:
+def _require_answer(url: str, unavailable: Callable[[str], WeightsUnavailableError]) -> None:
     """Ask once, with a total deadline: huggingface_hub itself retries for up to a minute."""
-    url = hf_hub_url(repo, filename, revision=revision)
     seconds = float(constants.HF_HUB_ETAG_TIMEOUT)
     failures: list[Exception] = []
 
@@ -99,9 +124,9 @@ def _require_answer(repo: str, filename: str, revision: str | None) -> None:
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise _unavailable(repo, f"no answer within {seconds:.0f} s")
+        raise unavailable(f"no answer within {seconds:.0f} s")
     if failures:
-        raise _unavailable(repo, _reason(failures[0])) from failures[0]
+        raise unavailable(_reason(failures[0])) from failures[0]
 
 
 def _reason(error: Exception) -> str:
@@ -109,15 +134,19 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
-def _unavailable(repo: str, reason: str) -> WeightsUnavailableError:
+def _unavailable(
+    repo: str, reason: str, what: str, ways_out: Sequence[str]
+) -> WeightsUnavailableError:
+    ways = (
+        "a mirror: set HF_ENDPOINT to its address before starting Python",
+        (
+            "an earlier download: copy the cache of a machine that has it and set HF_HOME to its "
+            "place, with HF_HUB_OFFLINE=1"
+        ),
+        *(way.replace("{repo}", repo) for way in ways_out),
+    )
     return WeightsUnavailableError(
-        f"the weights {repo} cannot be had from {constants.ENDPOINT} ({reason}). Ways out:\n"
-        "  - a mirror: set HF_ENDPOINT to its address before starting Python;\n"
-        "  - an earlier download: copy the cache of a machine that has it and set HF_HOME to its "
-        "place, with HF_HUB_OFFLINE=1;\n"
-        "  - a file: weights='model.safetensors' (or .pth), downloaded by any means;\n"
-        "  - a folder with config.json and model.safetensors: weights='local-dir:FOLDER', for "
-        f"example from ModelScope: modelscope download --model {repo} --local_dir FOLDER;\n"
-        "  - no weights at all: the embedder 'descriptors' finds the same picture and the same "
-        "colours, not the same kind of thing."
+        f"the {what} {repo} cannot be had from {constants.ENDPOINT} ({reason}). Ways out:\n"
+        + ";\n".join(f"  - {way}" for way in ways)
+        + "."
     )

@@ -49,6 +49,7 @@ class Preprocessing:
             what the crop keeps, and lets a decoder shrink large JPEGs. From the same decoded image
             cosine to the exact embedding was 1.0000 on average and 0.9999 at worst (MobileNetV2,
             500 photos); from JPEGs decoded at `decode_size`, 0.9991 at worst.
+        fill: Red, green and blue around the image under ``border``, 0 to 255; None for the mean.
 
     Raises:
         ConfigError: A value is out of range.
@@ -66,6 +67,7 @@ class Preprocessing:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     method: Literal["fast", "exact"] = "fast"
+    fill: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.input_size) != 2 or min(self.input_size) < 1:
@@ -96,7 +98,7 @@ class Preprocessing:
         return 2 * max(self._scale_size()) if self.method == "fast" else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
+        """Return the settings that an embedder's options repeat, as JSON values."""
         return {
             "input_size": list(self.input_size),
             "crop_pct": self.crop_pct,
@@ -132,6 +134,8 @@ class Preprocessing:
     def _fill(self) -> tuple[int, ...]:
         if self.crop_mode != "border":
             return (0, 0, 0)
+        if self.fill is not None:
+            return self.fill
         return tuple(min(255, max(0, round(255 * value))) for value in self.mean)
 
     def _resized(self, size: Sequence[int]) -> tuple[int, int]:
