@@ -11,6 +11,7 @@ from imagesearch.cli.options import (
     json_option,
     open_index,
     print_json,
+    progress_option,
     store_options,
 )
 from imagesearch.index import ImageIndex
@@ -21,11 +22,6 @@ __all__ = ["add", "sync"]
 _EXIT_SOME_FAILED = 1
 _EXIT_INTERRUPTED = 130
 
-_progress_option = click.option(
-    "--progress/--no-progress",
-    default=None,
-    help="Show a bar on standard error.  [default: on a terminal]",
-)
 _strict_option = click.option(
     "--strict", is_flag=True, help="Stop at the first input that fails instead of reporting it."
 )
@@ -35,7 +31,7 @@ _strict_option = click.option(
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @store_options
 @embedder_option
-@_progress_option
+@progress_option
 @_strict_option
 @json_option
 def add(
@@ -63,7 +59,7 @@ def add(
 @click.argument("source", metavar="SOURCE")
 @store_options
 @embedder_option
-@_progress_option
+@progress_option
 @_strict_option
 @json_option
 def sync(

@@ -22,6 +22,8 @@ __all__ = [
     "open_existing",
     "open_index",
     "print_json",
+    "progress_option",
+    "store_at",
     "store_options",
 ]
 
@@ -64,6 +66,13 @@ json_option = click.option(
 )
 
 
+progress_option = click.option(
+    "--progress/--no-progress",
+    default=None,
+    help="Show a bar on standard error.  [default: on a terminal]",
+)
+
+
 def open_index(config: Path | None, store: Path | None, embedder: str | None) -> ImageIndex:
     """Open the index that the options name, making it if need be."""
     if config is not None and store is None and embedder is None:
@@ -92,13 +101,24 @@ def print_json(**values: object) -> None:
     click.echo(json.dumps(values, ensure_ascii=False))
 
 
+def store_at(place: Path) -> VectorStore:
+    """Make the store that a TOML file describes, or a local one at that path; not opened yet."""
+    if place.suffix == ".toml":
+        return _configured_store(place)
+    return make_store(PluginConfig("local", {"path": str(place)}))
+
+
+def _configured_store(config: Path) -> VectorStore:
+    table = load_config(config).store
+    if table is None:
+        raise ConfigError(f"{config} has no [store] table; add one, or name a local index")
+    return make_store(table)
+
+
 def _make_store(config: Path | None, store: Path | None) -> VectorStore:
     if store is None and config is not None:
-        table = load_config(config).store
-        if table is None:
-            raise ConfigError(f"{config} has no [store] table; add one, or use --store")
-        return make_store(table)
-    return make_store(PluginConfig("local", {"path": str(store or DEFAULT_STORE)}))
+        return _configured_store(config)
+    return store_at(store or Path(DEFAULT_STORE))
 
 
 def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:

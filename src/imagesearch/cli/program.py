@@ -10,6 +10,7 @@ import click
 
 import imagesearch
 from imagesearch.cli.adding import add, sync
+from imagesearch.cli.copying import copy
 from imagesearch.cli.deleting import delete
 from imagesearch.cli.demonstration import demo
 from imagesearch.cli.information import info
@@ -44,7 +45,7 @@ def program(verbose: bool) -> None:
     logging.getLogger("imagesearch").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-for _command in (add, sync, search, info, delete, demo):
+for _command in (add, sync, search, info, delete, copy, demo):
     program.add_command(_command)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from imagesearch.config import PluginConfig, load_config
+from imagesearch.copying import copy_projected
 from imagesearch.errors import ConfigError, QueryError, SourceError
 from imagesearch.filters import Filter, parse_filter
 from imagesearch.index.ingestion import Ingestion, OnError, Removal
@@ -42,6 +44,12 @@ __all__ = ["ImageIndex"]
 
 _THUMBNAIL = 256
 _BATCH = 1000
+
+# A projection that was fitted on other pictures than those in the index is worse than none, so
+# one that has seen less than half of them is due.
+_OUTGROWN = 2
+
+_logger = logging.getLogger("imagesearch")
 
 
 class ImageIndex:
@@ -162,7 +170,7 @@ class ImageIndex:
                     )
                 made = make_embedder(PluginConfig(spec.kind, spec.options))
                 self._meta.require_compatible(
-                    IndexMeta(made.spec, self._meta.metric), where=repr(self._store)
+                    replace(self._meta, embedding=made.spec), where=repr(self._store)
                 )
                 self._embedder = made
             return self._embedder
@@ -486,6 +494,59 @@ class ImageIndex:
         """
         return self._store.scan(where=_as_filter(where), batch_size=batch_size, vectors=vectors)
 
+    def fit_projection(
+        self,
+        into: str | os.PathLike[str] | VectorStore,
+        *,
+        dim: int = 128,
+        progress: bool | None = None,
+    ) -> ImageIndex:
+        """Write a new index of smaller and better vectors, fitted on this one.
+
+        Vectors are centred, turned onto their principal axes and cut to `dim` elements; nothing
+        is embedded again and this index stays as it is. The new index projects queries and later
+        additions by itself. Fit anew, from an index with full vectors, when an index has grown to
+        several times what it was fitted on.
+
+        Args:
+            into: Path of a new local index, or a store that holds nothing yet.
+            dim: Length of the new vectors.
+            progress: As for `add`.
+
+        Returns:
+            The new index, open.
+
+        Raises:
+            ConfigError: `dim` is out of range, the metric is not cosine, or this index is
+                projected itself.
+            StoreError: A store failed, or `into` holds something else.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, MemoryStore
+            >>> from imagesearch.cli.pictures import draw_scene
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add([draw_scene("fish", number) for number in range(6)])
+            >>> index.fit_projection(MemoryStore(), dim=4).meta.dim
+            4
+        """
+        if self._meta.metric != "cosine" or self._meta.projection is not None:
+            raise ConfigError(
+                "a projection is fitted on an index with the embedder's own vectors and the "
+                f"cosine metric; this one has metric {self._meta.metric!r} and "
+                f"{'is projected already' if self._meta.projection else 'no projection'}"
+            )
+        if isinstance(into, str | os.PathLike):
+            into = make_store(PluginConfig("local", {"path": os.fspath(into)}))
+        bar = make_progress(progress, 2 * self.count(), unit="record")
+        try:
+            copy_projected(self._store, into, self._meta, dim, advance=bar.advance)
+        except BaseException:
+            into.close()
+            raise
+        finally:
+            bar.close()
+        return ImageIndex(store=into, embedder=self._embedder)
+
     def close(self) -> None:
         """Release files and connections; the index cannot be used afterwards."""
         self._store.close()
@@ -510,8 +571,9 @@ class ImageIndex:
             return replace(existing, metric=metric or existing.metric)
         if self._embedder is None:
             self._embedder = make_embedder(PluginConfig("timm"))
-        default: Metric = existing.metric if existing is not None else "cosine"
-        return IndexMeta(self._embedder.spec, metric or default)
+        if existing is None:
+            return IndexMeta(self._embedder.spec, metric or "cosine")
+        return IndexMeta(self._embedder.spec, metric or existing.metric, existing.projection)
 
     def _ingest(
         self,
@@ -542,11 +604,26 @@ class ImageIndex:
         finally:
             bar.close()
         report = ingestion.report
+        self._warn_if_outgrown()
         if removing:
             folder = folder_of(source)
             removal = Removal(self._store, folder, ingestion.seen, report.failed)
             report = replace(report, removed=removal.run())
         return replace(report, embedded=ingestion.embedded, seconds=time.monotonic() - started)
+
+    def _warn_if_outgrown(self) -> None:
+        projection = self._meta.projection
+        if projection is None:
+            return
+        count = self._store.count()
+        if count > _OUTGROWN * projection.fitted_on:
+            _logger.warning(
+                "%r holds %d records, but its projection was fitted on %d: fit a new one on an "
+                "index with full vectors (fit_projection, or imagesearch copy --project)",
+                self._store,
+                count,
+                projection.fitted_on,
+            )
 
     def _named(
         self, ids: str | Iterable[str] | None, where: Filter | str | None, verb: str

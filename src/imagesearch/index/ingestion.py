@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -21,7 +20,17 @@ from imagesearch.index.progress import Progress
 from imagesearch.pipeline import Embedded, Pipeline, grouped
 from imagesearch.protocols import VectorStore
 from imagesearch.sources import Payload, derive_id
-from imagesearch.types import AddReport, Failure, IndexMeta, Item, Metadata, Record, RecordBatch
+from imagesearch.types import (
+    AddReport,
+    Failure,
+    IndexMeta,
+    Item,
+    Metadata,
+    Record,
+    RecordBatch,
+    canonical_metadata,
+)
+from imagesearch.vectors import normalise
 
 __all__ = ["Ingestion", "OnError", "Removal"]
 
@@ -101,7 +110,7 @@ class Ingestion:
                 self._fail(element)
                 continue
             payload = replace(element, metadata={**self.metadata, **element.metadata})
-            identity = hash((payload.uri, payload.digest, _canonical(payload.metadata)))
+            identity = hash((payload.uri, payload.digest, canonical_metadata(payload.metadata)))
             known = self.seen.get(payload.id)
             if known is None:
                 self.seen[payload.id] = identity
@@ -140,7 +149,7 @@ class Ingestion:
         # An input that says nothing about its metadata does not take away what the record has.
         metadata = payload.metadata or dict(record.metadata)
         same = (payload.digest, payload.uri) == (record.digest, record.uri)
-        if same and _canonical(metadata) == _canonical(record.metadata):
+        if same and canonical_metadata(metadata) == canonical_metadata(record.metadata):
             return _Planned(payload, metadata, "unchanged")
         return _Planned(payload, metadata, "updated")
 
@@ -171,10 +180,10 @@ class Ingestion:
                 fates.append(("unchanged", payload.id))
                 continue
             vector = planned.vector if planned.vector is not None else next(vectors)
-            problem = self._problem(vector)
-            if isinstance(vector, ImageSearchError) or problem is not None:
-                error = problem or vector
-                failures.append(Failure(payload.uri, _as_error(error), payload.id))
+            if planned.vector is None:
+                vector = self._ready_to_store(vector)
+            if isinstance(vector, ImageSearchError):
+                failures.append(Failure(payload.uri, vector, payload.id))
                 continue
             self.embedded += planned.vector is None
             fates.append((planned.fate, payload.id))
@@ -188,13 +197,22 @@ class Ingestion:
         for failure in failures:
             self._fail(failure)
 
-    def _problem(self, vector: Embedded) -> ImageSearchError | None:
-        if isinstance(vector, np.ndarray) and self.meta.metric == "cosine" and not vector.any():
+    def _ready_to_store(self, vector: Embedded) -> Embedded:
+        """Project an embedder's vector if the index does, or say why it cannot be stored."""
+        if isinstance(vector, ImageSearchError):
+            return vector
+        if self.meta.metric == "cosine" and not vector.any():
             return EmbeddingError(
                 f"embedder {self.meta.embedding.name!r} gave it a zero vector, which has no "
                 "direction to compare"
             )
-        return None
+        if self.meta.projection is None:
+            return vector
+        try:
+            projected = self.meta.projection.apply(normalise(vector[None]))
+        except EmbeddingError as error:
+            return error
+        return np.asarray(projected[0], np.float32)
 
     def _account(self, fate: Fate, id: str) -> None:
         {
@@ -271,15 +289,6 @@ def _places(uri: str) -> set[str]:
     """Return a URI and all folders above it."""
     ends = [end for end, character in enumerate(uri) if character in "/\\"]
     return {uri, *(uri[:end] for end in ends)}
-
-
-def _as_error(error: object) -> ImageSearchError:
-    return error if isinstance(error, ImageSearchError) else EmbeddingError(str(error))
-
-
-def _canonical(metadata: Metadata) -> str:
-    """Return text that is equal for equal metadata only: 1 is not True, and 1 is not 1.0."""
-    return json.dumps(metadata, sort_keys=True)
 
 
 def _weight(payload: Payload) -> int:

@@ -29,10 +29,10 @@ class _Silent:
 
 
 class _Bar:
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: int | None, unit: str) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=total, unit="image", file=sys.stderr, dynamic_ncols=True)
+        self._bar = tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True)
 
     def advance(self, inputs: int) -> None:
         self._bar.update(inputs)
@@ -41,13 +41,14 @@ class _Bar:
         self._bar.close()
 
 
-def make_progress(wanted: bool | None, total: int | None) -> Progress:
+def make_progress(wanted: bool | None, total: int | None, *, unit: str = "image") -> Progress:
     """Make a bar.
 
     Args:
         wanted: True or False; None shows it when standard error is a terminal.
         total: How many inputs there are, if known.
+        unit: What is counted.
     """
     if wanted is None:
         wanted = sys.stderr is not None and sys.stderr.isatty()
-    return _Bar(total) if wanted else _Silent()
+    return _Bar(total, unit) if wanted else _Silent()

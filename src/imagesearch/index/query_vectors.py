@@ -55,18 +55,21 @@ class QueryVectors:
             SourceError: A query image cannot be read.
         """
         terms = [term for query in queries for term in query.terms]
-        vectors: dict[int, NDArray[np.float32]] = {
+        embedded = {
             **self._images([term for term in terms if isinstance(term, ImageTerm)]),
             **self._texts([term for term in terms if isinstance(term, TextTerm)]),
+        }
+        vectors: dict[int, NDArray[np.float32]] = {
+            **{key: self._projected(vector) for key, vector in embedded.items()},
             **self._records([term for term in terms if isinstance(term, IdTerm)]),
             **self._ready([term for term in terms if isinstance(term, VectorTerm)]),
         }
         rows = [self._combine(query, vectors) for query in queries]
-        return np.stack(rows) if rows else np.empty((0, self._dim), np.float32)
+        return np.stack(rows) if rows else np.empty((0, self._meta.dim), np.float32)
 
-    @property
-    def _dim(self) -> int:
-        return self._meta.embedding.dim
+    def _projected(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        projection = self._meta.projection
+        return vector if projection is None else projection.apply(normalise(vector[None]))[0]
 
     def _combine(
         self, query: Query, vectors: dict[int, NDArray[np.float32]]
@@ -136,12 +139,19 @@ class QueryVectors:
         return found
 
     def _ready(self, terms: Sequence[VectorTerm]) -> dict[int, NDArray[np.float32]]:
+        ready: dict[int, NDArray[np.float32]] = {}
         for term in terms:
-            if term.vector.shape != (self._dim,):
+            # An embedder's own vector is projected; one that was read from the index is already.
+            if term.vector.shape == (self._meta.dim,):
+                vector = term.vector
+            elif term.vector.shape == (self._meta.embedding.dim,):
+                vector = self._projected(term.vector)
+            else:
                 raise QueryError(
-                    f"the query vector has {len(term.vector)} elements, the index {self._dim}; "
-                    "make it with the index's own embedder"
+                    f"the query vector has {len(term.vector)} elements, the index "
+                    f"{self._meta.dim}; make it with the index's own embedder"
                 )
-            if self._meta.metric == "cosine" and not term.vector.any():
+            if self._meta.metric == "cosine" and not vector.any():
                 raise QueryError("the query vector is zero and has no direction to search in")
-        return {id(term): term.vector for term in terms}
+            ready[id(term)] = vector
+        return ready

@@ -4,7 +4,14 @@ from imagesearch.types.hit import Hit
 from imagesearch.types.hits import Hits
 from imagesearch.types.item import Failure, ImageSource, Item
 from imagesearch.types.meta import METRICS, EmbeddingSpec, IndexMeta, Metric
-from imagesearch.types.metadata import RESERVED_FIELDS, Metadata, MetadataValue, check_metadata
+from imagesearch.types.metadata import (
+    RESERVED_FIELDS,
+    Metadata,
+    MetadataValue,
+    canonical_metadata,
+    check_metadata,
+)
+from imagesearch.types.projection import Projection
 from imagesearch.types.query import IdTerm, ImageTerm, Query, Term, TextTerm, VectorTerm
 from imagesearch.types.record import MAX_ID_BYTES, Record, RecordBatch, check_id
 from imagesearch.types.report import AddReport
@@ -27,6 +34,7 @@ __all__ = [
     "Metadata",
     "MetadataValue",
     "Metric",
+    "Projection",
     "Query",
     "Record",
     "RecordBatch",
@@ -34,6 +42,7 @@ __all__ = [
     "Term",
     "TextTerm",
     "VectorTerm",
+    "canonical_metadata",
     "check_id",
     "check_metadata",
 ]

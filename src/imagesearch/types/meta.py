@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from imagesearch.errors import ConfigError, IncompatibleIndexError
+from imagesearch.types.projection import Projection
 
 __all__ = ["METRICS", "EmbeddingSpec", "IndexMeta", "Metric"]
 
@@ -58,6 +59,7 @@ class IndexMeta:
     Attributes:
         embedding: The embedder that made the vectors.
         metric: How they are compared.
+        projection: What stands between embedder and store; None: the embedder's own vectors.
 
     Example:
         >>> spec = EmbeddingSpec("mine", dim=4, normalised=True, fingerprint="v1")
@@ -67,6 +69,12 @@ class IndexMeta:
 
     embedding: EmbeddingSpec
     metric: Metric = "cosine"
+    projection: Projection | None = None
+
+    @property
+    def dim(self) -> int:
+        """Length of every stored vector."""
+        return self.embedding.dim if self.projection is None else self.projection.dim
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -87,8 +95,11 @@ class IndexMeta:
             >>> meta.require_compatible(meta, where="photos.idx")
         """
         ours, theirs = self.embedding, wanted.embedding
-        if (ours.fingerprint, ours.dim) == (theirs.fingerprint, theirs.dim) and (
-            self.metric == wanted.metric
+        if (ours.fingerprint, ours.dim, self.metric, self.projection) == (
+            theirs.fingerprint,
+            theirs.dim,
+            wanted.metric,
+            wanted.projection,
         ):
             return
         raise IncompatibleIndexError(
@@ -98,17 +109,24 @@ class IndexMeta:
         )
 
     def _words(self) -> str:
-        spec = self.embedding
+        spec, projection = self.embedding, self.projection
+        projected = (
+            f", projected to {projection.dim} by {projection.fingerprint[:12]}"
+            if projection is not None
+            else ""
+        )
         return (
             f"embedder {spec.name!r} (dim {spec.dim}, fingerprint {spec.fingerprint[:12]}, "
-            f"metric {self.metric})"
+            f"metric {self.metric}{projected})"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return this meta as JSON values."""
         spec = self.embedding
+        projection = self.projection
         return {
             "metric": self.metric,
+            "projection": None if projection is None else projection.to_dict(),
             "embedding": {
                 "name": spec.name,
                 "dim": spec.dim,
@@ -129,6 +147,7 @@ class IndexMeta:
         """
         try:
             spec = data["embedding"]
+            projection = data.get("projection")
             return cls(
                 EmbeddingSpec(
                     name=str(spec["name"]),
@@ -140,6 +159,7 @@ class IndexMeta:
                     options=dict(spec.get("options") or {}),
                 ),
                 data["metric"],
+                None if projection is None else Projection.from_dict(projection),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IncompatibleIndexError(

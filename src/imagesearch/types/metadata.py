@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -10,7 +11,7 @@ import numpy as np
 
 from imagesearch.errors import StoreRequestError
 
-__all__ = ["RESERVED_FIELDS", "Metadata", "MetadataValue", "check_metadata"]
+__all__ = ["RESERVED_FIELDS", "Metadata", "MetadataValue", "canonical_metadata", "check_metadata"]
 
 MetadataValue: TypeAlias = Any
 """A JSON value: str, int, float, bool, None, or a list or dict of these."""
@@ -52,6 +53,16 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
                 f"rename the field (for example to 'original_{name}')"
             )
     return {_text(name, name): _plain(value, name, 0) for name, value in metadata.items()}
+
+
+def canonical_metadata(metadata: Metadata) -> str:
+    """Return text that two mappings share exactly if they hold the same: 1 is neither True nor 1.0.
+
+    Example:
+        >>> canonical_metadata({"b": 1, "a": True})
+        '{"a": true, "b": 1}'
+    """
+    return json.dumps(metadata, sort_keys=True)
 
 
 def _plain(value: object, name: str, depth: int) -> MetadataValue:

@@ -1,0 +1,210 @@
+"""Copying: every record of one store into another, without embedding anything again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreError
+from imagesearch.projecting import fit_projection
+from imagesearch.protocols import VectorStore
+from imagesearch.types import IndexMeta, Projection, Record, RecordBatch, canonical_metadata
+
+__all__ = ["CopyReport", "copy_projected", "copy_records"]
+
+_BATCH = 256
+_SAMPLE = 20
+_K = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What a copy did, and how the two sides compare.
+
+    Attributes:
+        copied: Records written.
+        unchanged: Records that the target had already, from an earlier copy.
+        source_count: Records in the source afterwards.
+        target_count: Records in the target afterwards.
+        agreement: Share of the ten nearest that both sides agree on, over a sample of the
+            records as queries, in [0, 1]; None for an empty source.
+
+    Example:
+        >>> print(CopyReport(copied=3, unchanged=0, source_count=3, target_count=3, agreement=1.0))
+        3 copied, 0 unchanged; 3 records in the source, 3 in the target; the same neighbours: 100.0 %
+    """
+
+    copied: int
+    unchanged: int
+    source_count: int
+    target_count: int
+    agreement: float | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the target has as many records as the source, or more."""
+        return self.target_count >= self.source_count
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.copied} copied, {self.unchanged} unchanged; {self.source_count} records in "
+            f"the source, {self.target_count} in the target"
+        )
+        if self.agreement is None:
+            return text
+        return f"{text}; the same neighbours: {100 * self.agreement:.1f} %"
+
+
+def copy_records(
+    source: VectorStore,
+    target: VectorStore,
+    *,
+    projection: Projection | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> CopyReport:
+    """Copy ids, vectors, URIs, digests and metadata; repeat it to go on after an interruption.
+
+    Records that the target has with the same URI, digest and metadata are not sent again. Records
+    that only the target has stay.
+
+    Args:
+        source: An open store.
+        target: An open store with comparable vectors.
+        projection: Applied to every vector on the way.
+        advance: Told how many more records are dealt with.
+
+    Returns:
+        Counts, and how far the two sides find the same neighbours.
+
+    Raises:
+        StoreError: A store failed; what was copied until then stays.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> source, target = MemoryStore(), MemoryStore()
+        >>> for store in (source, target):
+        ...     store.open(IndexMeta(EmbeddingSpec("mine", 2, True, "1")))
+        >>> source.upsert(RecordBatch(("a",), ("/a",), ("",), ({},), np.eye(1, 2, dtype=np.float32)))
+        >>> copy_records(source, target).copied
+        1
+    """
+    copied = unchanged = 0
+    sample = _Sample(_SAMPLE)
+    for batch in source.scan(batch_size=_BATCH, vectors=True):
+        existing = target.get(batch.ids)
+        fresh = [record for record in batch if not _same(record, existing.get(record.id))]
+        if fresh:
+            target.upsert(_projected(RecordBatch.of(fresh), projection))
+        sample.offer(batch)
+        copied += len(fresh)
+        unchanged += len(batch) - len(fresh)
+        advance(len(batch))
+    vectors = sample.vectors()
+    return CopyReport(
+        copied,
+        unchanged,
+        source.count(),
+        target.count(),
+        None if vectors is None else _agreement(source, target, vectors, projection),
+    )
+
+
+def copy_projected(
+    source: VectorStore,
+    target: VectorStore,
+    meta: IndexMeta,
+    dim: int,
+    *,
+    advance: Callable[[int], None] = lambda _: None,
+) -> CopyReport:
+    """Fit a projection on a store and copy its records, projected, into another.
+
+    A target that a broken-off copy has begun keeps the projection that it was begun with.
+
+    Args:
+        source: An open store with the embedder's own vectors under the cosine metric.
+        target: A store that is not open yet; it is opened.
+        meta: The source's meta.
+        dim: Length of the projected vectors.
+        advance: Told how many more records are dealt with, twice for each: to fit and to copy.
+
+    Raises:
+        ConfigError: `dim` is out of range for the source.
+        StoreError: A store failed; what was copied until then stays.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> meta = IndexMeta(EmbeddingSpec("mine", 3, True, "1"))
+        >>> source, target = MemoryStore(), MemoryStore()
+        >>> source.open(meta)
+        >>> vectors = np.array([[1, 0, 0], [0, 1, 0], [-1, 0.1, 0]], np.float32)
+        >>> source.upsert(RecordBatch(tuple("abc"), tuple("abc"), tuple("abc"), ({},) * 3, vectors))
+        >>> copy_projected(source, target, meta, 2).copied
+        3
+    """
+    begun = target.describe()
+    if begun is not None and begun.projection is not None and begun.dim == dim:
+        projection = begun.projection
+        advance(source.count())
+    else:
+        projection = fit_projection(source, dim, advance=advance)
+    target.open(replace(meta, projection=projection))
+    return copy_records(source, target, projection=projection, advance=advance)
+
+
+class _Sample:
+    """Every so many records' vectors, thinned out as more arrive, so that it stays small."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._step = 1
+        self._offered = 0
+        self._kept: list[NDArray[np.float32]] = []
+
+    def offer(self, batch: RecordBatch) -> None:
+        for record in batch:
+            if record.vector is None:
+                raise StoreError(f"the source gave record {record.id!r} without its vector")
+            if self._offered % self._step == 0:
+                self._kept.append(record.vector.copy())
+                if len(self._kept) >= 2 * self._size:
+                    self._kept = self._kept[::2]
+                    self._step *= 2
+            self._offered += 1
+
+    def vectors(self) -> NDArray[np.float32] | None:
+        return np.stack(self._kept[: self._size]) if self._kept else None
+
+
+def _projected(batch: RecordBatch, projection: Projection | None) -> RecordBatch:
+    if projection is None or batch.vectors is None:
+        return batch
+    return replace(batch, vectors=projection.apply(batch.vectors))
+
+
+def _agreement(
+    source: VectorStore,
+    target: VectorStore,
+    vectors: NDArray[np.float32],
+    projection: Projection | None,
+) -> float:
+    asked = vectors if projection is None else projection.apply(vectors)
+    pairs = zip(source.search(vectors, k=_K), target.search(asked, k=_K), strict=True)
+    shares = [
+        len({hit.id for hit in ours} & {hit.id for hit in theirs}) / max(1, len(ours))
+        for ours, theirs in pairs
+    ]
+    return float(np.mean(shares))
+
+
+def _same(record: Record, other: Record | None) -> bool:
+    return (
+        other is not None
+        and (record.uri, record.digest) == (other.uri, other.digest)
+        and canonical_metadata(record.metadata) == canonical_metadata(other.metadata)
+    )

@@ -1,0 +1,81 @@
+"""Copying one store into another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imagesearch import EmbeddingSpec, IndexMeta, LocalStore, MemoryStore, RecordBatch
+from imagesearch.copying import copy_records
+from imagesearch.errors import StoreUnavailableError
+
+META = IndexMeta(EmbeddingSpec("mine", 8, normalised=True, fingerprint="1"))
+
+
+def filled(store, count):
+    store.open(META)
+    vectors = np.random.default_rng(0).normal(size=(count, 8)).astype(np.float32)
+    store.upsert(
+        RecordBatch(
+            tuple(f"id-{n}" for n in range(count)),
+            tuple(f"/photos/{n}.jpg" for n in range(count)),
+            tuple(f"{n:064x}" for n in range(count)),
+            tuple({"n": n, "tags": ["a", None, {"b": n}]} for n in range(count)),
+            vectors,
+        )
+    )
+    return store
+
+
+def test_everything_arrives(tmp_path):
+    source, target = filled(MemoryStore(), 700), LocalStore(tmp_path / "copy.idx")
+    target.open(META)
+    report = copy_records(source, target)
+    assert (report.copied, report.unchanged, report.complete) == (700, 0, True)
+    assert report.agreement == 1.0
+    [record] = target.get(["id-13"], vectors=True).values()
+    [original] = source.get(["id-13"], vectors=True).values()
+    assert record.metadata == original.metadata
+    assert (record.uri, record.digest) == (original.uri, original.digest)
+    np.testing.assert_array_equal(record.vector, original.vector)
+    target.close()
+
+
+def test_a_copy_that_broke_off_goes_on_where_it_was(tmp_path):
+    class Failing(MemoryStore):
+        left = 2
+
+        def upsert(self, batch):
+            if self.left == 0:
+                raise StoreUnavailableError("the connection broke")
+            self.left -= 1
+            super().upsert(batch)
+
+    source, target = filled(MemoryStore(), 700), Failing()
+    target.open(META)
+    with pytest.raises(StoreUnavailableError):
+        copy_records(source, target)
+    target.left = 100
+    report = copy_records(source, target)
+    assert report.unchanged == 512
+    assert report.copied == 188
+
+
+def test_changed_records_are_sent_again_and_progress_is_told():
+    source, target = filled(MemoryStore(), 10), filled(MemoryStore(), 10)
+    [record] = source.get(["id-3"], vectors=True).values()
+    source.upsert(
+        RecordBatch((record.id,), (record.uri,), ("ff",), ({"n": True},), record.vector[None])
+    )
+    told = []
+    report = copy_records(source, target, advance=told.append)
+    assert (report.copied, report.unchanged, sum(told)) == (1, 9, 10)
+    assert target.get(["id-3"])["id-3"].metadata == {"n": True}
+
+
+def test_an_empty_source_is_copied():
+    source, target = MemoryStore(), MemoryStore()
+    source.open(META)
+    target.open(META)
+    report = copy_records(source, target)
+    assert (report.copied, report.agreement, report.complete) == (0, None, True)
