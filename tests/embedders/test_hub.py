@@ -1,0 +1,140 @@
+"""Weights from the hub: over real HTTP from a mirror, from the cache, and not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from tests.embedders.hub_server import HubServer
+from tests.embedders.tiny import save_folder
+
+NAME = "timm/test_resnet.r160_in1k"
+
+FETCH = """
+    from imagesearch.embedders.hub import fetch_from_hub
+    from imagesearch.errors import WeightsUnavailableError
+    try:
+        path = fetch_from_hub("timm/tiny", ("model.safetensors", "pytorch_model.bin"))
+        print(path.name, path.stat().st_size)
+    except WeightsUnavailableError as error:
+        print("unavailable:", error)
+"""
+
+EMBED = """
+    import numpy as np, sys
+    from PIL import Image
+    from imagesearch.embedders.timm import TimmEmbedder
+    for model in sys.argv[1:]:
+        embedder = TimmEmbedder(model, device="cpu")
+        vector = embedder.embed([embedder.preprocess(Image.new("RGB", (50, 40), "teal"))])[0]
+        print(embedder.spec.name, embedder.spec.fingerprint, f"{vector[:3].round(4)}")
+"""
+
+
+def run(code, *arguments, **variables):
+    """Run code in a new process: the hub's variables are read when huggingface_hub is imported."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HF_") and not name.lower().endswith("_proxy")
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        env={**environment, **{name: str(value) for name, value in variables.items()}},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = save_folder(tmp_path_factory.mktemp("hub") / "tiny")
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_mirror_serves_models_and_the_cache_serves_them_again_without_it(tmp_path, repository):
+    models = ["test_resnet", "hf-hub:somebody/tiny"]
+    with HubServer({NAME: repository, "somebody/tiny": repository}) as hub:
+        first = run(EMBED, *models, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)
+        assert f"GET /{NAME}/resolve/main/model.safetensors" in hub.requests
+        asked = len(hub.requests)
+        again = run(EMBED, *models, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)
+        assert len(hub.requests) == asked, hub.requests[asked:]
+    offline = run(EMBED, *models, HF_ENDPOINT=hub.url, HF_HOME=tmp_path, HF_HUB_OFFLINE=1)
+    assert first == again == offline
+    names = [line.split()[0] for line in first.splitlines() if line.startswith("timm/")]
+    assert names == [NAME, "timm/hf-hub:somebody/tiny"]
+
+
+def test_a_file_is_taken_where_safetensors_are_missing(tmp_path):
+    with HubServer({"timm/tiny": {"pytorch_model.bin": b"12345"}}) as hub:
+        said = run(FETCH, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)
+    assert said.strip() == "pytorch_model.bin 5"
+
+
+def test_a_slow_download_takes_the_time_it_takes(tmp_path):
+    content = bytes(80_000)
+    with HubServer({"timm/tiny": {"model.safetensors": content}}, seconds_per_download=2.5) as hub:
+        said = run(FETCH, HF_ENDPOINT=hub.url, HF_HOME=tmp_path, HF_HUB_ETAG_TIMEOUT=1)
+    assert said.strip() == "model.safetensors 80000"
+
+
+def require_ways_out(said):
+    assert said.startswith("unavailable: the weights timm/tiny cannot be had from")
+    for way in (
+        "HF_ENDPOINT",
+        "HF_HUB_OFFLINE=1",
+        "HF_HOME",
+        "weights='model.safetensors'",
+        "local-dir:FOLDER",
+        "modelscope download --model timm/tiny",
+        "'descriptors'",
+    ):
+        assert way in said
+
+
+def test_a_hub_that_never_answers_is_given_up_in_good_time(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        said = run(FETCH, HF_ENDPOINT=url, HF_HOME=tmp_path, HF_HUB_ETAG_TIMEOUT=2)
+    require_ways_out(said)
+    assert url in said
+    assert re.search(r"no answer within 2 s|Timeout", said)
+
+
+def test_a_hub_that_cannot_be_reached_is_reported_with_the_ways_out(tmp_path):
+    # Names below .invalid never exist (RFC 2606).
+    said = run(FETCH, HF_ENDPOINT="http://hub.invalid", HF_HOME=tmp_path)
+    require_ways_out(said)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    require_ways_out(run(FETCH, HF_ENDPOINT=f"http://127.0.0.1:{port}", HF_HOME=tmp_path))
+
+
+def test_offline_without_a_cache_says_that_it_is_offline(tmp_path):
+    said = run(FETCH, HF_HOME=tmp_path, HF_HUB_OFFLINE=1)
+    require_ways_out(said)
+    assert "HF_HUB_OFFLINE is set, and the file is not in the cache" in said
+
+
+@pytest.mark.parametrize(
+    ("repositories", "gated", "message"),
+    [
+        ({}, (), "has no repository 'timm/tiny'"),
+        ({"timm/tiny": {"README.md": b"hello"}}, (), "none of the files model.safetensors"),
+        ({"timm/tiny": {}}, ("timm/tiny",), "accept its terms on its page, then set HF_TOKEN"),
+    ],
+    ids=["unknown", "without weights", "gated"],
+)
+def test_a_hub_that_refuses_is_quoted_with_the_remedy(tmp_path, repositories, gated, message):
+    with HubServer(repositories, gated=gated) as hub:
+        assert message in run(FETCH, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)

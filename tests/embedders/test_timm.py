@@ -1,0 +1,329 @@
+"""TimmEmbedder: names, weights and settings, and what is said when they are wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tests.embedders.tiny import make_network, save_folder, save_safetensors
+
+from imagesearch.embedders.timm import TimmEmbedder
+from imagesearch.errors import ConfigError, EmbeddingError, WeightsUnavailableError
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_safetensors(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+def tiny(weights, **options):
+    return TimmEmbedder(
+        "test_resnet", weights=weights, device="cpu", **{"input_size": 64, **options}
+    )
+
+
+def pictures(count=3):
+    rng = np.random.default_rng(5)
+    return [
+        Image.fromarray(rng.integers(0, 256, (50, 70, 3), dtype=np.uint8)) for _ in range(count)
+    ]
+
+
+def vectors(embedder):
+    return embedder.embed([embedder.preprocess(picture) for picture in pictures()])
+
+
+def test_preprocessing_comes_from_the_weights_unless_it_is_given(tmp_path, weights):
+    folder = save_folder(tmp_path / "repository")
+    own = TimmEmbedder(f"local-dir:{folder}", device="cpu").spec.options
+    assert own["input_size"] == [96, 96]
+    assert own["interpolation"] == "bilinear"
+    assert own["mean"] == [0.1, 0.2, 0.3]
+    assert own["std"] == [0.4, 0.5, 0.6]
+    assert own["crop_pct"] == 0.9
+    given = TimmEmbedder(
+        f"local-dir:{folder}",
+        input_size=[64, 96],
+        interpolation="lanczos",
+        mean=[0.5, 0.5, 0.5],
+        std=(0.25, 0.25, 0.25),
+        crop_pct=1.0,
+        crop_mode="squash",
+        device="cpu",
+    )
+    assert given.spec.options["input_size"] == [64, 96]
+    assert given.spec.options["mean"] == [0.5] * 3
+    assert given.spec.decode_size == 192
+    assert given.preprocess(pictures()[0]).shape == (64, 96, 3)
+
+
+def test_an_architecture_without_a_tag_is_pinned_to_its_default_one(weights):
+    spec = tiny(weights).spec
+    assert spec.options["model"] == "test_resnet.r160_in1k"
+    assert spec.name.startswith("timm/test_resnet@")
+    assert spec.kind == "timm"
+
+
+def test_the_same_bytes_under_another_name_are_the_same_embedder(tmp_path, weights):
+    copy = tmp_path / "renamed.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    assert tiny(copy).spec == tiny(weights).spec
+    other = save_safetensors(tmp_path / "other.safetensors", seed=1)
+    assert tiny(other).spec.fingerprint != tiny(weights).spec.fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"preprocessing": "exact"},
+        {"normalise": False},
+        {"precision": "bf16"},
+        {"input_size": 96},
+        {"mean": (0.1, 0.1, 0.1)},
+        {"crop_pct": 1.0},
+        {"crop_mode": "border"},
+        {"interpolation": "nearest"},
+        {"model_args": {"global_pool": "max"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_changes_vectors_changes_the_fingerprint(weights, change):
+    plain, changed = tiny(weights), tiny(weights, **change)
+    assert changed.spec.fingerprint != plain.spec.fingerprint
+    assert TimmEmbedder(**changed.spec.options, device="cpu").spec == changed.spec
+    assert json.loads(json.dumps(changed.spec.options)) == changed.spec.options
+
+
+def test_device_and_batch_size_do_not_change_the_fingerprint(weights):
+    plain, other = tiny(weights), tiny(weights, batch_size=1)
+    assert other.spec == plain.spec
+    assert np.allclose(vectors(other), vectors(plain), atol=1e-5)
+
+
+def test_vectors_have_unit_length_unless_told_otherwise(weights):
+    assert np.allclose(np.linalg.norm(vectors(tiny(weights)), axis=1), 1, atol=1e-5)
+    raw = vectors(tiny(weights, normalise=False))
+    assert not np.allclose(np.linalg.norm(raw, axis=1), 1, atol=1e-2)
+    unit = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    assert np.allclose(unit, vectors(tiny(weights)), atol=1e-5)
+
+
+def test_bf16_stays_close_to_fp32(weights):
+    cosine = (vectors(tiny(weights)) * vectors(tiny(weights, precision="bf16"))).sum(axis=1)
+    assert cosine.min() > 0.99
+
+
+def test_a_torch_checkpoint_gives_the_same_vectors_as_safetensors(tmp_path, weights):
+    state = make_network().state_dict()
+    for name, content in {
+        "plain.pth": state,
+        "training.pt": {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}},
+        "averaged.bin": {"model": {}, "model_ema": state},
+    }.items():
+        torch.save(content, tmp_path / name)
+        assert np.allclose(vectors(tiny(tmp_path / name)), vectors(tiny(weights)), atol=1e-6)
+
+
+def test_a_folder_and_the_file_in_it_are_the_same_weights(tmp_path):
+    folder = save_folder(tmp_path / "repository")
+    whole = TimmEmbedder(f"local-dir:{folder}", device="cpu")
+    for place in (folder, f"local-dir:{folder}"):
+        assert TimmEmbedder("test_resnet", weights=place, device="cpu").spec == whole.spec
+
+
+def test_weights_without_a_classifier_are_complete(tmp_path, weights):
+    state = {k: v for k, v in make_network().state_dict().items() if not k.startswith("fc.")}
+    save_file(state, tmp_path / "headless.safetensors")
+    assert np.allclose(
+        vectors(tiny(tmp_path / "headless.safetensors")), vectors(tiny(weights)), atol=1e-6
+    )
+
+
+def missing(folder):
+    return folder / "nothing.safetensors"
+
+
+def unknown_format(folder):
+    (folder / "weights.h5").write_bytes(b"\x89HDF")
+    return folder / "weights.h5"
+
+
+def truncated(folder):
+    whole = save_safetensors(folder / "whole.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    return folder / "cut.safetensors"
+
+
+def truncated_checkpoint(folder):
+    torch.save(make_network().state_dict(), folder / "whole.pth")
+    whole = (folder / "whole.pth").read_bytes()
+    (folder / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    return folder / "cut.pth"
+
+
+def web_page(folder):
+    (folder / "page.safetensors").write_bytes(b"<!doctype html><title>Not found</title>")
+    return folder / "page.safetensors"
+
+
+def empty(folder):
+    (folder / "empty.pth").touch()
+    return folder / "empty.pth"
+
+
+def another_architecture(folder):
+    return save_safetensors(folder / "vit.safetensors", "test_vit")
+
+
+def other_widths(folder):
+    state = {
+        name: torch.cat([tensor, tensor]) if tensor.ndim == 4 else tensor
+        for name, tensor in make_network().state_dict().items()
+    }
+    save_file(state, folder / "wide.safetensors")
+    return folder / "wide.safetensors"
+
+
+def a_layer_missing(folder):
+    state = make_network().state_dict()
+    del state["layer3.0.conv2.weight"]
+    save_file(state, folder / "partial.safetensors")
+    return folder / "partial.safetensors"
+
+
+def no_weights_inside(folder):
+    torch.save({"epoch": 3}, folder / "notes.pth")
+    return folder / "notes.pth"
+
+
+class RunsCode:
+    def __reduce__(self):
+        return (open, ("owned.txt", "w"))
+
+
+def runs_code(folder):
+    torch.save({"state_dict": RunsCode()}, folder / "evil.pth")
+    return folder / "evil.pth"
+
+
+def empty_folder(folder):
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def alien_config(folder):
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    save_safetensors(folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (missing, "do not exist"),
+        (unknown_format, "unknown format '.h5'"),
+        (truncated, "no complete safetensors file"),
+        (truncated_checkpoint, "cannot be read as a torch checkpoint"),
+        (web_page, "no complete safetensors file"),
+        (empty, "cannot be read as a torch checkpoint"),
+        (another_architecture, "do not fit test_resnet.*another architecture"),
+        (other_widths, "belong to another architecture"),
+        (a_layer_missing, "1 of .* missing, such as layer3.0.conv2.weight"),
+        (no_weights_inside, "holds no weights"),
+        (runs_code, "code would have to run"),
+        (empty_folder, "config.json and model.safetensors"),
+        (alien_config, "does not describe a timm model"),
+    ],
+)
+def test_weights_that_cannot_be_used_are_named_with_the_reason(
+    tmp_path, monkeypatch, make, message
+):
+    monkeypatch.chdir(tmp_path)
+    place = make(tmp_path)
+    with pytest.raises(WeightsUnavailableError, match=message) as caught:
+        tiny(place)
+    assert str(place) in str(caught.value)
+    assert not (tmp_path / "owned.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "resnet5O"}, "did you mean 'resnet50'"),
+        ({"model": "resnet50.a9_in1k"}, "no weights tagged 'a9_in1k'; it has a1_in1k"),
+        ({"model": "timm/resnet50"}, "'hf-hub:owner/name'"),
+        ({"model": "local-dir:x", "weights": "y.pth"}, "brings its own weights"),
+        ({"model": "test_vit", "weights": "repository"}, "describes 'test_resnet'"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"precision": "int4"}, "precision='int4'"),
+        ({"preprocessing": "quick"}, "preprocessing='quick'"),
+        ({"mean": (0.5, 0.5)}, "three finite numbers"),
+        ({"std": "grey"}, "give three numbers"),
+        ({"input_size": "big"}, "input_size='big'"),
+        ({"input_size": 0}, "0 × 0 pixels|input_size"),
+        ({"crop_pct": -1.0}, "crop_pct=-1.0"),
+        ({"device": "quantum"}, "device 'quantum' is unknown"),
+        ({"model_args": {"colour": 1}}, "does not take these model_args.*colour"),
+        ({"model_args": {"num_classes": 5}}, "may not hold num_classes"),
+        ({"model_args": {"global_pool": ""}}, "not one vector"),
+        ({"model_args": {"act_layer": {1, 2}}}, "not made of JSON values"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_is_named_with_the_remedy(tmp_path, weights, options, message):
+    save_folder(tmp_path / "repository")
+    settings = {"model": "test_resnet", "weights": weights, **options}
+    if settings["weights"] == "repository":
+        settings["weights"] = tmp_path / "repository"
+    with pytest.raises(ConfigError, match=message):
+        TimmEmbedder(**settings)
+
+
+def test_a_size_that_the_model_cannot_take_is_refused_at_once(tmp_path):
+    vit = save_safetensors(tmp_path / "vit.safetensors", "test_vit")
+    with pytest.raises(ConfigError, match="97 × 97"):
+        TimmEmbedder("test_vit", weights=vit, input_size=97)
+
+
+def test_a_model_of_fixed_size_is_built_for_the_size_that_is_given(tmp_path):
+    vit = save_safetensors(tmp_path / "vit.safetensors", "test_vit")
+    embedder = TimmEmbedder("test_vit", weights=vit, input_size=128, device="cpu")
+    assert vectors(embedder).shape == (3, 64)
+    same = TimmEmbedder("test_vit", weights=vit, model_args={"img_size": 128}, device="cpu")
+    assert same.preprocess(pictures()[0]).shape == (128, 128, 3)
+
+
+def test_nan_out_of_the_model_is_an_error_not_a_vector(tmp_path):
+    state = make_network().state_dict()
+    state["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    save_file(state, tmp_path / "nan.safetensors")
+    embedder = tiny(tmp_path / "nan.safetensors")
+    with pytest.raises(EmbeddingError, match="NaN or infinity for 3 of 3 images"):
+        vectors(embedder)
+
+
+def test_arrays_that_are_not_prepared_images_are_refused(weights):
+    embedder = tiny(weights)
+    with pytest.raises(EmbeddingError, match="give what preprocess returns"):
+        embedder.embed([np.zeros((64, 64, 3), np.float32)])
+    with pytest.raises(EmbeddingError, match="differ in shape"):
+        embedder.embed([np.zeros((64, 64, 3), np.uint8), np.zeros((64, 65, 3), np.uint8)])
+
+
+def test_no_images_give_no_vectors(weights):
+    assert tiny(weights).embed([]).shape == (0, 96)
+
+
+def test_memory_that_runs_out_says_so_with_the_remedy(weights):
+    embedder = tiny(weights, batch_size=32)
+
+    def exhausted(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    embedder._inference._model.forward = exhausted
+    with pytest.raises(EmbeddingError, match=r"batch_size=32 .*smaller batch_size, such as 8"):
+        vectors(embedder)
