@@ -34,7 +34,8 @@ def nearest(
 
     Args:
         queries: (n, dim); of unit length under ``cosine``.
-        blocks: Gives rows and their vectors piece by piece; called once for every 64 queries.
+        blocks: Gives rows and their vectors piece by piece, row -1 where a vector does not count;
+            called once for every 64 queries.
         fetch: Gives the vectors of some rows.
         k: How many, ≥ 1.
         metric: How to compare.
@@ -113,9 +114,12 @@ def _pick(
             table = scores(queries, vectors, metric)
         if not np.isfinite(table).all():
             table = np.stack([exact_scores(query, vectors, metric) for query in queries])
+        if rows.min() < 0:
+            table[:, rows < 0] = -np.inf
         for number, row in enumerate(table):
             slack = _slack(float(lengths[number]), longest, metric)
             good = _above_kth(row, k, slack)
+            good = good[rows[good] >= 0]
             kept[number].append((rows[good], row[good]))
     picked = []
     for number, parts in enumerate(kept):

@@ -1,0 +1,98 @@
+"""The folder of an index: its file names, and what a folder holds."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from imagesearch.errors import IncompatibleIndexError, StoreCorruptError
+
+__all__ = ["Layout", "sync_folder"]
+
+_OURS = re.compile(
+    r"(index\.sqlite(-wal|-shm|-journal)?|writer\.lock|vectors-\d+\.f32"
+    r"|graph\.state(\.new)?|graph-[\w-]+\.hnsw(\.new)?)"
+)
+
+
+class Layout:
+    """Where the files of an index are.
+
+    Attributes:
+        folder: The index itself, such as ``photos.idx``.
+        database: SQLite: ids, uris, digests, metadata, and the index's meta.
+        lock: Held by the one writer.
+        graph_state: What the saved graph covers, with checksums.
+
+    Example:
+        >>> Layout(Path("photos.idx")).vectors(1).name
+        'vectors-1.f32'
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "index.sqlite"
+        self.lock = folder / "writer.lock"
+        self.graph_state = folder / "graph.state"
+
+    def vectors(self, generation: int) -> Path:
+        """Where the vectors of one generation are: float32, little-endian, row after row."""
+        return self.folder / f"vectors-{generation}.f32"
+
+    def exists(self) -> bool:
+        """Tell whether there is an index; False where one may be made.
+
+        Raises:
+            IncompatibleIndexError: The path is a file, or a folder that holds other things.
+            StoreCorruptError: There are vectors without their database.
+            OSError: The folder cannot be read.
+        """
+        try:
+            names = [path.name for path in self.folder.iterdir()]
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            raise IncompatibleIndexError(
+                f"{self.folder} is a file, not an index; a local index is a folder: choose "
+                "another path"
+            ) from None
+        if self.database.name in names:
+            # A file without content is what a crash before the first commit leaves.
+            return self.database.stat().st_size > 0
+        foreign = [name for name in names if not _OURS.fullmatch(name) and name[0] != "."]
+        if foreign:
+            raise IncompatibleIndexError(
+                f"{self.folder} holds other things ({min(foreign)!r} …) and no index; "
+                "choose a path of its own for the index"
+            )
+        if any((self.folder / name).stat().st_size for name in names if name.endswith(".f32")):
+            raise StoreCorruptError(
+                f"the index at {self.folder} has vectors, but its database index.sqlite is gone; "
+                "restore it from a backup, or delete the folder and build a new index"
+            )
+        return False
+
+    def remove_leftovers(self, generation: int) -> None:
+        """Remove what crashes and earlier generations left; only the writer may call it."""
+        for path in list(self.folder.iterdir()):
+            name = path.name
+            stale_vectors = re.fullmatch(r"vectors-\d+\.f32", name) and (
+                name != self.vectors(generation).name
+            )
+            if stale_vectors or (_OURS.fullmatch(name) and name.endswith(".new")):
+                # On Windows a reader may still have it open; the next writer tries again.
+                with suppress(OSError):
+                    path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of new files survive a power loss; not needed on Windows."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

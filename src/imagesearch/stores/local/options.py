@@ -1,0 +1,48 @@
+"""Options: what a user may choose about a local index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from imagesearch.errors import ConfigError
+
+__all__ = ["Engine", "Options"]
+
+Engine: TypeAlias = Literal["auto", "hnsw", "exact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The checked arguments of `LocalStore`.
+
+    Raises:
+        ConfigError: One is out of range.
+
+    Example:
+        >>> Options(M=1)
+        Traceback (most recent call last):
+        imagesearch.errors.ConfigError: M=1; give a whole number from 2 to 1000
+    """
+
+    M: int = 16
+    ef_construction: int = 200
+    ef: int | None = None
+    engine: Engine = "auto"
+    exact_below: int = 5000
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(Engine):
+            raise ConfigError(
+                f"engine={self.engine!r} is unknown; use one of {', '.join(get_args(Engine))}"
+            )
+        _check("M", self.M, 2, 1000)
+        _check("ef_construction", self.ef_construction, 1, 100_000)
+        _check("exact_below", self.exact_below, 0, 2**40)
+        if self.ef is not None:
+            _check("ef", self.ef, 1, 100_000)
+
+
+def _check(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(f"{name}={value!r}; give a whole number from {least} to {most}")

@@ -1,0 +1,115 @@
+"""Rows of the database as records and hits, and batches as rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreRequestError
+from imagesearch.stores.local.writer import Rows
+from imagesearch.stores.ranking import Candidates, order
+from imagesearch.types import Hit, IndexMeta, Record, RecordBatch, check_id, check_metadata
+from imagesearch.vectors import check_vectors, unit_or_as_is
+
+__all__ = ["check_batch", "hits_of", "possible_ids", "record_of"]
+
+Line = tuple[int, str, str, str, str]
+
+
+def check_batch(batch: RecordBatch, meta: IndexMeta) -> Rows:
+    """Return a batch as it is to be stored.
+
+    Raises:
+        StoreRequestError: Vectors are missing or unusable, metadata are no JSON values, or a uri
+            or digest is no valid Unicode.
+    """
+    if batch.vectors is None:
+        raise StoreRequestError("the batch has no vectors; give one for each record")
+    vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
+    if meta.metric == "cosine":
+        vectors = unit_or_as_is(vectors)
+    for id, uri, digest in zip(batch.ids, batch.uris, batch.digests, strict=True):
+        try:
+            (uri + digest).encode()
+        except UnicodeEncodeError as error:
+            raise StoreRequestError(
+                f"the uri of id {id!r} is no valid Unicode: {uri!r}; rename the file"
+            ) from error
+    metadata = [check_metadata(fields) for fields in batch.metadata]
+    return Rows(batch.ids, batch.uris, batch.digests, metadata, vectors)
+
+
+def possible_ids(ids: Sequence[str]) -> list[str]:
+    r"""Return the ids that a record could have, each once.
+
+    SQLite's JSON ends a text at a NUL, and would find another record for an id with one.
+
+    Example:
+        >>> possible_ids(["b", "a", "b", "a\0b", ""])
+        ['b', 'a']
+    """
+    return [id for id in dict.fromkeys(ids) if _possible(id)]
+
+
+def record_of(line: Line, vectors: NDArray[np.float32] | None) -> Record:
+    """Return a row of the table ``records`` as a record."""
+    row, id, uri, digest, metadata = line
+    vector = None if vectors is None else vectors[row].copy()
+    return Record(id, uri, digest, json.loads(metadata), vector)
+
+
+def hits_of(connection: sqlite3.Connection, found: Sequence[Candidates], k: int) -> list[list[Hit]]:
+    """Turn candidates into hits, ordered by score and then by id, at most k for each query."""
+    chosen = [_cut(connection, rows, scores, k) for rows, scores in found]
+    rows = np.unique(np.concatenate([rows for rows, _ in chosen])).tolist() if chosen else []
+    lines = {
+        row: (id, uri, metadata)
+        for row, id, uri, metadata in connection.execute(
+            "SELECT row, id, uri, metadata FROM records"
+            " WHERE row IN (SELECT value FROM json_each(?))",
+            (json.dumps(rows),),
+        )
+    }
+    answers = []
+    for some, scores in chosen:
+        texts = {lines[row][0]: lines[row] for row in some.tolist()}
+        ranked = order(
+            (score, lines[row][0])
+            for row, score in zip(some.tolist(), scores.tolist(), strict=True)
+        )
+        answers.append(
+            [Hit(id, score, texts[id][1], json.loads(texts[id][2])) for score, id in ranked[:k]]
+        )
+    return answers
+
+
+def _cut(
+    connection: sqlite3.Connection, rows: NDArray[np.int64], scores: NDArray[np.float64], k: int
+) -> Candidates:
+    """Of thousands that tie with the k-th, keep those whose ids come first."""
+    if len(rows) <= k + 100:
+        return rows, scores
+    kth = scores.min()
+    tied = scores == kth
+    kept = rows[~tied]
+    first = connection.execute(
+        "SELECT row FROM records WHERE row IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
+        (json.dumps(rows[tied].tolist()), k - len(kept)),
+    ).fetchall()
+    late = np.array([row for (row,) in first], np.int64)
+    return (
+        np.concatenate([kept, late]),
+        np.concatenate([scores[~tied], np.full(len(late), kth)]),
+    )
+
+
+def _possible(id: str) -> bool:
+    try:
+        check_id(id)
+    except StoreRequestError:
+        return False
+    return True

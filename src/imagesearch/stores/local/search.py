@@ -1,0 +1,316 @@
+"""Searcher: decides for each search between the exact scan and the graph, and keeps the graph."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import MissingDependencyError
+from imagesearch.stores.local.graph_file import GraphState
+from imagesearch.stores.local.guard import SharedLock
+from imagesearch.stores.local.layout import Layout
+from imagesearch.stores.local.options import Options
+from imagesearch.stores.local.snapshot import Snapshot
+from imagesearch.stores.ranking import Candidates, exact_scores, nearest
+from imagesearch.types import Metric
+from imagesearch.vectors import normalise
+
+if TYPE_CHECKING:
+    from imagesearch.stores.local.graph import Graph
+
+__all__ = ["Searcher", "require_graphs"]
+
+logger = logging.getLogger("imagesearch")
+
+# Filters that leave less than this share are scanned exactly: the graph would have to fetch seven
+# times as many hits as are wanted, and the scan reads only what matches.
+_NARROW = 0.15
+# New rows are scanned exactly until there are so many that inserting them pays.
+_TAIL = 1000
+# A search this broad visits so many nodes, in random order, that a scan is as fast.
+_BROADEST = 0.1
+_BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_SAMPLE = 100
+_RECALL = 0.99
+_REASON = (
+    'searching is exact, which is slow for many vectors; pip install "imagesearch-index[hnsw]" '
+    "adds the graph engine (hnswlib is compiled on your machine: it needs a C++ compiler)"
+)
+
+
+class Searcher:
+    """Finds the nearest rows of a snapshot.
+
+    Args:
+        layout: Where the saved graph is.
+        dim: Numbers in a vector.
+        metric: How to compare.
+        options: What the user chose.
+    """
+
+    def __init__(self, layout: Layout, dim: int, metric: Metric, options: Options) -> None:
+        self._layout = layout
+        self._dim, self._metric = dim, metric
+        self._options = options
+        self._state = GraphState(layout)
+        self._graph: Graph | None = None
+        self._guard = SharedLock()
+
+    def find(
+        self,
+        queries: NDArray[np.float32],
+        snapshot: Snapshot,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+    ) -> Iterator[Candidates]:
+        """Give for each query the k nearest rows with exact scores, and ties with the k-th.
+
+        Args:
+            queries: (n, dim), of unit length under ``cosine``.
+            snapshot: What to search.
+            k: How many, ≥ 1.
+            allowed: Which rows may be found; None for all that are alive.
+        """
+        matching = snapshot.live if allowed is None else int(np.count_nonzero(allowed))
+        found = None
+        if self._graph_pays(snapshot, matching):
+            found = self._by_graph(queries, snapshot, k, allowed, matching)
+        mask = snapshot.alive if allowed is None else allowed
+        if found is None:
+            yield from self._exactly(queries, snapshot, mask, k)
+            return
+        for number, rows in enumerate(found):
+            query = queries[number]
+            if len(rows) < min(k, matching):
+                yield from self._exactly(queries[number : number + 1], snapshot, mask, k)
+                continue
+            scores = exact_scores(query, snapshot.vectors[rows], self._metric)
+            if len(rows) > k:
+                kth = np.partition(scores, len(rows) - k)[len(rows) - k]
+                best = scores >= kth
+                yield rows[best], scores[best]
+            else:
+                yield rows, scores
+
+    def prepare(self, snapshot: Snapshot) -> None:
+        """Bring the graph up to date, if this index is large enough to need one."""
+        if self._graph_pays(snapshot, snapshot.live):
+            with self._guard.exclusive():
+                self._current(snapshot)
+
+    def follow(self, old: Snapshot, new: NDArray[np.int64], generation: int) -> None:
+        """Follow a compaction, so that the graph need not be built again."""
+        with self._guard.exclusive():
+            if self._graph is None and self._graph_pays(old, old.live):
+                self._graph = self._loaded(old)
+            if self._graph is None or self._graph.generation != old.generation:
+                self._graph = None
+                return
+            self._graph.bury(old)
+            self._graph.renumber(new, generation)
+            self._graph.version = old.version + 1
+            self._save(self._graph)
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write the graph, if it holds more than its file; only the writer may call it."""
+        with self._guard.exclusive():
+            graph = self._graph
+            if graph is not None and graph.changed and graph.generation == snapshot.generation:
+                self._save(graph)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether `save` would write."""
+        return self._graph is not None and self._graph.changed
+
+    def describe(self) -> str:
+        """Say in a few words how searches are done."""
+        graph = self._graph
+        return "exact" if graph is None else f"graph of {graph.live} vectors, ef={graph.ef}"
+
+    def _graph_pays(self, snapshot: Snapshot, matching: int) -> bool:
+        if self._options.engine == "exact" or snapshot.live <= self._options.exact_below:
+            return False
+        if matching <= self._options.exact_below or matching < _NARROW * snapshot.live:
+            return False
+        if self._options.engine == "auto" and not _graphs_available():
+            _tell_that_graphs_are_missing()
+            return False
+        return True
+
+    def _exactly(
+        self, queries: NDArray[np.float32], snapshot: Snapshot, mask: NDArray[np.bool_], k: int
+    ) -> Iterator[Candidates]:
+        return nearest(
+            queries,
+            lambda: snapshot.blocks(mask),
+            snapshot.vectors.__getitem__,
+            k=k,
+            metric=self._metric,
+        )
+
+    def _by_graph(
+        self,
+        queries: NDArray[np.float32],
+        snapshot: Snapshot,
+        k: int,
+        allowed: NDArray[np.bool_] | None,
+        matching: int,
+    ) -> list[NDArray[np.int64]] | None:
+        """Return candidates for each query, or None if the graph is no help here."""
+        wanted = k if allowed is None else math.ceil(1.3 * k * snapshot.live / matching) + 10
+        while True:
+            with self._guard.shared():
+                graph = self._graph
+                if graph is not None and self._is_current(graph, snapshot):
+                    if not self._worthwhile(graph, wanted, snapshot):
+                        return None
+                    if graph.fits(wanted, graph.ef):
+                        found = graph.search(queries, min(wanted, graph.live))
+                        covered = graph.covered
+                        break
+            with self._guard.exclusive():
+                graph = self._current(snapshot)
+                if graph is None or not self._worthwhile(graph, wanted, snapshot):
+                    return None
+                graph.fit(wanted, graph.ef)
+        if found is None:
+            return None
+        mask = snapshot.alive if allowed is None else allowed
+        answers = [rows[(rows >= 0) & (rows < snapshot.rows)] for rows in found]
+        answers = [rows[mask[rows]] for rows in answers]
+        if covered < snapshot.rows and mask[covered:].any():
+            tail = nearest(
+                queries,
+                lambda: snapshot.blocks(mask, covered),
+                snapshot.vectors.__getitem__,
+                k=k,
+                metric=self._metric,
+            )
+            answers = [
+                np.concatenate([rows, late]) for rows, (late, _) in zip(answers, tail, strict=True)
+            ]
+        return answers
+
+    def _worthwhile(self, graph: Graph, wanted: int, snapshot: Snapshot) -> bool:
+        return graph.ef > 0 and (
+            graph.breadth(wanted, graph.ef) <= max(_BROADEST * snapshot.live, graph.ef)
+        )
+
+    def _is_current(self, graph: Graph, snapshot: Snapshot) -> bool:
+        return graph.generation == snapshot.generation and graph.version >= snapshot.version
+
+    def _current(self, snapshot: Snapshot) -> Graph | None:
+        """Return the graph brought up to date; None for a snapshot that it has left behind."""
+        from imagesearch.stores.local.graph import Graph
+
+        graph = self._graph
+        if graph is not None and self._is_current(graph, snapshot):
+            return graph
+        if graph is not None and graph.generation > snapshot.generation:
+            return None
+        if graph is None or graph.generation != snapshot.generation:
+            graph = self._loaded(snapshot)
+        if graph is not None:
+            graph.bury(snapshot)
+            if graph.live < graph.labels / 2:
+                graph = None
+        if graph is None:
+            graph = Graph(self._dim, self._metric, self._options.M, self._options.ef_construction)
+        # Kept before it is extended: an interrupted build goes on where it stopped.
+        self._graph = graph
+        tail = int(np.count_nonzero(snapshot.alive[graph.covered :]))
+        if not graph.live or tail > _TAIL:
+            graph.extend(snapshot)
+        if self._options.ef is not None:
+            graph.ef = self._options.ef
+        elif not graph.ef or graph.labels > 1.5 * graph.calibrated_at:
+            self._calibrate(graph, snapshot)
+        graph.version = snapshot.version
+        return graph
+
+    def _loaded(self, snapshot: Snapshot) -> Graph | None:
+        from imagesearch.stores.local.graph import Graph
+
+        graph = Graph(self._dim, self._metric, self._options.M, self._options.ef_construction)
+        return graph if graph.load(self._state, snapshot) else None
+
+    def _calibrate(self, graph: Graph, snapshot: Snapshot) -> None:
+        """Choose the smallest ef that finds what an exact scan finds.
+
+        Half of the sample are records, half lie off the gallery, as new images do.
+        """
+        random = np.random.default_rng(0)
+        mask = snapshot.alive.copy()
+        mask[graph.covered :] = False
+        rows = np.flatnonzero(mask)
+        picked = np.sort(random.choice(rows, min(_SAMPLE, len(rows)), replace=False))
+        queries = snapshot.vectors[picked].copy()
+        others = snapshot.vectors[np.sort(random.choice(rows, len(picked)))]
+        queries[::2] = 0.75 * queries[::2] + 0.25 * others[::2]
+        if self._metric == "cosine":
+            queries[::2] = normalise(queries[::2])
+        k = min(10, graph.live)
+        truth = [best for best, _ in self._exactly(queries, snapshot, mask, k)]
+        graph.ef, graph.calibrated_at = -1, graph.labels
+        recall = 0.0
+        for ef in _BREADTHS:
+            if ef > max(_BREADTHS[0], _BROADEST * graph.live):
+                break
+            graph.fit(k, ef)
+            found = graph.search(queries, k)
+            if found is None:
+                continue
+            shares = [
+                len(np.intersect1d(rows, best)) / k for rows, best in zip(found, truth, strict=True)
+            ]
+            recall = float(np.mean(shares))
+            if recall >= _RECALL:
+                graph.ef = ef
+                logger.info("searching with ef=%d: recall@10 %.3f in a sample", ef, recall)
+                return
+        logger.info("the search graph finds too little (recall@10 %.3f); scanning exactly", recall)
+
+    def _save(self, graph: Graph) -> None:
+        try:
+            graph.save(self._state)
+        except OSError as error:
+            # The graph is a cache: without its file the next program builds it again.
+            logger.warning("the search graph of %s was not saved: %s", self._layout.folder, error)
+
+
+def require_graphs() -> None:
+    """Import the graph engine.
+
+    Raises:
+        MissingDependencyError: hnswlib is not installed.
+    """
+    try:
+        import imagesearch.stores.local.graph  # noqa: F401  # is it there?
+    except ImportError as error:
+        raise MissingDependencyError(
+            'engine="hnsw" needs hnswlib: pip install "imagesearch-index[hnsw]" (it is compiled on '
+            "your machine and needs a C++ compiler, such as apt-get install g++ python3-dev; set "
+            "HNSWLIB_NO_NATIVE=1 when the result shall run on other processors). Without it, "
+            'engine="exact" gives the same hits, more slowly'
+        ) from error
+
+
+@cache
+def _graphs_available() -> bool:
+    try:
+        require_graphs()
+    except MissingDependencyError:
+        return False
+    return True
+
+
+@cache
+def _tell_that_graphs_are_missing() -> None:
+    logger.warning("hnswlib is not installed: %s", _REASON)

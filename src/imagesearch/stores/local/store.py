@@ -1,0 +1,459 @@
+"""LocalStore: a vector store in a folder; SQLite is the truth, the graph is a cache."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import (
+    StoreCorruptError,
+    StoreError,
+    StoreLockedError,
+    StoreRequestError,
+    UnsupportedOperationError,
+)
+from imagesearch.filters import Filter
+from imagesearch.protocols import Capability
+from imagesearch.stores.local import schema
+from imagesearch.stores.local.database import Database, connect
+from imagesearch.stores.local.failures import translated
+from imagesearch.stores.local.layout import Layout, sync_folder
+from imagesearch.stores.local.lock import WriterLock
+from imagesearch.stores.local.options import Engine, Options
+from imagesearch.stores.local.rows import check_batch, hits_of, possible_ids, record_of
+from imagesearch.stores.local.search import Searcher, require_graphs
+from imagesearch.stores.local.snapshot import GenerationChangedError, Snapshot, Snapshots
+from imagesearch.stores.local.sql import compile_filter
+from imagesearch.stores.local.vectors_file import VectorsFile
+from imagesearch.stores.local.writer import Writer
+from imagesearch.types import Hit, IndexMeta, Record, RecordBatch
+from imagesearch.vectors import check_vectors, unit_or_as_is
+
+__all__ = ["LocalStore"]
+
+logger = logging.getLogger("imagesearch")
+
+_QUERIES = 256
+_IDS = 1000
+_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    meta: IndexMeta
+    database: Database
+    snapshots: Snapshots
+    searcher: Searcher
+
+
+class LocalStore:
+    """Keeps an index in a folder: no server, durable, for as many vectors as fit on the disk.
+
+    Every acknowledged `upsert` survives a killed process and a power loss. One process writes at
+    a time, many may search meanwhile and see each write as soon as it is acknowledged; within a
+    process several threads may use one store.
+
+    Indexes of up to `exact_below` records, and filters that leave few, are scanned exactly. For
+    the rest a graph (HNSW) is built when it is first needed, and kept beside the index; it finds
+    on average at least 98 % of the ten nearest and can always be built again. It needs hnswlib,
+    ``pip install "imagesearch-index[hnsw]"``, which is compiled for the processor it is installed
+    on: set ``HNSWLIB_NO_NATIVE=1`` when building an image that shall run on other machines.
+
+    Args:
+        path: The folder, such as ``photos.idx``; `open` makes it.
+        read_only: Refuse every write, and create nothing.
+        M: Neighbours of a node in the graph; more find more, and take more memory.
+        ef_construction: Breadth of the search while the graph is built.
+        ef: Breadth of a search through the graph; None measures what this index needs.
+        engine: ``"auto"`` uses the graph if hnswlib is installed, ``"hnsw"`` insists on it,
+            ``"exact"`` never uses it.
+        exact_below: Up to how many records are always scanned exactly.
+
+    Raises:
+        ConfigError: An option is out of range.
+        MissingDependencyError: ``engine="hnsw"`` without hnswlib.
+
+    Example:
+        >>> import tempfile
+        >>> from imagesearch.types import EmbeddingSpec, IndexMeta, RecordBatch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = LocalStore(Path(folder) / "photos.idx")
+        ...     store.open(IndexMeta(EmbeddingSpec("mine", 2, True, "v1")))
+        ...     store.upsert(RecordBatch(("a",), ("/a.jpg",), ("",), ({},), np.eye(2)[:1]))
+        ...     print(store.count())
+        ...     store.close()
+        1
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        read_only: bool = False,
+        M: int = 16,  # noqa: N803  # HNSW's own name
+        ef_construction: int = 200,
+        ef: int | None = None,
+        engine: Engine = "auto",
+        exact_below: int = 5000,
+    ) -> None:
+        self._options = Options(M, ef_construction, ef, engine, exact_below)
+        if engine == "hnsw":
+            require_graphs()
+        self._path = Path(path)
+        self._read_only = read_only
+        self._layout = Layout(self._path.absolute())
+        self._lock = WriterLock(self._layout.lock)
+        self._changing = threading.RLock()
+        self._state: _Opened | None = None
+        self._writer: Writer | None = None
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Everything but EXACT, and that too with ``engine="exact"``."""
+        graph = self._options.engine != "exact"
+        return frozenset(Capability) - ({Capability.EXACT} if graph else set())
+
+    def describe(self) -> IndexMeta | None:
+        """Return the meta of the index at this path, or None; creates nothing.
+
+        Raises:
+            IncompatibleIndexError: The path holds something else, or a newer format.
+            StoreCorruptError: The index is damaged.
+            StoreUnavailableError: It cannot be read.
+        """
+        with translated(self._path):
+            if not self._layout.exists():
+                return None
+            connection = connect(self._layout.database, read_only=self._read_only)
+            try:
+                format = schema.check_format(connection, self._path)
+                return schema.read_meta(connection) if format else None
+            finally:
+                connection.close()
+
+    def open(self, meta: IndexMeta) -> None:
+        """Create the index, or verify that it was made with the same embedder and metric.
+
+        Raises:
+            IncompatibleIndexError: Another embedder, dimension or metric; a newer format; or the
+                path holds something else.
+            StoreCorruptError: The index is damaged.
+            StoreLockedError: Another process is just creating it.
+            StoreUnavailableError: It cannot be created or read.
+            UnsupportedOperationError: There is no index, and `read_only` forbids to create one.
+        """
+        with self._changing:
+            if self._state is not None:
+                self._state.meta.require_compatible(meta, where=f"the index at {self._path}")
+                return
+            stored = self.describe()
+            with translated(self._path):
+                stored = stored or self._create(meta)
+                stored.require_compatible(meta, where=f"the index at {self._path}")
+                self._migrate()
+                spec = stored.embedding
+                opened = _Opened(
+                    stored,
+                    Database(self._layout.database, read_only=self._read_only),
+                    Snapshots(self._layout, spec.dim),
+                    Searcher(self._layout, spec.dim, stored.metric, self._options),
+                )
+            try:
+                with self._reading(opened):
+                    self._state = opened
+            except BaseException:
+                opened.database.close()
+                self._lock.release()
+                raise
+
+    def upsert(self, batch: RecordBatch) -> None:
+        """Insert records, replacing as a whole those whose id exists; on the disk on return.
+
+        Raises:
+            StoreRequestError: A vector is missing, of another dimension, not finite, or zero
+                under ``cosine``; metadata are no JSON values. Nothing was written.
+            StoreLockedError: Another process writes to this index.
+            StoreUnavailableError: The disk is full or fails; what was there before is unharmed.
+            UnsupportedOperationError: The store was opened with ``read_only=True``.
+        """
+        opened = self._opened()
+        rows = check_batch(batch, opened.meta)
+        with self._writing(opened) as writer:
+            if len(rows.ids):
+                writer.upsert(rows)
+                self._compact_if_wasteful(opened, writer)
+
+    def search(
+        self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """Find the nearest records; see `VectorStore.search`.
+
+        Raises:
+            StoreRequestError: k < 1, or queries of another dimension, not finite, or zero under
+                ``cosine``.
+            StoreError: The index cannot be read.
+        """
+        opened = self._opened()
+        if k < 1:
+            raise StoreRequestError(f"k={k}; ask for at least one hit")
+        meta = opened.meta
+        queries = check_vectors(vectors, meta.dim, meta.metric)
+        if meta.metric == "cosine":
+            queries = unit_or_as_is(queries)
+        answers: list[list[Hit]] = []
+        with self._reading(opened) as (connection, snapshot):
+            allowed = None if where is None else snapshot.allowed(where, connection)
+            for first in range(0, len(queries), _QUERIES):
+                some = queries[first : first + _QUERIES]
+                found = list(opened.searcher.find(some, snapshot, k, allowed))
+                answers += hits_of(connection, found, k)
+        return answers
+
+    def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
+        """Return the records that exist among `ids`; missing ids are absent."""
+        records: dict[str, Record] = {}
+        wanted = possible_ids(ids)
+        with self._reading(self._opened()) as (connection, snapshot):
+            for first in range(0, len(wanted), _IDS):
+                some = json.dumps(wanted[first : first + _IDS], ensure_ascii=False)
+                found = connection.execute(
+                    "SELECT row, id, uri, digest, metadata FROM records"
+                    " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY row",
+                    (some,),
+                )
+                for line in found:
+                    records[line[1]] = record_of(line, snapshot.vectors if vectors else None)
+        return records
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete records by id; returns how many existed.
+
+        Raises:
+            StoreLockedError: Another process writes to this index.
+            StoreUnavailableError: The disk is full or fails; nothing was deleted.
+            UnsupportedOperationError: The store was opened with ``read_only=True``.
+        """
+        opened = self._opened()
+        with self._writing(opened) as writer:
+            wanted = possible_ids(ids)
+            gone = writer.delete(wanted) if wanted else 0
+            if gone:
+                self._compact_if_wasteful(opened, writer)
+            return gone
+
+    def scan(
+        self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
+    ) -> Iterator[RecordBatch]:
+        """Go through the matching records that there are when the scan begins.
+
+        The scan sees one state of the index, whatever is written meanwhile, and holds one batch
+        in memory.
+
+        Raises:
+            StoreRequestError: batch_size < 1.
+        """
+        opened = self._opened()
+        if batch_size < 1:
+            raise StoreRequestError(f"batch_size={batch_size}; it must be at least 1")
+        condition, bound = ("1", []) if where is None else compile_filter(where)
+        return self._scanning(opened, condition, bound, batch_size, vectors)
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return how many records there are, or how many match."""
+        with self._reading(self._opened()) as (connection, snapshot):
+            if where is None:
+                return snapshot.live
+            return int(np.count_nonzero(snapshot.allowed(where, connection)))
+
+    def close(self) -> None:
+        """Save the graph, let other processes write, and close all files.
+
+        A large index that has grown gets its graph now, so that the next search need not wait.
+        """
+        with self._changing:
+            opened, self._state = self._state, None
+            if opened is None:
+                return
+            try:
+                self._keep_graph(opened)
+            finally:
+                if self._writer is not None:
+                    self._writer.close()
+                    self._writer = None
+                with translated(self._path):
+                    opened.database.close()
+                    self._lock.release()
+
+    def __repr__(self) -> str:
+        mode = "read-only, " if self._read_only else ""
+        engine = f"{mode}engine {self._options.engine}"
+        if self._state is None:
+            return f"<LocalStore {str(self._path)!r}: not open, {engine}>"
+        with suppress(StoreError):
+            searching = self._state.searcher.describe()
+            return (
+                f"<LocalStore {str(self._path)!r}: {self.count()} records, {engine}, {searching}>"
+            )
+        return f"<LocalStore {str(self._path)!r}: cannot be read, {engine}>"
+
+    def _opened(self) -> _Opened:
+        if self._state is None:
+            raise StoreError(f"the index at {self._path} is not open; call open(meta) first")
+        return self._state
+
+    @contextmanager
+    def _reading(self, opened: _Opened) -> Iterator[tuple[sqlite3.Connection, Snapshot]]:
+        with translated(self._path), ExitStack() as stack:
+            missing = None
+            while True:
+                transaction = ExitStack()
+                with transaction:
+                    connection = transaction.enter_context(opened.database.reading())
+                    try:
+                        snapshot = opened.snapshots.of(connection)
+                    except GenerationChangedError as error:
+                        if error.args == missing:
+                            raise StoreCorruptError(
+                                f"the index at {self._path} has lost its file "
+                                f"{self._layout.vectors(error.args[0]).name}; restore it from a "
+                                "backup, or build a new index"
+                            ) from error
+                        missing = error.args
+                        continue
+                    stack.push(transaction.pop_all())
+                break
+            yield connection, snapshot
+
+    @contextmanager
+    def _writing(self, opened: _Opened) -> Iterator[Writer]:
+        if self._read_only:
+            raise UnsupportedOperationError(
+                f"the index at {self._path} was opened with read_only=True and cannot be changed"
+            )
+        with self._changing, translated(self._path):
+            if self._state is not opened:
+                raise StoreError(f"the index at {self._path} was closed")
+            if self._writer is None or not self._lock.held:
+                self._lock.acquire()
+                dim = opened.meta.dim
+                self._writer = Writer(self._layout, opened.database, dim)
+            yield self._writer
+
+    def _scanning(
+        self, opened: _Opened, condition: str, bound: list[object], size: int, vectors: bool
+    ) -> Iterator[RecordBatch]:
+        dim = opened.meta.dim
+        with self._reading(opened) as (connection, snapshot):
+            source = snapshot.vectors if vectors else None
+            cursor = connection.execute(
+                "SELECT row, id, uri, digest, metadata FROM records"  # noqa: S608  # values are bound
+                f" WHERE {condition} ORDER BY row",
+                bound,
+            )
+            while lines := cursor.fetchmany(size):
+                records = [record_of(line, None) for line in lines]
+                batch = RecordBatch.of(records)
+                if source is not None:
+                    rows = [line[0] for line in lines]
+                    matrix = np.asarray(source[rows]).reshape(-1, dim)
+                    batch = RecordBatch(
+                        batch.ids, batch.uris, batch.digests, batch.metadata, matrix
+                    )
+                yield batch
+                if self._state is not opened:
+                    raise StoreError(f"the index at {self._path} was closed during a scan")
+
+    def _create(self, meta: IndexMeta) -> IndexMeta:
+        if self._read_only:
+            raise UnsupportedOperationError(
+                f"there is no index at {self._path}, and read_only=True forbids to create one"
+            )
+        folder = self._layout.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self._lock.acquire()
+                break
+            except StoreLockedError:
+                # Somebody creates it at this moment: wait for that, and use it together.
+                if (stored := self.describe()) is not None:
+                    return stored
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        try:
+            if (stored := self.describe()) is not None:
+                self._lock.release()
+                return stored
+            VectorsFile(self._layout.vectors(1), meta.dim).close()
+            connection = connect(self._layout.database, create=True)
+            try:
+                schema.create(connection, meta)
+            finally:
+                connection.close()
+            sync_folder(folder)
+            sync_folder(folder.parent)
+        except BaseException:
+            self._lock.release()
+            raise
+        return meta
+
+    def _migrate(self) -> None:
+        connection = connect(self._layout.database, read_only=self._read_only)
+        try:
+            format = schema.check_format(connection, self._path)
+            if format == schema.FORMAT:
+                return
+            if self._read_only:
+                raise UnsupportedOperationError(
+                    f"the index at {self._path} has the older format {format}; open it once "
+                    "without read_only to bring it up to date"
+                )
+            self._lock.acquire()
+            schema.migrate(connection, schema.check_format(connection, self._path))
+        finally:
+            connection.close()
+
+    def _compact_if_wasteful(self, opened: _Opened, writer: Writer) -> None:
+        if not writer.wasteful():
+            return
+        try:
+            with self._reading(opened) as (_, old):
+                pass
+            logger.info("compacting the index at %s", self._path)
+            new = writer.compact()
+            opened.searcher.follow(old, new, old.generation + 1)
+        except (OSError, sqlite3.Error, StoreError) as error:
+            # The write itself is acknowledged; the waste stays until there is room to compact.
+            logger.warning("the index at %s could not be compacted: %s", self._path, error)
+
+    def _keep_graph(self, opened: _Opened) -> None:
+        if self._read_only:
+            return
+        writing = self._lock.held
+        if not writing:
+            if not opened.searcher.unsaved:
+                return
+            try:
+                self._lock.acquire()
+            except (StoreLockedError, OSError):
+                return
+        with self._reading(opened) as (_, snapshot):
+            pass
+        try:
+            if writing:
+                opened.searcher.prepare(snapshot)
+        finally:
+            opened.searcher.save(snapshot)
