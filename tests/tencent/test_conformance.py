@@ -8,7 +8,7 @@ import pytest
 
 from imagesearch.stores.tencent import TencentStore
 from imagesearch.testing import VectorStoreConformance
-from imagesearch.testing.tencent_server import TencentServer
+from imagesearch.testing.tencent_server import Behaviour, Fault, Limits, TencentServer
 
 FIELDS = {
     "label": "string",
@@ -23,19 +23,21 @@ FIELDS = {
 class OnTheStandIn(VectorStoreConformance):
     large_batch = 1100
     model_examples = 10
+    approximate_dim = 16
+    limits = Limits()
+    behaviour = Behaviour()
     options = {}
+    faults = ()
 
     @classmethod
     def setup_class(cls):
-        cls.server = cls.make_server().start()
+        cls.server = TencentServer(limits=cls.limits, behaviour=cls.behaviour).start()
+        for fault in cls.faults:
+            cls.server.faults.add(fault)
 
     @classmethod
     def teardown_class(cls):
         cls.server.stop()
-
-    @classmethod
-    def make_server(cls):
-        return TencentServer()
 
     def make_store(self, place):
         name = hashlib.sha256(str(place).encode()).hexdigest()[:24]
@@ -50,4 +52,92 @@ class OnTheStandIn(VectorStoreConformance):
 
 
 class TestTencentStore(OnTheStandIn):
-    pass
+    """With the strictest documented limits: 20 ids in a query, ids of 128 bytes, whole pages."""
+
+
+@pytest.mark.slow
+class TestWithAVisibilityDelay(OnTheStandIn):
+    behaviour = Behaviour(visibility_delay=0.3)
+
+
+@pytest.mark.slow
+class TestWhenMissingFieldsCompareFalse(OnTheStandIn):
+    behaviour = Behaviour(missing="false", null_checks=False)
+
+
+@pytest.mark.slow
+class TestWhenMissingFieldsMatchNegations(OnTheStandIn):
+    behaviour = Behaviour(missing="negated", null_checks=False)
+
+
+@pytest.mark.slow
+class TestWhenMissingFieldsCountAsZero(OnTheStandIn):
+    behaviour = Behaviour(missing="zero", null_checks=False)
+
+
+@pytest.mark.slow
+class TestWhenDistancesAreSquaredAndScoresExact(OnTheStandIn):
+    behaviour = Behaviour(l2_squared=True, score_decimals=None)
+
+
+@pytest.mark.slow
+class TestOnAFlatIndexWithOneConnection(OnTheStandIn):
+    options = {"index": "FLAT", "connections": 1, "batch_size": 100}
+
+
+class WithFaults(OnTheStandIn):
+    large_batch = 1001
+    model_examples = 3
+    kind = "reset"
+
+    @classmethod
+    def setup_class(cls):
+        super().setup_class()
+        cls.server.faults.add(Fault(cls.kind, every=5, seconds=0.05))
+
+
+@pytest.mark.slow
+class TestWithEveryFifthRequestReset(WithFaults):
+    kind = "reset"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthAnswerReset(WithFaults):
+    kind = "reset_after"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthAnswerCutShort(WithFaults):
+    kind = "truncate"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthRequestAServerError(WithFaults):
+    kind = "status"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthRequestNotReady(WithFaults):
+    kind = "api_error"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthAnswerGarbage(WithFaults):
+    kind = "garbage"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthAnswerEmpty(WithFaults):
+    kind = "empty"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthAnswerLate(WithFaults):
+    kind = "delay"
+
+
+@pytest.mark.slow
+class TestWithEveryFifthRequestOverTheRateLimit(OnTheStandIn):
+    large_batch = 1001
+    model_examples = 3
+    faults = (Fault("status", status=429, every=5),)

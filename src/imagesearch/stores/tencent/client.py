@@ -167,6 +167,7 @@ class TencentClient:
             session.auth = _keep_header
             # A database does not redirect; a proxy's login page must not look like an answer.
             session.max_redirects = 0
+            session.hooks["response"].append(_require_code)
 
     def close(self) -> None:
         """Close the connections."""
@@ -452,6 +453,12 @@ class _MissingError(StoreError):
 def _keep_header(request: Any) -> Any:
     """Authenticate with the header that the SDK has set, whatever ``~/.netrc`` says."""
     return request
+
+
+def _require_code(response: Any, *_args: Any, **_options: Any) -> None:
+    """Refuse an answer that says nothing: the SDK would take it for success, and for no results."""
+    if response.ok and b'"code"' not in response.content:
+        raise _MalformedAnswerError(f"no code in {response.content[:60]!r}")
 
 
 def _sdk_index(spec: CollectionSpec) -> Any:

@@ -77,9 +77,9 @@ def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> Colle
 
     if settings.read_only:
         raise StoreError(f"{settings.place} does not exist, and read_only forbids to create it")
-    if meta.embedding.dim > _MAX_DIM:
+    if meta.dim > _MAX_DIM:
         raise StoreRequestError(
-            f"embedder {meta.embedding.name!r} has {meta.embedding.dim} dimensions; Tencent Cloud "
+            f"embedder {meta.embedding.name!r} has {meta.dim} dimensions; Tencent Cloud "
             f"VectorDB takes at most {_MAX_DIM}. Use a projection or another model"
         )
     uri_field = settings.uri_field or _DEFAULT_URI_FIELD
@@ -98,7 +98,7 @@ def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> Colle
             database=settings.database,
             name=settings.collection,
             description=Manifest(meta, uri_field, fields).text(),
-            dimension=meta.embedding.dim,
+            dimension=meta.dim,
             metric=METRIC_NAMES[meta.metric],
             index=settings.index,
             params=settings.index_params,
@@ -206,7 +206,7 @@ def _foreign(info: CollectionInfo, settings: Settings, meta: IndexMeta) -> OpenC
 
 
 def _check_vectors(info: CollectionInfo, settings: Settings, meta: IndexMeta) -> None:
-    wanted = (meta.embedding.dim, METRIC_NAMES[meta.metric])
+    wanted = (meta.dim, METRIC_NAMES[meta.metric])
     if (info.dimension, info.metric) != wanted:
         raise IncompatibleIndexError(
             f"{settings.place} holds vectors of dimension {info.dimension} compared by "

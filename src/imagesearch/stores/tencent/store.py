@@ -216,7 +216,7 @@ class TencentStore:
         if batch.vectors is None:
             raise StoreRequestError("the batch has no vectors; give one for each record")
         meta = opened.meta
-        vectors = check_vectors(batch.vectors, meta.embedding.dim, meta.metric, ids=batch.ids)
+        vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
         if meta.metric == "cosine":
             vectors = unit_or_as_is(vectors)
         documents = [
@@ -234,7 +234,7 @@ class TencentStore:
             for document in part:
                 document["vector"] = None
 
-        self._each(write, _portions(documents, meta.embedding.dim, self._settings.batch_size))
+        self._each(write, _portions(documents, meta.dim, self._settings.batch_size))
 
     def search(
         self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
@@ -251,7 +251,7 @@ class TencentStore:
             raise StoreRequestError(f"k={k}; ask for at least one hit")
         condition = self._compiled(where)
         meta = opened.meta
-        queries = check_vectors(vectors, meta.embedding.dim, meta.metric)
+        queries = check_vectors(vectors, meta.dim, meta.metric)
         if meta.metric == "cosine":
             queries = unit_or_as_is(queries)
         if not len(queries) or condition is False:
@@ -504,7 +504,7 @@ class TencentStore:
         self, opened: OpenCollection, filter: str | None, batch_size: int, *, vectors: bool
     ) -> Iterator[RecordBatch]:
         reader = _Reader(self, opened, vectors)
-        size = page_size(opened.meta.embedding.dim, vectors=vectors)
+        size = page_size(opened.meta.dim, vectors=vectors)
         pages = (
             scan_by_ranges(reader, filter, size)
             if opened.mapping.ours
