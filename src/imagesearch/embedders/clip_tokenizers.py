@@ -1,0 +1,172 @@
+"""Tokenizers of open_clip models: from the model's own configuration, cut off by its own rule."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import constants, snapshot_download
+
+from imagesearch.embedders.clip_library import open_clip
+from imagesearch.embedders.hub import fetch_from_hub
+from imagesearch.embedders.identity import file_sha256
+from imagesearch.errors import (
+    ConfigError,
+    EmbeddingError,
+    MissingDependencyError,
+    WeightsUnavailableError,
+)
+
+__all__ = ["Tokenizer", "make_tokenizer", "require_transformers"]
+
+# The vocabularies of the fast tokenizers and of their slow ancestors; one of them is enough.
+_VOCABULARIES = (
+    "tokenizer.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+)
+_DETAILS = (
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("merges.txt", "config.json"),
+)
+_WAYS_OUT = (
+    (
+        "a folder with open_clip_config.json, open_clip_model.safetensors and the tokenizer's "
+        "files: model='local-dir:FOLDER'"
+    ),
+    "a model whose tokenizer comes with open_clip, such as 'ViT-B-32'",
+)
+
+# A token of CLIP's vocabulary stands for at most 32 bytes, one of SigLIP's for 64; what lies beyond
+# is cut off in any case, but a single word of 10,000 letters would take five seconds to split.
+_CHARACTERS_OF_A_TOKEN = 64
+
+
+class Tokenizer:
+    """Turns texts into token ids.
+
+    Args:
+        tokenize: open_clip's tokenizer.
+        identity: What decides the ids, for the fingerprint. JSON values.
+        context_length: Tokens of a text that the model sees.
+    """
+
+    def __init__(
+        self,
+        tokenize: Callable[[list[str]], torch.Tensor],
+        identity: Mapping[str, Any],
+        context_length: int,
+    ) -> None:
+        self.identity = identity
+        self._tokenize = tokenize
+        self._characters = _CHARACTERS_OF_A_TOKEN * context_length
+        # The fast tokenizers of transformers refuse to be used from two threads at once.
+        self._lock = threading.Lock()
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """Return int64 token ids of shape (n, context length); longer texts are cut off.
+
+        Raises:
+            EmbeddingError: Something else than texts, or texts that are no Unicode.
+        """
+        for text in texts:
+            if not isinstance(text, str):
+                raise EmbeddingError(f"{text!r} is a {type(text).__name__}, not a text")
+        # All of open_clip's tokenizers collapse white space themselves.
+        short = [" ".join(text.split())[: self._characters] for text in texts]
+        try:
+            with self._lock:
+                return self._tokenize(short)
+        # Lone surrogates fail in the encoder of whichever tokenizer it is.
+        except Exception as error:
+            raise EmbeddingError(
+                f"the texts cannot be split into tokens: {type(error).__name__}: {str(error)[:200]}"
+            ) from error
+
+
+def make_tokenizer(name: str, config: Mapping[str, Any], folder: Path | None) -> Tokenizer:
+    """Make the tokenizer that a model was trained with.
+
+    Args:
+        name: What ``open_clip.create_model`` took.
+        config: The model's configuration.
+        folder: Where the tokenizer's files lie if it is one of transformers; None for the hub.
+
+    Raises:
+        ConfigError: open_clip cannot make it.
+        MissingDependencyError: It is one of transformers, which is not installed.
+        WeightsUnavailableError: Its files cannot be had.
+    """
+    text = dict(config["text_cfg"])
+    length = int(text.get("context_length") or open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+    options = dict(text.get("tokenizer_kwargs") or {})
+    if options.get("reduction_mask"):
+        raise ConfigError(
+            f"the tokenizer of {name!r} drops tokens at random (reduction_mask="
+            f"{options['reduction_mask']!r}), so that one text would have many vectors: remove it "
+            "from tokenizer_kwargs"
+        )
+    repo = text.get("hf_tokenizer_name")
+    identity = {"context_length": length, "options": options, "mode": text.get("tokenizer_mode")}
+    try:
+        if not repo:
+            return Tokenizer(open_clip.get_tokenizer(name), {**identity, "name": "clip"}, length)
+        require_transformers(f"the tokenizer of {name!r}, {repo},")
+        place = _fetch(repo) if folder is None else folder
+        tokenize = open_clip.tokenizer.HFTokenizer(
+            str(place),
+            context_length=length,
+            tokenizer_mode=text.get("tokenizer_mode"),
+            **options,
+        )
+    except (MissingDependencyError, WeightsUnavailableError):
+        raise
+    # transformers and the tokenizers below it report damaged and missing files in many classes.
+    except Exception as error:
+        raise ConfigError(
+            f"the tokenizer of {name!r} cannot be made: {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    which: object = repo if folder is None else _digests(folder)
+    return Tokenizer(tokenize, {**identity, "name": which}, length)
+
+
+def require_transformers(what: str) -> None:
+    """Refuse in plain words when the package transformers is missing.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    if importlib.util.find_spec("transformers") is None:
+        raise MissingDependencyError(
+            f"{what} needs the package transformers, which the extra 'clip' does not bring: "
+            "pip install transformers"
+        )
+
+
+def _fetch(repo: str) -> Path:
+    """Return a folder with a tokenizer's files, from the hub's cache or over the network."""
+    vocabulary = fetch_from_hub(repo, _VOCABULARIES, what="tokenizer", ways_out=_WAYS_OUT)
+    folder = vocabulary.parent
+    if (folder / _DETAILS[0]).is_file() or constants.HF_HUB_OFFLINE:
+        return folder
+    try:
+        return Path(snapshot_download(repo, allow_patterns=[*_VOCABULARIES, *_DETAILS]))
+    # The HTTP library below differs between versions of huggingface_hub, and so do its errors.
+    except Exception as error:
+        raise WeightsUnavailableError(
+            f"the tokenizer {repo} was fetched only in part ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}): try again"
+        ) from error
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    names = (*_VOCABULARIES, *_DETAILS[:-1])
+    return {name: file_sha256(folder / name) for name in names if (folder / name).is_file()}
