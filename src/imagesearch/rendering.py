@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Tile", "contact_sheet", "html_page", "notebook_html", "text_table"]
+__all__ = [
+    "Tile",
+    "contact_sheet",
+    "html_document",
+    "html_page",
+    "html_table",
+    "notebook_html",
+    "text_table",
+]
 
 _THUMBNAIL = 200
 _MARGIN = 12
@@ -116,16 +124,43 @@ def contact_sheet(tiles: Iterable[Tile], *, columns: int = 5, title: str = "") -
 
 def html_page(tiles: Iterable[Tile], *, title: str = "") -> str:
     """Return one complete HTML page with the tiles; pictures are inside, nothing is loaded."""
-    heading = html.escape(title or "imagesearch")
+    return html_document(title or "imagesearch", notebook_html(tiles))
+
+
+def html_document(title: str, body: str) -> str:
+    """Return one complete HTML page around an HTML fragment.
+
+    Args:
+        title: Plain text.
+        body: HTML, taken as it is.
+    """
+    heading = html.escape(title)
     return (
         "<!doctype html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<style>body{font:15px/1.4 system-ui,sans-serif;margin:2rem;"
         f"color:{_INK};background:{_PAPER}}}</style></head>\n"
-        f"<body><h1 style='font-size:1.2rem'>{heading}</h1>\n{notebook_html(tiles)}\n"
+        f"<body><h1 style='font-size:1.2rem'>{heading}</h1>\n{body}\n"
         "</body></html>\n"
     )
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of plain text as an HTML table.
+
+    Example:
+        >>> html_table(["a"], [["<1>"]]).count("&lt;1&gt;")
+        1
+    """
+    style = f"text-align:left;padding:2px 16px 2px 0;border-bottom:1px solid {_EMPTY}"
+    lines = [
+        "<tr>"
+        + "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in row)
+        + "</tr>"
+        for tag, row in [("th", header), *(("td", row) for row in rows)]
+    ]
+    return f'<table style="border-collapse:collapse">{"".join(lines)}</table>'
 
 
 def notebook_html(tiles: Iterable[Tile]) -> str:

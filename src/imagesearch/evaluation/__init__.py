@@ -1,0 +1,40 @@
+"""Evaluation: how well an index answers queries whose right answers are known.
+
+`evaluate` measures one index, `compare` several ways of searching with the same queries.
+"""
+
+from imagesearch.evaluation.asking import Contender, SearchFunction
+from imagesearch.evaluation.bootstrap import Estimate, bootstrap
+from imagesearch.evaluation.comparison import compare, evaluate
+from imagesearch.evaluation.exact import ann_recall
+from imagesearch.evaluation.gallery import PerLabel, build_gallery, draw_gallery
+from imagesearch.evaluation.pairs import paired_queries
+from imagesearch.evaluation.queries import EvaluationQuery, labelled_queries
+from imagesearch.evaluation.results import (
+    Comparison,
+    Evaluation,
+    Latency,
+    QueryResult,
+    Unjudgeable,
+)
+
+__all__ = [
+    "Comparison",
+    "Contender",
+    "Estimate",
+    "Evaluation",
+    "EvaluationQuery",
+    "Latency",
+    "PerLabel",
+    "QueryResult",
+    "SearchFunction",
+    "Unjudgeable",
+    "ann_recall",
+    "bootstrap",
+    "build_gallery",
+    "compare",
+    "draw_gallery",
+    "evaluate",
+    "labelled_queries",
+    "paired_queries",
+]

@@ -1,0 +1,185 @@
+"""Galleries: indexes in memory that are made for one evaluation, whole or drawn label by label."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Self
+
+from imagesearch.config import PluginConfig
+from imagesearch.errors import ConfigError, QueryError
+from imagesearch.evaluation.queries import field_label, folder_label
+from imagesearch.index import ImageIndex
+from imagesearch.plugins import make_store
+from imagesearch.protocols import Embedder
+from imagesearch.sources import expand
+from imagesearch.types import AddReport, Failure, Item, RecordBatch
+
+__all__ = ["PerLabel", "build_gallery", "draw_gallery"]
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PerLabel:
+    """How many images of each label to draw: a number between `least` and `most` for each.
+
+    Labels with fewer images give all they have. The draw depends on `seed`, on the label's name
+    and on the order of its images, not on other labels; with `least` equal to `most` a smaller
+    draw is part of a larger one with the same seed.
+
+    Attributes:
+        least: At least, ≥ 1.
+        most: At most.
+        seed: Of the random numbers.
+
+    Example:
+        >>> PerLabel.parse("1-10", seed=7)
+        PerLabel(least=1, most=10, seed=7)
+    """
+
+    least: int
+    most: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.least <= self.most:
+            raise ConfigError(
+                f"{self.least} to {self.most} images of each label cannot be drawn; give 1 or "
+                "more, the smaller number first"
+            )
+
+    @classmethod
+    def parse(cls, text: str, *, seed: int = 0) -> Self:
+        """Read ``N`` or ``N-M``.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        match = re.fullmatch(r"\s*(\d+)\s*(?:[-–]\s*(\d+)\s*)?", text)
+        if match is None:
+            raise ConfigError(f"{text!r} is no number of images for each label, such as 2 or 1-10")
+        return cls(int(match[1]), int(match[2] or match[1]), seed)
+
+    def choose(self, labelled: Iterable[tuple[str, str]]) -> set[str]:
+        """Draw keys.
+
+        Args:
+            labelled: (key, label) pairs.
+
+        Example:
+            >>> len(PerLabel(2, 2).choose([("a", "x"), ("b", "x"), ("c", "x"), ("d", "y")]))
+            3
+        """
+        by_label: dict[str, list[str]] = {}
+        for key, label in labelled:
+            by_label.setdefault(label, []).append(key)
+        chosen: set[str] = set()
+        for label, keys in by_label.items():
+            dice = random.Random(f"{self.seed} {label}")  # noqa: S311  # a sample, no secret
+            count = dice.randint(self.least, self.most)
+            dice.shuffle(keys)
+            chosen.update(keys[:count])
+        return chosen
+
+
+def build_gallery(
+    source: object,
+    embedder: Embedder,
+    *,
+    label: str = "label",
+    per_label: PerLabel | None = None,
+    progress: bool | None = None,
+) -> tuple[ImageIndex, AddReport]:
+    """Index images in memory.
+
+    Args:
+        source: What `ImageIndex.add` takes.
+        embedder: Makes the vectors.
+        label: Metadata field with the label, as for `evaluate`; needed for a draw.
+        per_label: Draws some images of each label, before anything is embedded; those without a
+            label are left out then.
+        progress: Whether to show a bar on standard error; None: if that is a terminal.
+
+    Returns:
+        The index, and a report on every input that was drawn.
+
+    Raises:
+        ImageSearchError: As `ImageIndex.add`.
+
+    Example:
+        >>> from PIL import Image
+        >>> from imagesearch import DescriptorEmbedder
+        >>> pictures = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+        >>> index, report = build_gallery(pictures, DescriptorEmbedder())
+        >>> index.count(), report.ok
+        (2, True)
+    """
+    index = ImageIndex(embedder=embedder, store=make_store(PluginConfig("memory")))
+    if per_label is None:
+        return index, index.add(source, progress=progress)
+    items, failures = _drawn_items(source, label, per_label)
+    report = index.add(items, progress=progress)
+    return index, replace(report, failed=[*failures, *report.failed])
+
+
+def draw_gallery(index: ImageIndex, per_label: PerLabel, *, label: str = "label") -> ImageIndex:
+    """Copy some records of each label into an index in memory; nothing is embedded again.
+
+    Args:
+        index: Where from; it stays as it is.
+        per_label: How many; records without a label are left out.
+        label: Metadata field with the label, as for `evaluate`.
+
+    Raises:
+        QueryError: No record has a label.
+        StoreError: The store failed.
+
+    Example:
+        >>> from PIL import Image
+        >>> from imagesearch import DescriptorEmbedder, Item
+        >>> pictures = [Item(Image.new("RGB", (9, 9), (n, 0, 0)), metadata={"label": "red"}) for n in range(9)]
+        >>> index, _ = build_gallery(pictures, DescriptorEmbedder())
+        >>> draw_gallery(index, PerLabel(2, 2)).count()
+        2
+    """
+    by_field: list[tuple[str, str]] = []
+    by_folder: list[tuple[str, str]] = []
+    for batch in index.scan():
+        for record in batch:
+            _sort_in(record.id, field_label(record.metadata, label), by_field)
+            _sort_in(record.id, folder_label(record.uri), by_folder)
+    chosen = sorted(per_label.choose(sorted(by_field or by_folder)))
+    if not chosen:
+        raise QueryError(f"no record of {index!r} has the label field {label!r} or a folder")
+    store = make_store(PluginConfig("memory"))
+    store.open(index.meta)
+    for first in range(0, len(chosen), _BATCH):
+        records = index.get(chosen[first : first + _BATCH], vectors=True)
+        store.upsert(RecordBatch.of(list(records.values())))
+    return ImageIndex(store=store, embedder=index.embedder)
+
+
+def _drawn_items(
+    source: object, label: str, per_label: PerLabel
+) -> tuple[list[Item], list[Failure]]:
+    items: dict[str, Item] = {}
+    failures: list[Failure] = []
+    by_field: list[tuple[str, str]] = []
+    by_folder: list[tuple[str, str]] = []
+    for place, element in enumerate(expand(source)):
+        if isinstance(element, Failure):
+            failures.append(element)
+            continue
+        items[str(place)] = element
+        _sort_in(str(place), field_label(element.metadata, label), by_field)
+        _sort_in(str(place), folder_label(element.uri or ""), by_folder)
+    chosen = per_label.choose(by_field or by_folder)
+    return [item for place, item in items.items() if place in chosen], failures
+
+
+def _sort_in(key: str, label: str | None, labelled: list[tuple[str, str]]) -> None:
+    if label is not None:
+        labelled.append((key, label))
