@@ -17,7 +17,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import EmbeddingError, ImageSearchError, SourceError
+from imagesearch.errors import EmbeddingError, ImageSearchError
 from imagesearch.protocols import Embedder
 from imagesearch.sources import Payload, read
 from imagesearch.types import Failure, Item
@@ -231,7 +231,7 @@ def _read(item: Item | Failure) -> Payload | Failure:
         return item
     try:
         return read(item)
-    except SourceError as error:
+    except ImageSearchError as error:
         return Failure(item.uri or "an image in memory", error, item.id)
 
 

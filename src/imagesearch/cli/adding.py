@@ -43,7 +43,7 @@ def add(
     strict: bool,
     as_json: bool,
 ) -> int:
-    r"""Add images: files, folders, globs, CSV or JSONL manifests, URLs.
+    """Add images: files, folders, globs, CSV or JSONL manifests, URLs.
 
     What is in the index and unchanged is skipped.
 
@@ -71,7 +71,7 @@ def sync(
     strict: bool,
     as_json: bool,
 ) -> int:
-    r"""Add images, and remove those whose file is gone.
+    """Add images, and remove those whose file is gone.
 
     For a folder only records below it are considered; a manifest or a glob is taken to name all
     that the index shall hold. A file that moved keeps its vector.

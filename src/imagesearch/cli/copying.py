@@ -31,7 +31,7 @@ _EXIT_INCOMPLETE = 1
 def copy(
     source: Path, target: Path, project: int | None, progress: bool | None, as_json: bool
 ) -> int:
-    r"""Copy all records of one store into another, without embedding anything again.
+    """Copy all records of one store into another, without embedding anything again.
 
     FROM and TO are local indexes or TOML files with a [store] table. Repeat an interrupted copy
     to go on with it. At the end counts and the neighbours of sampled records are compared.

@@ -23,7 +23,7 @@ def delete(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Delete records by id, or by filter; image files are never touched.
+    """Delete records by id, or by filter; image files are never touched.
 
     \b
     imagesearch delete 4f2a91d3 77c0be12

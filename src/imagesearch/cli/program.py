@@ -31,7 +31,7 @@ _EXIT_INTERRUPTED = 130
 @click.version_option(imagesearch.__version__, prog_name="imagesearch")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more on standard error.")
 def program(verbose: bool) -> None:
-    r"""Search images by image, by text and by both (以图搜图).
+    """Search images by image, by text and by both (以图搜图).
 
     \b
     imagesearch add photos/               index a folder (made on first use)

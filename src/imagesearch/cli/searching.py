@@ -24,6 +24,9 @@ __all__ = ["search"]
 )
 @click.option("--min-score", type=float, help="Only hits with at least this score.")
 @click.option(
+    "--group-by", metavar="FIELD", help="One hit for all records that share this field's value."
+)
+@click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save a contact sheet (.png, .jpg, .webp). One query only.",
@@ -42,13 +45,14 @@ def search(
     k: int,
     where: str | None,
     min_score: float | None,
+    group_by: str | None,
     sheet: Path | None,
     html: Path | None,
     config: Path | None,
     store: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Find the images most like each IMAGE (a file or a URL).
+    """Find the images most like each IMAGE (a file or a URL).
 
     \b
     imagesearch search query.jpg
@@ -64,7 +68,9 @@ def search(
     if len(queries) > 1 and (sheet or html):
         raise click.UsageError("--sheet and --html show one query; ask one at a time")
     with open_existing(config, store) as index:
-        answers = index.search_many(queries, k=k, where=where, min_score=min_score)
+        answers = index.search_many(
+            queries, k=k, where=where, min_score=min_score, group_by=group_by
+        )
     for hits in answers:
         _print_hits(hits, heading=len(answers) > 1, as_json=as_json)
     if sheet is not None:

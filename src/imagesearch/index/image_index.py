@@ -19,6 +19,7 @@ from imagesearch.config import PluginConfig, load_config
 from imagesearch.copying import copy_projected
 from imagesearch.errors import ConfigError, QueryError, SourceError
 from imagesearch.filters import Filter, parse_filter
+from imagesearch.index.grouping import GroupScore, search_groups
 from imagesearch.index.ingestion import Ingestion, OnError, Removal
 from imagesearch.index.progress import make_progress
 from imagesearch.index.query_vectors import QueryVectors
@@ -264,6 +265,8 @@ class ImageIndex:
         where: Filter | str | None = None,
         min_score: float | None = None,
         exclude_self: bool = True,
+        group_by: str | None = None,
+        group_score: GroupScore = "best",
     ) -> Hits:
         """Find the images that are most like a query.
 
@@ -277,9 +280,15 @@ class ImageIndex:
             where: Only records that match, as a filter or in its text form.
             min_score: Only hits with at least this score.
             exclude_self: Leave out the records that the query names by id.
+            group_by: A metadata field; of the records that share its value only the best comes
+                back, so that k things are found and not k pictures of one. A record without the
+                field stands for itself.
+            group_score: Whether a group counts as its best record or as the mean of all its
+                records; the mean needs a store that can filter on the field.
 
         Returns:
-            At most k hits, best first; fewer when fewer match.
+            At most k hits, best first; fewer when fewer match. With `group_by` one hit for each
+            group, with the group's score.
 
         Raises:
             QueryError: There is no query, or it cannot be asked of this index.
@@ -310,7 +319,13 @@ class ImageIndex:
         if not combined.terms:
             raise QueryError("search needs a query: an image, text=, id=, vector= or a Query")
         [hits] = self.search_many(
-            [combined], k=k, where=where, min_score=min_score, exclude_self=exclude_self
+            [combined],
+            k=k,
+            where=where,
+            min_score=min_score,
+            exclude_self=exclude_self,
+            group_by=group_by,
+            group_score=group_score,
         )
         return hits
 
@@ -322,6 +337,8 @@ class ImageIndex:
         where: Filter | str | None = None,
         min_score: float | None = None,
         exclude_self: bool = True,
+        group_by: str | None = None,
+        group_score: GroupScore = "best",
     ) -> list[Hits]:
         """Answer many queries in one pass through the model and one call of the store.
 
@@ -331,6 +348,8 @@ class ImageIndex:
             where: As for `search`.
             min_score: As for `search`.
             exclude_self: As for `search`.
+            group_by: As for `search`.
+            group_score: As for `search`.
 
         Returns:
             One `Hits` for each query, in order.
@@ -351,23 +370,40 @@ class ImageIndex:
         asked = [query if isinstance(query, Query) else Query.image(query) for query in queries]
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise QueryError(f"k={k!r}; ask for at least one hit")
+        if group_score not in ("best", "mean"):
+            raise QueryError(f"group_score={group_score!r}; use 'best' or 'mean'")
         filter = _as_filter(where)
         vectors = QueryVectors(self._store, self._meta, lambda: self.embedder).of(asked)
-        spare = max((len(query.ids) for query in asked), default=0) if exclude_self else 0
-        answers = self._store.search(vectors, k=k + spare, where=filter) if asked else []
+        without = [query.ids if exclude_self else frozenset[str]() for query in asked]
+        if group_by is None:
+            spare = max(map(len, without), default=0)
+            answers = self._store.search(vectors, k=k + spare, where=filter) if asked else []
+        else:
+            answers = [
+                search_groups(
+                    self._store,
+                    vector,
+                    field=group_by,
+                    score=group_score,
+                    k=k,
+                    where=filter,
+                    without=ids,
+                    metric=self._meta.metric,
+                )
+                for vector, ids in zip(vectors, without, strict=True)
+            ]
         return [
             Hits(
                 [
                     hit
                     for hit in answer
-                    if not (exclude_self and hit.id in query.ids)
-                    and (min_score is None or hit.score >= min_score)
+                    if hit.id not in ids and (min_score is None or hit.score >= min_score)
                 ][:k],
                 query=str(query),
                 load=_thumbnail,
                 load_query=_query_thumbnail(query),
             )
-            for query, answer in zip(asked, answers, strict=True)
+            for query, answer, ids in zip(asked, answers, without, strict=True)
         ]
 
     def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record]:
