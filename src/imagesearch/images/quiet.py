@@ -38,11 +38,12 @@ class _Warnings:
         category: type[Warning] | None = None,
         stacklevel: int = 1,
         source: object = None,
+        **options: Any,
     ) -> None:
         name = _name.get()
         if name is None:
             # One frame more: the warning belongs to Pillow's caller, not to this stand-in.
-            warnings.warn(message, category, stacklevel + 1, source)
+            warnings.warn(message, category, stacklevel + 1, source, **options)
         else:
             _log.debug("%s: %s", name, message)
 

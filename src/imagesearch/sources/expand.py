@@ -119,7 +119,7 @@ def _remedy(source: object) -> str:
         case Iterable() if _is_frame(source):
             return "give [Item(row.path, metadata={…}) for row in frame.itertuples()]"
         case _ if hasattr(source, "__array__"):
-            return "give a NumPy array of shape (height, width, 3), for example tensor.numpy()"
+            return "give a NumPy array of shape (height, width, 3), or .tolist() of it if it holds paths"
         case Iterable():
             return "lists are read one level deep; flatten it"
         case _:

@@ -90,7 +90,7 @@ def _get(url: str, max_bytes: int, deadline: float) -> tuple[str, bytes | None]:
     left = deadline - time.monotonic()
     if left <= 0:
         raise _too_slow(url)
-    connection = _Connection(host, port, addresses=addresses, secure=secure, timeout=left)
+    connection = _Connection(host, port, addresses=addresses, secure=secure, deadline=deadline)
     # A socket's own timeout starts again with each byte, so a slow server could hold on for ever.
     watch = threading.Timer(left, connection.abort)
     watch.daemon = True
@@ -164,11 +164,12 @@ class _Connection(http.client.HTTPConnection):
     """A connection to addresses that have been checked, under the host's own name."""
 
     def __init__(
-        self, host: str, port: int, *, addresses: list[str], secure: bool, timeout: float
+        self, host: str, port: int, *, addresses: list[str], secure: bool, deadline: float
     ) -> None:
-        super().__init__(host, port, timeout=timeout)
+        super().__init__(host, port)
         self._addresses = addresses
         self._secure = secure
+        self._deadline = deadline
         self.default_port = 443 if secure else 80
         self._aborted = False
         self._raw: socket.socket | None = None
@@ -176,8 +177,9 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         failure: OSError | None = None
         for address in self._addresses:
+            left = max(0.01, self._deadline - time.monotonic())
             try:
-                raw = socket.create_connection((address, self.port), self.timeout)
+                raw = socket.create_connection((address, self.port), left)
                 break
             except OSError as error:
                 failure = error

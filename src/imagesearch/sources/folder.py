@@ -6,8 +6,8 @@ from __future__ import annotations
 # ruff: noqa: PTH112, PTH116, PTH118, PTH208
 import os
 import re
-import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import translate
 
 from imagesearch.errors import FetchError, SourceError
@@ -28,8 +28,11 @@ def walk_folder(folder: str) -> Iterator[Item | Failure]:
 
     Left out are hidden files and folders and files without an image's suffix. Links are followed,
     and each real folder is walked once, so that links in a circle end.
+
+    Raises:
+        SourceError: The folder's own name is no valid Unicode.
     """
-    yield from _walk(canonical_uri(folder), set())
+    return _walk(canonical_uri(folder))
 
 
 def count_folder(folder: str) -> int:
@@ -37,34 +40,70 @@ def count_folder(folder: str) -> int:
     return sum(1 for _ in walk_folder(folder))
 
 
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Item | Failure]:
-    try:
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
-            return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as found:
-            entries = sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        yield Failure(printable(folder), _unlisted(folder, error))
-        return
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name in _IGNORED:
+@dataclass(slots=True)
+class _Open:
+    """A folder that is being walked, and whether anything has come out of it."""
+
+    path: str
+    entries: Iterator[os.DirEntry[str]]
+    empty: bool = True
+
+
+def _walk(top: str) -> Iterator[Item | Failure]:
+    # A stack and not recursion: folders may be nested deeper than Python's calls.
+    seen: set[tuple[int, int]] = set()
+    entered = _enter(top, seen)
+    if isinstance(entered, Failure):
+        yield entered
+    stack = [entered] if isinstance(entered, _Open) else []
+    while stack:
+        here = stack[-1]
+        entry = next(here.entries, None)
+        if entry is None:
+            stack.pop()
+            if stack:
+                # A folder named like an image would otherwise vanish without a word.
+                if here.empty and looks_like_image_name(here.path):
+                    reason = (
+                        f"{printable(here.path)} is a folder, not an image, and holds no images"
+                    )
+                    yield Failure(printable(here.path), FetchError(reason))
+                    here.empty = False
+                stack[-1].empty = stack[-1].empty and here.empty
+        elif _hidden(entry.name):
             continue
-        if _is_folder(entry):
-            empty = True
-            known = len(seen)
-            for outcome in _walk(entry.path, seen):
-                empty = False
-                yield outcome
-            # A folder named like an image would otherwise vanish without a word.
-            if empty and len(seen) > known and looks_like_image_name(entry.name):
-                reason = "is a folder, not an image, and holds no images"
-                yield Failure(
-                    printable(entry.path), FetchError(f"{printable(entry.path)} {reason}")
-                )
+        elif _is_folder(entry):
+            entered = _enter(entry.path, seen)
+            if isinstance(entered, _Open):
+                stack.append(entered)
+            elif entered is not None:
+                here.empty = False
+                yield entered
         elif looks_like_image_name(entry.name):
+            here.empty = False
             yield _file(entry)
+
+
+def _enter(folder: str, seen: set[tuple[int, int]]) -> _Open | Failure | None:
+    """List a folder, or say why not; None if it has been walked under another name."""
+    try:
+        identity = _identity(folder)
+        if identity in seen:
+            return None
+        seen.add(identity)
+        with os.scandir(folder) as found:
+            return _Open(folder, iter(sorted(found, key=lambda entry: entry.name)))
+    except OSError as error:
+        return Failure(printable(folder), _unlisted(folder, error))
+
+
+def _identity(folder: str) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in _IGNORED
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -109,59 +148,58 @@ def match_glob(pattern: str) -> Iterator[str]:
     last = parts[-1] if parts else ""
     spelled = bool(re.search(r"\.[^.*?\[\]]+$", last))
     given: set[str] = set()
-    for path in _match(start, parts, frozenset()):
+    for path in _match(start, parts):
         if path not in given and (spelled or looks_like_image_name(path) or os.path.isdir(path)):
             given.add(path)
             yield path
 
 
-def _match(folder: str, parts: list[str], above: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _match(folder: str, parts: list[str]) -> Iterator[str]:
     if not parts:
-        if folder:
-            yield folder
+        yield folder
         return
     part, rest = parts[0], parts[1:]
     if part == "**":
         if not rest:
             yield folder or os.curdir
             return
-        yield from _match(folder, rest, frozenset())
-        identity = _identity(folder)
-        if identity is None or identity in above:
-            return
-        names = _names(folder)
-        if names is None:
-            yield folder
-            return
-        for name in names:
-            inner = os.path.join(folder, name)
-            if not name.startswith(".") and name not in _IGNORED and os.path.isdir(inner):
-                yield from _match(inner, parts, above | {identity})
+        for inner in _folders(folder):
+            yield from _match(inner, rest)
     elif not is_glob(part):
         path = os.path.join(folder, part)
         if os.path.lexists(path):
-            yield from _match(path, rest, frozenset())
+            yield from _match(path, rest)
     else:
-        matches = re.compile(translate(os.path.normcase(part))).match
         names = _names(folder)
         if names is None:
             yield folder
             return
+        matches = re.compile(translate(os.path.normcase(part))).match
         for name in names:
             if name.startswith(".") and not part.startswith("."):
                 continue
             if matches(os.path.normcase(name)):
                 path = os.path.join(folder, name)
                 if not rest or os.path.isdir(path):
-                    yield from _match(path, rest, frozenset())
+                    yield from _match(path, rest)
 
 
-def _identity(folder: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(folder or os.curdir)
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
+def _folders(top: str) -> Iterator[str]:
+    """Yield a folder and all below it that are not hidden, each real folder once."""
+    seen: set[tuple[int, int]] = set()
+    stack = [top]
+    while stack:
+        folder = stack.pop()
+        try:
+            identity = _identity(folder or os.curdir)
+        except OSError:
+            continue
+        if identity in seen:
+            continue
+        seen.add(identity)
+        yield folder
+        inner = (os.path.join(folder, name) for name in _names(folder) or () if not _hidden(name))
+        stack.extend(sorted(filter(os.path.isdir, inner), reverse=True))
 
 
 def _names(folder: str) -> list[str] | None:

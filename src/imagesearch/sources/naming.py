@@ -99,7 +99,8 @@ def _canonical_url(url: str) -> str:
         parts.port  # noqa: B018  # raises on a port that is no number
         url.encode()
     except ValueError as error:
-        raise SourceError(f"{describe(url)} is not a valid URL: {error}") from error
+        # The reason may quote the URL, password and all.
+        raise SourceError(f"{describe(url)} is not a valid URL; check its host and port") from error
     if parts.username is not None or parts.password is not None:
         raise SourceError(
             f"{describe(url)}: a URL with a user name or password is not fetched, as it would be "
