@@ -76,7 +76,7 @@ class MemoryStore:
                 self._meta.require_compatible(meta, where="the memory store")
                 return
             self._meta = meta
-            self._vectors = np.empty((0, meta.embedding.dim), np.float32)
+            self._vectors = np.empty((0, meta.dim), np.float32)
 
     def upsert(self, batch: RecordBatch) -> None:
         """Insert records, replacing as a whole those whose id exists.
@@ -89,7 +89,7 @@ class MemoryStore:
             meta = self._opened()
             if batch.vectors is None:
                 raise StoreRequestError("the batch has no vectors; give one for each record")
-            vectors = check_vectors(batch.vectors, meta.embedding.dim, meta.metric, ids=batch.ids)
+            vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
             if meta.metric == "cosine":
                 vectors = unit_or_as_is(vectors)
             metadata = [check_metadata(one) for one in batch.metadata]
@@ -119,7 +119,7 @@ class MemoryStore:
             meta = self._opened()
             if k < 1:
                 raise StoreRequestError(f"k={k}; ask for at least one hit")
-            queries = check_vectors(vectors, meta.embedding.dim, meta.metric)
+            queries = check_vectors(vectors, meta.dim, meta.metric)
             if meta.metric == "cosine":
                 queries = unit_or_as_is(queries)
             rows = np.array([self._entries[id].row for id in self._matching(where)], np.int64)
