@@ -162,12 +162,11 @@ class LocalStore:
                 stored = stored or self._create(meta)
                 stored.require_compatible(meta, where=f"the index at {self._path}")
                 self._migrate()
-                spec = stored.embedding
                 opened = _Opened(
                     stored,
                     Database(self._layout.database, read_only=self._read_only),
-                    Snapshots(self._layout, spec.dim),
-                    Searcher(self._layout, spec.dim, stored.metric, self._options),
+                    Snapshots(self._layout, stored.dim),
+                    Searcher(self._layout, stored.dim, stored.metric, self._options),
                 )
             try:
                 with self._reading(opened):
