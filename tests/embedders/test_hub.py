@@ -9,9 +9,14 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
+from huggingface_hub import constants
+from PIL import Image
 from tests.embedders.hub_server import HubServer
 from tests.embedders.tiny import save_folder
+
+from imagesearch.embedders.timm import TimmEmbedder
 
 NAME = "timm/test_resnet.r160_in1k"
 
@@ -23,16 +28,6 @@ FETCH = """
         print(path.name, path.stat().st_size)
     except WeightsUnavailableError as error:
         print("unavailable:", error)
-"""
-
-EMBED = """
-    import numpy as np, sys
-    from PIL import Image
-    from imagesearch.embedders.timm import TimmEmbedder
-    for model in sys.argv[1:]:
-        embedder = TimmEmbedder(model, device="cpu")
-        vector = embedder.embed([embedder.preprocess(Image.new("RGB", (50, 40), "teal"))])[0]
-        print(embedder.spec.name, embedder.spec.fingerprint, f"{vector[:3].round(4)}")
 """
 
 
@@ -61,24 +56,37 @@ def repository(tmp_path_factory):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_mirror_serves_models_and_the_cache_serves_them_again_without_it(tmp_path, repository):
+def vector(model):
+    embedder = TimmEmbedder(model, device="cpu")
+    prepared = embedder.preprocess(Image.new("RGB", (50, 40), "teal"))
+    return embedder.spec, embedder.embed([prepared])[0]
+
+
+def test_models_come_from_a_mirror_once_and_then_from_the_cache(monkeypatch, tmp_path, repository):
     models = ["test_resnet", "hf-hub:somebody/tiny"]
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with HubServer({NAME: repository, "somebody/tiny": repository}) as hub:
-        first = run(EMBED, *models, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        first = [vector(model) for model in models]
         assert f"GET /{NAME}/resolve/main/model.safetensors" in hub.requests
         asked = len(hub.requests)
-        again = run(EMBED, *models, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)
+        again = [vector(model) for model in models]
         assert len(hub.requests) == asked, hub.requests[asked:]
-    offline = run(EMBED, *models, HF_ENDPOINT=hub.url, HF_HOME=tmp_path, HF_HUB_OFFLINE=1)
-    assert first == again == offline
-    names = [line.split()[0] for line in first.splitlines() if line.startswith("timm/")]
-    assert names == [NAME, "timm/hf-hub:somebody/tiny"]
+    for (spec, one), (same, other) in zip(first, again, strict=True):
+        assert spec == same
+        assert np.allclose(one, other, atol=1e-6)
+    assert [spec.name for spec, _ in first] == [NAME, "timm/hf-hub:somebody/tiny"]
+    # Both are the same bytes, but only a pinned name is the same on every machine.
+    assert first[0][0].fingerprint != first[1][0].fingerprint
+    made_again = TimmEmbedder(**first[0][0].options)
+    assert made_again.spec == first[0][0]
 
 
-def test_a_file_is_taken_where_safetensors_are_missing(tmp_path):
+def test_the_fallback_is_taken_where_safetensors_are_missing_and_is_there_offline(tmp_path):
     with HubServer({"timm/tiny": {"pytorch_model.bin": b"12345"}}) as hub:
         said = run(FETCH, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)
     assert said.strip() == "pytorch_model.bin 5"
+    assert run(FETCH, HF_HOME=tmp_path, HF_HUB_OFFLINE=1) == said
 
 
 def test_a_slow_download_takes_the_time_it_takes(tmp_path):
