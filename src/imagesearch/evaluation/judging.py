@@ -36,7 +36,7 @@ class Gallery:
 
     Attributes:
         records: How many records.
-        labels: How many different labels they have.
+        labels: How many different labels they have; 0 when no query asks by label.
         smallest: Records of the smallest label.
         largest: Records of the largest label.
     """
@@ -130,8 +130,9 @@ def _scan(
 
     def see(record: Record) -> None:
         known.records += 1
-        known.by_field.see(field_label(record.metadata, label), record.id)
-        known.by_folder.see(folder_label(record.uri), record.id)
+        if wanted:
+            known.by_field.see(field_label(record.metadata, label), record.id)
+            known.by_folder.see(folder_label(record.uri), record.id)
         # An id says more than a URI that happens to read the same.
         if record.uri in named:
             known.named.setdefault(record.uri, record.id)

@@ -1,0 +1,287 @@
+"""``imagesearch eval``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from imagesearch.cli.options import (
+    DEFAULT_STORE,
+    json_option,
+    open_existing,
+    print_json,
+    progress_option,
+)
+from imagesearch.config import PluginConfig, load_config
+from imagesearch.evaluation import (
+    Comparison,
+    Contender,
+    PerLabel,
+    build_gallery,
+    compare,
+    draw_gallery,
+    paired_queries,
+)
+from imagesearch.index import ImageIndex
+from imagesearch.plugins import make_embedder
+from imagesearch.types import Failure
+
+__all__ = ["evaluate"]
+
+_EXIT_SOME_FAILED = 1
+
+_file = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("eval")
+@click.argument("queries", required=False, metavar="[QUERIES]")
+@click.option(
+    "--pairs",
+    type=_file,
+    help="Instead of QUERIES: a CSV file with the columns query (or query_id, query_text), "
+    "relevant (or relevant_id) and perhaps grade.",
+)
+@click.option(
+    "-s",
+    "--store",
+    "stores",
+    envvar="IMAGESEARCH_STORE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A local index, or a TOML file with a [store] table; repeat it to compare several with "
+    f"the first.  [env: IMAGESEARCH_STORE; default: {DEFAULT_STORE}]",
+)
+@click.option(
+    "--config",
+    "configs",
+    envvar="IMAGESEARCH_CONFIG",
+    multiple=True,
+    type=_file,
+    help="TOML file with a [store] table, or with --gallery, with an [embedder] table; repeatable."
+    "  [env: IMAGESEARCH_CONFIG]",
+)
+@click.option(
+    "--gallery",
+    metavar="SOURCE",
+    help="Index these images in memory and search them, instead of an index that exists.",
+)
+@click.option(
+    "-e",
+    "--embedder",
+    "embedders",
+    multiple=True,
+    metavar="KIND[:MODEL]",
+    help="With --gallery: the embedder; repeat it to compare several with the first.  [default: "
+    "timm:resnet50.a1_in1k]",
+)
+@click.option(
+    "--per-class",
+    metavar="N|N-M",
+    help="Search only N images of each label, drawn at random, or between N and M.",
+)
+@click.option(
+    "-k",
+    "depths",
+    multiple=True,
+    default=(10,),
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Depth of the metrics; repeatable.",
+)
+@click.option(
+    "--label",
+    default="label",
+    show_default=True,
+    metavar="FIELD",
+    help="Column or metadata field with a query's label; where no query has it, the name of the "
+    "image's folder is its label.",
+)
+@click.option(
+    "--index-label",
+    metavar="FIELD",
+    help="The same for the records that are searched.  [default: as --label]",
+)
+@click.option("-w", "--where", help="Search only records that match, such as 'year < 2020'.")
+@click.option(
+    "--exclude-self/--include-self",
+    default=True,
+    show_default=True,
+    help="Take a query that is in the index itself, by id, URI or bytes, out of its own answers.",
+)
+@click.option(
+    "--r-precision",
+    is_flag=True,
+    help="Measure R-precision too, the fair number where labels differ in size; searches as deep "
+    "as the largest label.",
+)
+@click.option(
+    "--exact/--no-exact",
+    default=None,
+    help="Compare with an exact scan of all vectors (ANN recall).  [default: up to 200,000 "
+    "records]",
+)
+@click.option(
+    "--resamples",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Bootstrap resamples behind the 95 % intervals.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap and of --per-class.")
+@click.option("--html", type=_file, help="Save a page with the worst queries as pictures.")
+@click.option(
+    "--worst",
+    default=12,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How many queries of each index the page shows.",
+)
+@progress_option
+@json_option
+def evaluate(
+    queries: str | None,
+    pairs: Path | None,
+    stores: tuple[Path, ...],
+    configs: tuple[Path, ...],
+    gallery: str | None,
+    embedders: tuple[str, ...],
+    per_class: str | None,
+    depths: tuple[int, ...],
+    label: str,
+    index_label: str | None,
+    where: str | None,
+    exclude_self: bool,
+    r_precision: bool,
+    exact: bool | None,
+    resamples: int,
+    seed: int,
+    html: Path | None,
+    worst: int,
+    progress: bool | None,
+    as_json: bool,
+) -> int:
+    r"""Measure how well images are found: precision, recall, mAP, nDCG, MRR, latency.
+
+    QUERIES are images whose right answers are known by their label: class folders, or a CSV or
+    JSONL manifest. With several indexes or embedders the gain over the first is shown too.
+
+    \b
+    imagesearch eval test/ --store photos.idx --html worst.html
+    imagesearch eval test/ --gallery train/ --embedder timm:resnet50.a1_in1k -e descriptors
+    """
+    if (queries is None) == (pairs is None):
+        raise click.UsageError("say what to ask: either QUERIES or --pairs")
+    if gallery is None and embedders:
+        raise click.UsageError("--embedder needs --gallery; an existing index knows its own")
+    if gallery is not None and _given("stores"):
+        raise click.UsageError("give either --gallery or --store, not both")
+    record_label = index_label if index_label is not None else label
+    draw = PerLabel.parse(per_class, seed=seed) if per_class is not None else None
+    asked = paired_queries(pairs) if pairs is not None else queries
+    failures: list[Failure] = []
+    with ExitStack() as open_indexes:
+        contenders: list[Contender] = []
+        if gallery is not None:
+            for name, config in _embedders(embedders, configs):
+                index, report = build_gallery(
+                    gallery,
+                    make_embedder(config),
+                    label=record_label,
+                    per_label=draw,
+                    progress=progress,
+                )
+                open_indexes.enter_context(index)
+                failures = report.failed
+                contenders.append(Contender(index, name))
+        else:
+            for name, index in _indexes(stores, configs):
+                open_indexes.enter_context(index)
+                drawn = draw_gallery(index, draw, label=record_label) if draw else index
+                contenders.append(Contender(drawn, name))
+        comparison = compare(
+            contenders,
+            asked,
+            k=depths,
+            label=label,
+            index_label=index_label,
+            where=where,
+            exclude_self=exclude_self,
+            r_precision=r_precision,
+            exact=exact,
+            resamples=resamples,
+            seed=seed,
+            progress=progress,
+        )
+    _print(comparison, as_json=as_json)
+    if html is not None:
+        click.echo(f"saved {comparison.save_html(html, worst=worst)}", err=True)
+    return _print_failures(comparison, failures)
+
+
+def _given(parameter: str) -> bool:
+    """Whether an option was given on the command line, and not by the environment."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
+def _embedders(
+    embedders: Sequence[str], configs: Sequence[Path]
+) -> Iterator[tuple[str, PluginConfig]]:
+    for config in configs:
+        table = load_config(config).embedder
+        if table is None:
+            raise click.UsageError(
+                f"{config} has no [embedder] table, which --gallery needs; add one, or use "
+                "--embedder"
+            )
+        yield str(config), table
+    for embedder in embedders:
+        kind, colon, model = embedder.partition(":")
+        yield embedder, PluginConfig(kind, {"model": model} if colon else {})
+    if not embedders and not configs:
+        yield "timm:resnet50.a1_in1k", PluginConfig("timm")
+
+
+def _indexes(stores: Sequence[Path], configs: Sequence[Path]) -> Iterator[tuple[str, ImageIndex]]:
+    for store in stores:
+        yield str(store), open_existing(None, store)
+    # As everywhere, --store goes before a config that the environment names.
+    for config in configs if not stores or _given("configs") else ():
+        yield str(config), open_existing(config, None)
+    if not stores and not configs:
+        yield DEFAULT_STORE, open_existing(None, None)
+
+
+def _print(comparison: Comparison, *, as_json: bool) -> None:
+    if not as_json:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo(comparison.to_table(width=width))
+        return
+    gains = comparison.differences()
+    for evaluation in comparison.evaluations:
+        facts = evaluation.to_dict()
+        if evaluation.name in gains:
+            facts["gain"] = {
+                metric: gain.to_dict() for metric, gain in gains[evaluation.name].items()
+            }
+        print_json(**facts)
+
+
+def _print_failures(comparison: Comparison, gallery: Sequence[Failure]) -> int:
+    first = comparison.evaluations[0]
+    failed = {
+        (failure.source, str(failure.error))
+        for failure in (*gallery, *(f for each in comparison.evaluations for f in each.failed))
+    }
+    for source, reason in sorted(failed):
+        click.echo(f"failed: {source}: {reason}", err=True)
+    for query in first.unjudgeable:
+        click.echo(f"unjudgeable: {query.name}: {query.reason}", err=True)
+    for name in first.missing:
+        click.echo(f"not in the index: {name}", err=True)
+    return _EXIT_SOME_FAILED if failed else 0
