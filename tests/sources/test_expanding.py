@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import itertools
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,28 @@ def test_linked_files_and_folders_are_followed_and_circles_end(tree, tmp_path):
     found = names(tree, tree)
     assert found == ["a.JPG", "b.png", "more/far.png", "sub/c.png", "sub/deep/d.png", "z.png"]
     assert set(names(f"{tree}/**/*.png", tree)) >= {"b.png", "sub/c.png", "sub/deep/d.png", "z.png"}
+
+
+def test_folders_may_be_nested_deeper_than_python_calls(tmp_path):
+    depth, limit = 250, sys.getrecursionlimit()
+    (tmp_path / "/".join(["d"] * depth)).mkdir(parents=True)
+    (tmp_path / "/".join(["d"] * depth) / "a.png").write_bytes(PNG)
+    sys.setrecursionlimit(len(inspect.stack()) + 200)
+    try:
+        found = [len(list(expand(tmp_path))), len(list(expand(f"{tmp_path}/**/*.png")))]
+    finally:
+        sys.setrecursionlimit(limit)
+    assert found == [1, 1]
+
+
+def test_a_glob_reports_a_folder_that_cannot_be_listed(tree):
+    (tree / "sub").chmod(0)
+    try:
+        if os.access(tree / "sub", os.R_OK):
+            pytest.skip("this user may list every folder")
+        assert names(f"{tree}/**/*.png", tree) == ["b.png", "<sub>"]
+    finally:
+        (tree / "sub").chmod(0o700)
 
 
 def test_a_folder_named_like_an_image_is_read_as_a_folder(tmp_path):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
@@ -75,9 +78,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """Clients that hang up are what is tested here."""
+
+
 @pytest.fixture
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = QuietServer(("127.0.0.1", 0), Handler)
     server.seen, server.stop = [], threading.Event()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -199,6 +207,41 @@ def test_a_server_that_is_not_there_is_a_fetch_error(monkeypatch):
 def test_a_plain_server_is_no_https_server(url):
     with pytest.raises(FetchError, match="cannot be fetched"):
         fetch(url.replace("http", "https") + "/image.png", seconds=5)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for the name localhost, signed by itself."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed, so there is no certificate to test with")
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    request = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    )
+    names = ["-addext", "subjectAltName=DNS:localhost", "-out", path.with_suffix(".crt")]
+    subprocess.run(
+        [openssl, *request.split(), *names, "-keyout", path], check=True, capture_output=True
+    )
+    with path.open("a") as file:
+        file.write(path.with_suffix(".crt").read_text())
+    return path
+
+
+def test_https_checks_the_certificate_against_the_name_and_not_the_address(
+    server, certificate, monkeypatch
+):
+    monkeypatch.setenv("IMAGESEARCH_ALLOW_PRIVATE_URLS", "1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    port = server.server_port
+    with pytest.raises(FetchError, match="certificate is not valid"):
+        fetch(f"https://localhost:{port}/image.png")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert fetch(f"https://localhost:{port}/image.png") == PNG
+    with pytest.raises(FetchError, match="certificate is not valid"):
+        fetch(f"https://127.0.0.1:{port}/image.png")
 
 
 @pytest.mark.parametrize(
