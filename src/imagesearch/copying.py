@@ -34,7 +34,7 @@ class CopyReport:
 
     Example:
         >>> print(CopyReport(copied=3, unchanged=0, source_count=3, target_count=3, agreement=1.0))
-        3 copied, 0 unchanged; 3 records in the source, 3 in the target; the same neighbours: 100.0 %
+        3 copied, 0 unchanged; 3 records in the source, 3 in the target; neighbours shared: 100.0 %
     """
 
     copied: int
@@ -55,7 +55,7 @@ class CopyReport:
         )
         if self.agreement is None:
             return text
-        return f"{text}; the same neighbours: {100 * self.agreement:.1f} %"
+        return f"{text}; neighbours shared: {100 * self.agreement:.1f} %"
 
 
 def copy_records(

@@ -39,19 +39,20 @@ class Pipeline:
     """Turns items into payloads, and payloads into vectors, in threads that it owns.
 
     Args:
-        embedder: Makes the vectors.
+        embedder: Gives what makes the vectors; asked when the first image needs one, so that a
+            source without any change loads no model.
 
     Example:
         >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
         >>> from PIL import Image
-        >>> with Pipeline(DescriptorEmbedder()) as pipeline:
+        >>> with Pipeline(DescriptorEmbedder) as pipeline:
         ...     payloads = list(pipeline.read([Item(Image.new("RGB", (32, 32), "red"))]))
         ...     [vectors] = pipeline.embed([payloads])
         >>> vectors[0].shape == (DescriptorEmbedder().spec.dim,)
         True
     """
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
         workers = available_cpus()
         self._cpu = ThreadPoolExecutor(workers, thread_name_prefix="imagesearch-prepare")
@@ -100,12 +101,10 @@ class Pipeline:
         Raises:
             EmbeddingError: The model fails on every image of a group of several.
         """
-        embedder = self._embedder
         waiting: deque[Future[list[Embedded]]] = deque()
         try:
             for group in groups:
-                prepared = [self._cpu.submit(_prepare, embedder, payload) for payload in group]
-                waiting.append(self._model.submit(_embed_group, embedder, prepared))
+                waiting.append(self._start(group))
                 if len(waiting) > _GROUPS_IN_MODEL:
                     yield waiting.popleft().result()
             while waiting:
@@ -113,6 +112,15 @@ class Pipeline:
         finally:
             for future in waiting:
                 future.cancel()
+
+    def _start(self, group: Sequence[Payload]) -> Future[list[Embedded]]:
+        if not group:
+            nothing: Future[list[Embedded]] = Future()
+            nothing.set_result([])
+            return nothing
+        embedder = self._embedder()
+        prepared = [self._cpu.submit(_prepare, embedder, payload) for payload in group]
+        return self._model.submit(_embed_group, embedder, prepared)
 
 
 def embed_one(embedder: Embedder, payload: Payload) -> NDArray[np.float32]:

@@ -69,3 +69,13 @@ def test_a_reader_searches_while_a_writer_adds(tmp_path, photos):
         assert list(reader.search(photos / "00.png")) == []
         writer.add(photos)
         assert len(reader.search(photos / "00.png")) == 10
+
+
+def test_a_source_without_any_change_loads_no_model(tmp_path, photos):
+    path = tmp_path / "photos.idx"
+    with ImageIndex(path, embedder=SmallEmbedder()) as index:
+        index.add(photos)
+    with ImageIndex(path) as index:
+        assert len(index.add(photos).unchanged) == 12
+        (photos / "03.png").unlink()
+        assert len(index.sync(photos).removed) == 1

@@ -22,10 +22,15 @@ def info(config: Path | None, store: Path | None, as_json: bool) -> None:
             "store": repr(index.store),
             "images": index.count(),
             "embedder": spec.name,
-            "dim": spec.dim,
+            "dim": index.meta.dim,
             "metric": index.meta.metric,
             "fingerprint": spec.fingerprint,
         }
+        projection = index.meta.projection
+        if projection is not None:
+            facts["projection"] = (
+                f"from {spec.dim} dimensions, fitted on {projection.fitted_on} records"
+            )
     if as_json:
         print_json(**facts)
         return

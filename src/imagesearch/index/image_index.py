@@ -625,7 +625,7 @@ class ImageIndex:
         started = time.monotonic()
         bar = make_progress(progress, estimate(source))
         try:
-            with Pipeline(self.embedder) as pipeline:
+            with Pipeline(lambda: self.embedder) as pipeline:
                 ingestion = Ingestion(
                     store=self._store,
                     meta=self._meta,

@@ -100,7 +100,7 @@ class QueryVectors:
         if len(payloads) == 1:
             return {id(terms[0]): embed_one(embedder, payloads[0])}
         groups = [payloads[start : start + _GROUP] for start in range(0, len(payloads), _GROUP)]
-        with Pipeline(embedder) as pipeline:
+        with Pipeline(lambda: embedder) as pipeline:
             results = [result for group in pipeline.embed(groups) for result in group]
         for result in results:
             if isinstance(result, ImageSearchError):

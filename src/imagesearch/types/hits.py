@@ -151,7 +151,7 @@ class Hits(Sequence[Hit]):
 
     def _tiles(self) -> Iterator[Tile]:
         if self._load_query is not None:
-            yield Tile(self._load_query(), "query", self.query, is_query=True)
+            yield Tile(self._load_query(), "query", is_query=True)
         for hit in self._hits:
             image = self._load(hit.uri) if self._load is not None else None
             name = Path(hit.uri).name or hit.id
