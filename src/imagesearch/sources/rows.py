@@ -54,8 +54,9 @@ def row_outcome(
 def undecodable(where: str, line: bytes) -> ManifestError:
     """Return the error for a line that is not UTF-8, with a guess at what it is."""
     try:
-        line.decode("gbk")
+        # Its commonest part, which unlike the whole of GBK is not mistaken for accented letters.
+        line.decode("gb2312")
         guess = "perhaps GBK; in Excel choose 'CSV UTF-8', or convert it with iconv -f gbk -t utf-8"
     except UnicodeDecodeError:
-        guess = "perhaps Latin-1 or Windows-1252; save it as UTF-8"
+        guess = "perhaps Windows-1252, Latin-1 or GBK; save it as UTF-8"
     return ManifestError(f"{where}: the text is not UTF-8 ({guess})")
