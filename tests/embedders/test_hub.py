@@ -67,6 +67,8 @@ def test_models_come_from_a_mirror_once_and_then_from_the_cache(monkeypatch, tmp
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with HubServer({NAME: repository, "somebody/tiny": repository}) as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         first = [vector(model) for model in models]
         assert f"GET /{NAME}/resolve/main/model.safetensors" in hub.requests
         asked = len(hub.requests)

@@ -283,6 +283,11 @@ def test_a_wrong_option_is_named_with_the_remedy(tmp_path, weights, options, mes
         TimmEmbedder(**settings)
 
 
+def test_an_architecture_that_nobody_trained_is_said_to_need_a_file():
+    with pytest.raises(WeightsUnavailableError, match="no pretrained weights for 'resnet50_mlp'"):
+        TimmEmbedder("resnet50_mlp")
+
+
 def test_a_size_that_the_model_cannot_take_is_refused_at_once(tmp_path):
     vit = save_safetensors(tmp_path / "vit.safetensors", "test_vit")
     with pytest.raises(ConfigError, match="97 × 97"):

@@ -162,7 +162,10 @@ def _quiet_workers(count: int) -> ThreadPoolExecutor:
 
 def _translated(error: RuntimeError, batch_size: int, device: torch.device) -> EmbeddingError:
     text = (str(error).splitlines() or [""])[0]
-    if isinstance(error, torch.cuda.OutOfMemoryError) or "memory" in text.lower():
+    # A CPU's allocator raises a plain RuntimeError.
+    if isinstance(error, torch.cuda.OutOfMemoryError) or any(
+        words in text.lower() for words in ("out of memory", "allocate memory", "not enough memory")
+    ):
         return EmbeddingError(
             f"{device} ran out of memory with batch_size={batch_size} ({text}): give a smaller "
             f"batch_size, such as {max(1, batch_size // 4)}, or device='cpu'"

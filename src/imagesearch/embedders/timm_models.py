@@ -89,7 +89,8 @@ def find_model(model: str, weights: str | Path | None) -> ModelSource:
     if config is None or not config.has_weights:
         raise WeightsUnavailableError(
             f"timm has no pretrained weights for {name!r}: give weights='FILE.safetensors', or "
-            f"choose another model, such as {_suggestions(architecture)}"
+            f"choose another model, such as "
+            f"{_suggestions(architecture, pretrained=True)}"
         )
     identity = f"timm:{name}"
     if not config.hf_hub_id:
@@ -277,15 +278,15 @@ def _pinned(model: str) -> tuple[str, str]:
             f"timm's {architecture!r} has no weights tagged {tag!r}; it has "
             f"{', '.join(known) or 'none at all'}"
         ) from error
-    default = getattr(config, "tag", None)
-    return (f"{architecture}.{default}" if not tag and default else model), architecture
+    if tag or config is None or not config.has_weights or not config.tag:
+        return model, architecture
+    return f"{architecture}.{config.tag}", architecture
 
 
-def _suggestions(architecture: str) -> str:
-    names = timm.list_models(pretrained=True)
-    close = difflib.get_close_matches(architecture, names, 3, cutoff=0.4)
-    stems = difflib.get_close_matches(architecture, timm.list_models(), 3, cutoff=0.4)
-    return ", ".join(repr(name) for name in (stems or close or ["resnet50.a1_in1k"]))
+def _suggestions(architecture: str, *, pretrained: bool = False) -> str:
+    names = {name.partition(".")[0] for name in timm.list_models(pretrained=pretrained)}
+    close = difflib.get_close_matches(architecture, sorted(names - {architecture}), 3, cutoff=0.4)
+    return ", ".join(repr(name) for name in close or ["resnet50.a1_in1k"])
 
 
 def _has_fixed_size(source: ModelSource) -> bool:
