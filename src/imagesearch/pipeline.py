@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import EmbeddingError, ImageSearchError
 from imagesearch.protocols import Embedder
-from imagesearch.sources import Payload, read
+from imagesearch.sources import Payload, derive_id, describe, read
 from imagesearch.types import Failure, Item
 
 __all__ = ["Embedded", "Pipeline", "available_cpus", "embed_one", "grouped"]
@@ -152,7 +152,7 @@ def _prepare(embedder: Embedder, payload: Payload) -> NDArray[Any]:
         return embedder.preprocess(image)
     except Exception as error:
         raise EmbeddingError(
-            f"{payload.uri}: {embedder.spec.name} could not preprocess it: {error}"
+            f"{describe(payload.uri)}: {embedder.spec.name} could not preprocess it: {error}"
         ) from error
 
 
@@ -240,7 +240,9 @@ def _read(item: Item | Failure) -> Payload | Failure:
     try:
         return read(item)
     except ImageSearchError as error:
-        return Failure(item.uri or "an image in memory", error, item.id)
+        # The id tells which record this is about, also where the words leave a URL's query out.
+        id = item.id or (derive_id(item.uri) if item.uri is not None else None)
+        return Failure(describe(item), error, id)
 
 
 def _embedding_error(error: Exception) -> EmbeddingError:

@@ -17,6 +17,17 @@ from PIL import Image
 
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.copying import copy_projected
+from imagesearch.duplicates import (
+    MAX_BITS,
+    TIERS,
+    DuplicateReport,
+    Finding,
+    Leaks,
+    Match,
+    Rules,
+    Tier,
+    find_original,
+)
 from imagesearch.errors import ConfigError, QueryError, SourceError
 from imagesearch.filters import Filter, parse_filter
 from imagesearch.index.grouping import GroupScore, search_groups
@@ -26,13 +37,14 @@ from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.pipeline import Pipeline
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder, VectorStore
-from imagesearch.sources import estimate, expand, folder_of, open_image
+from imagesearch.sources import estimate, expand, folder_of, open_image, read
 from imagesearch.types import (
     AddReport,
     Hits,
     ImageSource,
     ImageTerm,
     IndexMeta,
+    Item,
     Metadata,
     Metric,
     Query,
@@ -582,6 +594,127 @@ class ImageIndex:
         finally:
             bar.close()
         return ImageIndex(store=into, embedder=self._embedder)
+
+    def duplicates(
+        self,
+        *,
+        tiers: Iterable[Tier] = TIERS,
+        threshold: float | None = None,
+        max_bits: int = MAX_BITS,
+        mirrored: bool = True,
+        where: Filter | str | None = None,
+        against: ImageIndex | None = None,
+        progress: bool | None = None,
+    ) -> DuplicateReport:
+        """Find groups of pictures that are copies of each other; nothing is deleted.
+
+        Tier ``exact`` compares digests, ``near`` perceptual hashes of the pictures, which it
+        opens where they came from, and ``semantic`` embeddings, through the store's own search.
+
+        Args:
+            tiers: Which of them look.
+            threshold: Score from which on ``semantic`` sees a copy; None: the distance
+                (1 - score) is at most 8 % of the mean distance in the index.
+            max_bits: Bits of 512 in which the looks of ``near`` copies may differ; unrelated
+                pictures differ in about 256.
+            mirrored: Whether ``near`` sees mirror images.
+            where: Only records that match.
+            against: Another index: find the pictures here that are copies of pictures there.
+            progress: As for `add`.
+
+        Returns:
+            The groups, each with the picture to keep: the one with most pixels, or with `against`
+            that of the other index.
+
+        Raises:
+            ConfigError: An option is out of range, or `against` is this index.
+            QueryError: Scores of this index cannot tell copies, for tier ``semantic``.
+            IncompatibleIndexError: `against` has another embedder, for tier ``semantic``.
+            FilterError: `where` is no filter, or one that the store cannot express.
+            StoreError: A store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> from imagesearch.cli.pictures import draw_scene
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> fish, boat = draw_scene("fish", 1), draw_scene("boat", 1)
+            >>> _ = index.add([Item(fish, id="a"), Item(fish, id="b"), Item(boat, id="c")])
+            >>> [group.ids for group in index.duplicates(tiers=["exact"])]
+            [('a', 'b')]
+        """
+        rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
+        filter = _as_filter(where)
+        if against is not None and against.store is self._store:
+            raise ConfigError("against is this index itself; leave it out to search within it")
+        total = self._store.count(filter) + (against.count() if against is not None else 0)
+        bar = make_progress(progress, total * len(rules.tiers))
+        try:
+            if against is None:
+                return Finding(
+                    self._store, self._meta, rules, filter, advance=bar.advance, load=_thumbnail
+                ).run()
+            return Leaks(
+                self._store,
+                self._meta,
+                against.store,
+                against.meta,
+                rules,
+                filter,
+                advance=bar.advance,
+                load=_thumbnail,
+            ).run()
+        finally:
+            bar.close()
+
+    def is_duplicate(
+        self,
+        image: ImageSource | Item,
+        *,
+        tiers: Iterable[Tier] = TIERS,
+        threshold: float | None = None,
+        max_bits: int = MAX_BITS,
+        mirrored: bool = True,
+        where: Filter | str | None = None,
+    ) -> Match | None:
+        """Say whether a picture, such as an upload, is a copy of one in the index.
+
+        Args:
+            image: A path, URL, bytes, PIL image, array or `Item`; it is not added.
+            tiers: As for `duplicates`.
+            threshold: As for `duplicates`; None reads 512 records to derive it, so a service that
+                asks often passes ``index.duplicates().threshold``.
+            max_bits: As for `duplicates`.
+            mirrored: As for `duplicates`.
+            where: Only records that match.
+
+        Returns:
+            The strongest match among the 20 nearest records, or None.
+
+        Raises:
+            SourceError: The picture cannot be read.
+            ConfigError: An option is out of range.
+            QueryError: Scores of this index cannot tell copies, for tier ``semantic``.
+            FilterError: `where` is no filter, or one that the store cannot express.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> from imagesearch.cli.pictures import draw_scene
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add(Item(draw_scene("fish", 1), id="fish"))
+            >>> index.is_duplicate(draw_scene("fish", 1)).tier
+            'exact'
+            >>> index.is_duplicate(draw_scene("boat", 1)) is None
+            True
+        """
+        rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
+        payload = read(image if isinstance(image, Item) else Item(image))
+        content = payload.data if payload.image is None else payload.image
+        query = Query.image(content or b"")
+        [vector] = QueryVectors(self._store, self._meta, lambda: self.embedder).of([query])
+        return find_original(
+            self._store, self._meta, payload, vector, rules=rules, where=_as_filter(where)
+        )
 
     def close(self) -> None:
         """Release files and connections; the index cannot be used afterwards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from imagesearch.errors import (
 from imagesearch.index.progress import Progress
 from imagesearch.pipeline import Embedded, Pipeline, grouped
 from imagesearch.protocols import VectorStore
-from imagesearch.sources import Payload, derive_id
+from imagesearch.sources import Payload, describe
 from imagesearch.types import (
     AddReport,
     Failure,
@@ -122,7 +123,7 @@ class Ingestion:
                     f"id {payload.id!r} was given to another input before, which was kept: give "
                     "every input an id of its own"
                 )
-                self._fail(Failure(payload.uri, error, payload.id))
+                self._fail(Failure(describe(payload.uri), error, payload.id))
 
     def _plan(self, group: Sequence[Payload]) -> list[_Planned]:
         existing = self.store.get([payload.id for payload in group])
@@ -183,7 +184,7 @@ class Ingestion:
             if planned.vector is None:
                 vector = self._ready_to_store(vector)
             if isinstance(vector, ImageSearchError):
-                failures.append(Failure(payload.uri, vector, payload.id))
+                failures.append(Failure(describe(payload.uri), vector, payload.id))
                 continue
             self.embedded += planned.vector is None
             fates.append((planned.fate, payload.id))
@@ -259,8 +260,9 @@ class Removal:
                     f"nothing was removed: {failure.error}; what this line stands for cannot be "
                     "told, so mend it and sync again"
                 ) from failure.error
-        kept_ids = {failure.id or derive_id(failure.source) for failure in broken}
-        kept_places = {failure.source.rstrip("/\\") for failure in broken}
+        kept_ids = {failure.id for failure in broken}
+        # A folder that could not be listed stands for all records below it.
+        kept_places = {os.path.abspath(failure.source) for failure in broken}  # noqa: PTH100  # links stay
         gone: list[str] = []
         for batch in self.store.scan():
             gone += [
