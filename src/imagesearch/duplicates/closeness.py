@@ -1,0 +1,139 @@
+"""Closeness: pictures whose embeddings are so close that one is a copy of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import QueryError
+from imagesearch.filters import Filter
+from imagesearch.protocols import VectorStore
+from imagesearch.types import IndexMeta
+from imagesearch.vectors import normalise, scores
+
+__all__ = ["check_comparable", "close_ids", "copy_threshold", "strong_hits"]
+
+# The share of the distance between unrelated pictures below which two are called copies; see
+# docs/duplicates.md for what it was measured on.
+_SHARE = 0.08
+
+# Below this many records their mean says little about unrelated pictures.
+_FEW = 50
+_FEW_THRESHOLD = 0.97
+
+_FIRST_K = 16
+_GROWTH = 8
+_MAX_K = 1024
+_HITS_AT_ONCE = 32_768
+
+# Stores may keep vectors in less precision; what is found is scored again from the vectors.
+_SLACK = 1e-3
+
+# From here on two vectors are taken for one, within the precision of float32 sums.
+_SAME = 1 - 1e-6
+
+
+def check_comparable(meta: IndexMeta) -> None:
+    """Refuse a metric whose score does not say how close two pictures are.
+
+    Raises:
+        QueryError: The metric is ``dot`` and vectors have any length.
+    """
+    if meta.metric == "dot" and not meta.embedding.normalised:
+        raise QueryError(
+            "under the metric 'dot' with vectors that are not normalised, a picture need not be "
+            "closest to itself, so scores cannot tell copies: use tiers=('exact', 'near')"
+        )
+
+
+def copy_threshold(vectors: NDArray[np.float32], meta: IndexMeta) -> float:
+    """Return the score from which on two pictures count as copies of each other.
+
+    What a score means depends on the embedder and on the pictures: unrelated photos may have a
+    cosine of 0.3 under one and 0.8 under another. So the threshold is where the distance
+    (1 - score) is 8 % of the mean distance in the index itself.
+
+    Args:
+        vectors: (n, dim), a sample of the index; with fewer than 50 the threshold is at least 0.97.
+        meta: What they are.
+
+    Example:
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> meta = IndexMeta(EmbeddingSpec("mine", 64, True, "v1"))
+        >>> round(copy_threshold(np.eye(64, dtype=np.float32), meta), 3)
+        0.92
+    """
+    count = len(vectors)
+    if meta.metric == "cosine":
+        vectors = normalise(vectors)
+    if count < 2:
+        return _FEW_THRESHOLD
+    table = scores(vectors, vectors, meta.metric).astype(np.float64)
+    mean = (table.sum() - np.trace(table)) / (count * (count - 1))
+    threshold = float(1.0 - _SHARE * (1.0 - mean))
+    return max(threshold, _FEW_THRESHOLD) if count < _FEW else threshold
+
+
+def close_ids(
+    store: VectorStore,
+    *,
+    threshold: float,
+    where: Filter | None,
+    skip: set[str],
+    batch_size: int,
+) -> Iterator[tuple[int, list[tuple[str, str]]]]:
+    """Search the store for every one of its records, batch by batch.
+
+    Args:
+        store: An open store.
+        threshold: Score from which on a hit counts.
+        where: Only records that match, on both sides.
+        skip: Ids that need no search of their own; those with the vector of one that was searched
+            are added.
+        batch_size: Queries in one search, ≥ 1.
+
+    Yields:
+        For each batch how many records it had, and the pairs of different ids that are close.
+    """
+    for batch in store.scan(where=where, batch_size=batch_size, vectors=True):
+        rows = [row for row, id in enumerate(batch.ids) if id not in skip]
+        pairs = []
+        if rows and batch.vectors is not None:
+            found = strong_hits(store, batch.vectors[rows], threshold - _SLACK, where=where)
+            for row, hits in zip(rows, found, strict=True):
+                own = batch.ids[row]
+                pairs += [(own, id) for id, _ in hits if id != own]
+                skip.update(id for id, score in hits if score >= _SAME)
+        yield len(batch), pairs
+
+
+def strong_hits(
+    store: VectorStore,
+    vectors: NDArray[np.float32],
+    threshold: float,
+    *,
+    where: Filter | None,
+) -> list[list[tuple[str, float]]]:
+    """Return for each query id and score of all hits of at least `threshold`, at most 1024.
+
+    A few hits are asked for first, and more only where even the last of them was strong.
+    """
+    found: list[list[tuple[str, float]]] = [[] for _ in vectors]
+    rows = list(range(len(vectors)))
+    k = _FIRST_K
+    while rows:
+        more = []
+        for some in _pieces(rows, max(1, _HITS_AT_ONCE // k)):
+            for row, hits in zip(some, store.search(vectors[some], k=k, where=where), strict=True):
+                found[row] = [(hit.id, hit.score) for hit in hits if hit.score >= threshold]
+                if len(found[row]) == k:
+                    more.append(row)
+        rows, k = (more, min(k * _GROWTH, _MAX_K)) if k < _MAX_K else ([], k)
+    return found
+
+
+def _pieces(rows: Sequence[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(rows), size):
+        yield list(rows[start : start + size])

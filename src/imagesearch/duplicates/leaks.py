@@ -1,0 +1,158 @@
+"""Leaks: which pictures of one index are copies of pictures in another, such as test in train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from PIL import Image
+
+from imagesearch.duplicates.closeness import check_comparable, copy_threshold
+from imagesearch.duplicates.digests import ids_by_digest, overview
+from imagesearch.duplicates.finding import measured, near_rows
+from imagesearch.duplicates.groups import DuplicateGroup, Match, Picture
+from imagesearch.duplicates.looks import BITS, Looks, look_distance
+from imagesearch.duplicates.reading import looks_of
+from imagesearch.duplicates.report import DuplicateReport
+from imagesearch.duplicates.rules import Rules
+from imagesearch.filters import Filter
+from imagesearch.protocols import VectorStore
+from imagesearch.types import Failure, IndexMeta
+
+__all__ = ["Leaks"]
+
+_GET = 1000
+
+
+@dataclass(slots=True)
+class Leaks:
+    """Finds the pictures of an index that are copies of pictures in another index.
+
+    Each is told once, with its strongest match.
+
+    Attributes:
+        store: The index whose copies are wanted, open.
+        meta: What it was opened with.
+        other: The index that it is held against, open.
+        other_meta: What that was opened with.
+        rules: What counts as a copy.
+        where: Only records of the first index that match.
+        batch_size: Queries in one search of the other store, ≥ 1.
+        advance: Told how many records a tier has looked at.
+        load: Opens the image at a URI for the report's thumbnails.
+    """
+
+    store: VectorStore
+    meta: IndexMeta
+    other: VectorStore
+    other_meta: IndexMeta
+    rules: Rules
+    where: Filter | None = None
+    batch_size: int = 256
+    advance: Callable[[int], None] = lambda _: None
+    load: Callable[[str], Image.Image | None] | None = None
+    _unread: dict[str, Failure] = field(default_factory=dict)
+    _best: dict[str, Match] = field(default_factory=dict)
+
+    def run(self) -> DuplicateReport:
+        """Look for copies.
+
+        Raises:
+            IncompatibleIndexError: Tier ``semantic`` was asked of indexes with different embedders.
+            QueryError: Tier ``semantic`` was asked of an index whose scores cannot tell copies.
+            StoreError: A store failed.
+        """
+        tiers = self.rules.tiers
+        if "semantic" in tiers:
+            check_comparable(self.meta)
+            self.meta.require_compatible(self.other_meta, where="this index")
+        ours, theirs = overview(self.store, self.where), overview(self.other, None)
+        if "exact" in tiers:
+            shared = np.intersect1d(ours.digests, theirs.digests)
+            held = ids_by_digest(self.other, None, shared)
+            for digest, ids in ids_by_digest(self.store, self.where, shared).items():
+                for id in ids if digest in held else ():
+                    self._offer(id, Match(Picture(held[digest][0], ""), "exact", 1.0))
+        if "near" in tiers:
+            self._look()
+        threshold = None
+        if "semantic" in tiers:
+            threshold = self.rules.threshold
+            if threshold is None:
+                records = self.other.get(theirs.sample, vectors=True)
+                sample = [record.vector for record in records.values() if record.vector is not None]
+                dim = self.meta.dim
+                threshold = copy_threshold(
+                    np.stack(sample) if sample else np.empty((0, dim), np.float32), self.meta
+                )
+            self._search(threshold)
+        return DuplicateReport(
+            list(self._groups()),
+            images=ours.images,
+            unread=[self._unread[id] for id in sorted(self._unread)],
+            threshold=threshold,
+            against=True,
+            load=self.load,
+        )
+
+    def _offer(self, id: str, match: Match) -> None:
+        known = self._best.get(id)
+        if known is None or match.strength < known.strength:
+            self._best[id] = match
+
+    def _look(self) -> None:
+        ours = self._looks(self.store, self.where)
+        theirs = self._looks(self.other, None)
+        for mirrored in (False, True) if self.rules.mirrored else (False,):
+            mine = ours.mirrored if mirrored else ours.upright
+            for rows, others in near_rows(mine, theirs.upright, self.rules.max_bits):
+                bits = look_distance(mine[rows], theirs.upright[others])
+                for row, other, differing in zip(rows, others, bits.tolist(), strict=True):
+                    match = Match(
+                        Picture(theirs.ids[other], ""), "near", 1 - differing / BITS, mirrored
+                    )
+                    self._offer(ours.ids[row], match)
+
+    def _looks(self, store: VectorStore, where: Filter | None) -> Looks:
+        looks = Looks()
+        for record, look in looks_of(
+            record for batch in store.scan(where=where) for record in batch
+        ):
+            self.advance(1)
+            if isinstance(look, Failure):
+                self._unread[record.id] = look
+            elif look is not None:
+                looks.add(record.id, look)
+        return looks
+
+    def _search(self, threshold: float) -> None:
+        for batch in self.store.scan(where=self.where, batch_size=self.batch_size, vectors=True):
+            self.advance(len(batch))
+            if batch.vectors is None:
+                continue
+            for id, hits in zip(batch.ids, self.other.search(batch.vectors, k=1), strict=True):
+                for hit in hits:
+                    if hit.score >= threshold:
+                        self._offer(id, Match(Picture(hit.id, ""), "semantic", hit.score))
+
+    def _groups(self) -> Iterator[DuplicateGroup]:
+        ids_of: dict[str, list[str]] = {}
+        for id in sorted(self._best):
+            ids_of.setdefault(self._best[id].id, []).append(id)
+        kept = self._pictures(self.other, sorted(ids_of))
+        copies = self._pictures(self.store, sorted(self._best))
+        for other in sorted(ids_of):
+            matches = [
+                replace(self._best[id], picture=copies[id]) for id in ids_of[other] if id in copies
+            ]
+            if matches and other in kept:
+                ordered = tuple(sorted(matches, key=lambda match: match.strength))
+                yield DuplicateGroup(kept[other], ordered)
+
+    def _pictures(self, store: VectorStore, ids: list[str]) -> dict[str, Picture]:
+        found: dict[str, Picture] = {}
+        for start in range(0, len(ids), _GET):
+            records = store.get(ids[start : start + _GET])
+            found |= measured((records[id] for id in sorted(records)), unread=self._unread)
+        return found
