@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from imagesearch.filters import And, Compare, Contains, Exists, Filter, IsIn, Not, Operator, Or
 
-__all__ = ["Step", "field_names", "filters", "histories", "json_values", "metadata", "records"]
+__all__ = [
+    "Step",
+    "field_names",
+    "filters",
+    "histories",
+    "json_values",
+    "metadata",
+    "records",
+    "scalars",
+]
 
 _WORDS = ("", "a", "b", "ab", "A", "é", "金", "it's", 'say "x"', "a\\b", "true", "1", "%")
 _NUMBERS = (0, 1, 2, -1, 0.5, 1.0, 2.5, 10, 1e6)

@@ -70,6 +70,11 @@ class Graph:
         return len(self._row_of)
 
     @property
+    def whole(self) -> bool:
+        """Whether all nodes are known; False after an interrupt at the wrong moment."""
+        return bool(self._index.get_current_count() == self.labels)
+
+    @property
     def live(self) -> int:
         """Nodes that can be found."""
         return len(self._row_of) - self._dead
@@ -97,12 +102,7 @@ class Graph:
             self._index.resize_index(max(needed, self._index.get_max_elements() * 5 // 4))
         for first in range(0, len(missing), _CHUNK):
             rows = missing[first : first + _CHUNK]
-            labels = np.arange(self.labels, self.labels + len(rows))
-            self._index.add_items(snapshot.vectors[rows], labels)
-            self._cover(int(rows[-1]) + 1)
-            self._label_of[rows] = labels
-            self._row_of = np.concatenate([self._row_of, rows])
-            self.changed = True
+            self._insert(rows, snapshot.vectors[rows])
         self._cover(snapshot.rows)
 
     def renumber(self, new: NDArray[np.int64], generation: int) -> None:
@@ -204,6 +204,15 @@ class Graph:
         self.ef, self.calibrated_at = int(about["ef"]), int(about["calibrated_at"])
         self.changed = False
         return True
+
+    def _insert(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        labels = np.arange(self.labels, self.labels + len(rows))
+        row_of = np.concatenate([self._row_of, rows])
+        label_of = np.full(int(rows[-1]) + 1, _NONE, np.int64)
+        label_of[: self.covered] = self._label_of
+        label_of[rows] = labels
+        self._index.add_items(vectors, labels)
+        self._row_of, self._label_of, self.changed = row_of, label_of, True
 
     def _cover(self, rows: int) -> None:
         if rows > len(self._label_of):

@@ -219,7 +219,7 @@ class Searcher:
             graph = self._loaded(snapshot)
         if graph is not None:
             graph.bury(snapshot)
-            if graph.live < graph.labels / 2:
+            if graph.live < graph.labels / 2 or not graph.whole:
                 graph = None
         if graph is None:
             graph = Graph(self._dim, self._metric, self._options.M, self._options.ef_construction)

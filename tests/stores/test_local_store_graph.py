@@ -1,0 +1,272 @@
+"""The graph is a cache: whatever happens to its files, the answers stay."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+
+from imagesearch.filters import Field
+from imagesearch.stores.local import LocalStore
+from imagesearch.stores.local import writer as writing
+from imagesearch.testing.stores.approximate import clustered
+from imagesearch.testing.stores.fixtures import make_batch, make_meta
+
+pytest.importorskip("hnswlib")
+
+DIM = 32
+ROWS = 1500
+VECTORS, QUERIES = clustered(ROWS, DIM, 30)
+
+
+def graph_files(path):
+    return sorted(file.name for file in path.glob("graph*"))
+
+
+def open_store(path, **options):
+    store = LocalStore(path, engine="hnsw", exact_below=200, **options)
+    store.open(make_meta(DIM))
+    return store
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "photos.idx"
+    store = open_store(path)
+    store.upsert(make_batch(VECTORS, [{"stock": row % 10} for row in range(ROWS)]))
+    store.close()
+    assert len(graph_files(path)) == 2
+    return path
+
+
+def recall(store, vectors=VECTORS, queries=QUERIES, *, alive=None):
+    products = queries @ vectors.T
+    if alive is not None:
+        products[:, ~alive] = -np.inf
+    truth = np.argsort(-products, axis=1)[:, :10]
+    found = store.search(queries, k=10)
+    return np.mean(
+        [
+            len({int(hit.id[-5:]) for hit in hits} & set(best.tolist())) / 10
+            for hits, best in zip(found, truth, strict=True)
+        ]
+    )
+
+
+def searched_by_graph(store):
+    graph = store._state.searcher._graph
+    return graph is not None and graph.ef > 0
+
+
+def test_a_large_index_that_is_closed_has_its_graph(saved, caplog):
+    store = open_store(saved)
+    with caplog.at_level(logging.INFO, "imagesearch"):
+        assert recall(store) >= 0.98
+    assert searched_by_graph(store)
+    assert caplog.messages == []
+    store.close()
+
+
+def test_searching_in_a_new_process_does_not_touch_the_files(saved):
+    before = {name: (saved / name).read_bytes() for name in graph_files(saved)}
+    store = open_store(saved)
+    recall(store)
+    store.close()
+    assert {name: (saved / name).read_bytes() for name in graph_files(saved)} == before
+
+
+@pytest.mark.parametrize("target", ["graph.state", "graph-*.hnsw"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "bit flipped", "garbage"])
+def test_a_damaged_graph_is_built_again(saved, target, damage):
+    (file,) = saved.glob(target)
+    content = file.read_bytes()
+    match damage:
+        case "missing":
+            file.unlink()
+        case "empty":
+            file.write_bytes(b"")
+        case "truncated":
+            file.write_bytes(content[: len(content) * 2 // 3])
+        case "bit flipped":
+            middle = len(content) // 2
+            flipped = bytes([content[middle] ^ 4])
+            file.write_bytes(content[:middle] + flipped + content[middle + 1 :])
+        case _:
+            file.write_bytes(np.random.default_rng(0).bytes(len(content)))
+    store = open_store(saved)
+    assert recall(store) >= 0.98
+    assert searched_by_graph(store)
+    store.close()
+    again = open_store(saved)
+    assert recall(again) >= 0.98
+    again.close()
+    assert len(graph_files(saved)) == 2
+
+
+def test_a_graph_of_other_parameters_is_built_again(saved):
+    store = open_store(saved, M=8)
+    assert recall(store) >= 0.98
+    store.close()
+
+
+def test_a_graph_that_is_behind_is_completed(saved, tmp_path):
+    old = {name: (saved / name).read_bytes() for name in graph_files(saved)}
+    more, _ = clustered(1200, DIM, 1, seed=7)
+    store = open_store(saved)
+    store.upsert(make_batch(more[:50], prefix="more"))
+    ids = [f"id-{row:05d}" for row in range(0, ROWS, 3)]
+    store.delete(ids)
+    store.upsert(make_batch(more[50:], prefix="late"))
+    store.close()
+    for file in saved.glob("graph*"):
+        file.unlink()
+    for name, content in old.items():
+        (saved / name).write_bytes(content)
+    again = open_store(saved)
+    found = again.search(more, k=1)
+    names = [f"more-{row:05d}" for row in range(50)] + [f"late-{row:05d}" for row in range(1150)]
+    assert np.mean([hits[0].id == name for hits, name in zip(found, names, strict=True)]) >= 0.98
+    gone = set(ids)
+    assert not any(hit.id in gone for hits in again.search(VECTORS, k=10) for hit in hits)
+    again.close()
+
+
+def test_new_records_are_found_before_they_are_in_the_graph(saved):
+    store = open_store(saved)
+    recall(store)
+    more, _ = clustered(40, DIM, 1, seed=9)
+    for row in range(40):
+        store.upsert(make_batch(more[row : row + 1], [{"stock": 99}], prefix=f"new{row}"))
+        assert store.search(more[row : row + 1], k=1)[0][0].id == f"new{row}-00000"
+    hits = store.search(more[:1], k=40, where=Field("stock") == 99)[0]
+    assert len(hits) == 40
+    store.close()
+
+
+def test_a_replaced_vector_is_found_only_where_it_is_now(saved):
+    store = open_store(saved)
+    recall(store)
+    moved = -VECTORS[:100]
+    store.upsert(make_batch(moved))
+    found = store.search(moved, k=1)
+    assert np.mean([hits[0].id == f"id-{row:05d}" for row, hits in enumerate(found)]) >= 0.98
+    for row, hits in enumerate(store.search(VECTORS[:100], k=5)):
+        scores = {hit.id: hit.score for hit in hits}
+        assert scores.get(f"id-{row:05d}", -1) < 0.99
+    store.close()
+
+
+def test_deleting_most_of_it_still_gives_k_hits(saved):
+    store = open_store(saved)
+    recall(store)
+    alive = np.arange(ROWS) % 4 == 0
+    assert store.delete([f"id-{row:05d}" for row in np.flatnonzero(~alive)]) == ROWS - alive.sum()
+    assert all(len(hits) == 10 for hits in store.search(QUERIES, k=10))
+    assert recall(store, alive=alive) >= 0.98
+    assert len(store.search(QUERIES[:1], k=1000)[0]) == alive.sum()
+    store.close()
+
+
+def test_the_graph_follows_a_compaction_without_being_built_again(saved, monkeypatch, caplog):
+    monkeypatch.setattr(writing, "_WASTE_ROWS", 300)
+    alive = np.arange(ROWS) % 5 >= 2
+    store = open_store(saved)
+    with caplog.at_level(logging.INFO, "imagesearch"):
+        store.delete([f"id-{row:05d}" for row in np.flatnonzero(~alive)])
+        assert (saved / "vectors-2.f32").exists()
+        assert recall(store, alive=alive) >= 0.98
+        assert searched_by_graph(store)
+        reader = open_store(saved)
+        assert recall(reader, alive=alive) >= 0.98
+        assert searched_by_graph(reader)
+        reader.close()
+        store.close()
+        again = open_store(saved)
+        assert recall(again, alive=alive) >= 0.98
+        again.close()
+    assert not any("inserting" in message for message in caplog.messages)
+
+
+def test_a_reader_that_had_to_build_the_graph_keeps_it_for_the_next(saved, caplog):
+    for file in saved.glob("graph*"):
+        file.unlink()
+    store = open_store(saved)
+    recall(store)
+    store.close()
+    assert len(graph_files(saved)) == 2
+
+
+def test_a_read_only_store_builds_its_graph_in_memory_only(saved):
+    for file in saved.glob("graph*"):
+        file.unlink()
+    store = open_store(saved, read_only=True)
+    assert recall(store) >= 0.98
+    assert searched_by_graph(store)
+    store.close()
+    assert graph_files(saved) == []
+
+
+def test_a_graph_that_cannot_be_saved_is_no_failure(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "photos.idx"
+    store = open_store(path)
+    store.upsert(make_batch(VECTORS))
+    (path / "graph.state").mkdir()
+    store.close()
+    assert "was not saved" in caplog.text
+    (path / "graph.state").rmdir()
+    again = open_store(path)
+    assert recall(again) >= 0.98
+    again.close()
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    from imagesearch.stores.local import graph as graphs
+
+    store = open_store(tmp_path / "photos.idx")
+    store.upsert(make_batch(VECTORS))
+    inserted = []
+
+    class Interrupting(graphs.Graph):
+        def _insert(self, rows, vectors):
+            inserted.extend(rows.tolist())
+            super()._insert(rows, vectors)
+            if len(inserted) == 256:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(graphs, "Graph", Interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        store.search(QUERIES, k=10)
+    assert recall(store) >= 0.98
+    assert inserted == list(range(ROWS))
+    store.close()
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+def test_other_metrics_find_what_they_should(tmp_path, metric):
+    lengths = np.random.default_rng(1).uniform(0.5, 2, (ROWS, 1)).astype(np.float32)
+    vectors = VECTORS * lengths
+    store = LocalStore(tmp_path / "photos.idx", exact_below=200)
+    store.open(make_meta(DIM, metric))
+    store.upsert(make_batch(vectors))
+    table = QUERIES @ vectors.T
+    if metric == "l2":
+        table -= (vectors**2).sum(axis=1) / 2
+    truth = np.argsort(-table, axis=1)[:, :10]
+    shares = [
+        len({int(hit.id[-5:]) for hit in hits} & set(best.tolist())) / 10
+        for hits, best in zip(store.search(QUERIES, k=10), truth, strict=True)
+    ]
+    assert np.mean(shares) >= 0.98
+    store.close()
+
+
+@pytest.mark.parametrize("k", [1, 10, 120, 700])
+@pytest.mark.parametrize("stock", [1, 3, 6])
+def test_a_filter_over_the_graph_gives_every_hit_there_is(saved, k, stock):
+    store = open_store(saved)
+    matching = sum(row % 10 < stock for row in range(ROWS))
+    for hits in store.search(QUERIES[:5], k=k, where=Field("stock") < stock):
+        assert len(hits) == min(k, matching)
+        assert all(hit.metadata["stock"] < stock for hit in hits)
+    store.close()
