@@ -128,7 +128,7 @@ def test_all_weights_that_open_clip_lists_can_be_asked_for():
 
 def test_weights_of_another_model_are_refused(tiny, tmp_path):
     other = save_safetensors(tmp_path / "other.safetensors", describe(vision={"layers": 3}))
-    with pytest.raises(WeightsUnavailableError, match="do not fit .* belong to another model"):
+    with pytest.raises(WeightsUnavailableError, match=r"do not fit .* belong to another model"):
         OpenClipEmbedder(tiny, weights=other)
 
 
@@ -147,7 +147,7 @@ def test_a_download_that_broke_off_is_named(tiny, tmp_path, name):
     else:
         save_safetensors(path)
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(WeightsUnavailableError, match="download it again|it is damaged"):
+    with pytest.raises(WeightsUnavailableError, match=r"download it again|it is damaged"):
         OpenClipEmbedder(tiny, weights=path)
 
 
@@ -162,12 +162,12 @@ def test_a_checkpoint_that_would_run_code_is_refused(tiny, tmp_path):
 
 
 def test_missing_files_and_folders_are_named(tiny, tmp_path):
-    with pytest.raises(WeightsUnavailableError, match="nowhere.pt do not exist"):
+    with pytest.raises(WeightsUnavailableError, match=r"nowhere\.pt do not exist"):
         OpenClipEmbedder(tiny, weights=tmp_path / "nowhere.pt")
     with pytest.raises(WeightsUnavailableError, match=r"open_clip_config\.json"):
         OpenClipEmbedder(f"local-dir:{tmp_path}")
     (tmp_path / "weights.txt").write_text("hello")
-    with pytest.raises(WeightsUnavailableError, match="unknown format '.txt'"):
+    with pytest.raises(WeightsUnavailableError, match=r"unknown format '\.txt'"):
         OpenClipEmbedder(tiny, weights=tmp_path / "weights.txt")
 
 
@@ -199,7 +199,7 @@ def test_a_folder_that_describes_nothing_is_refused(tmp_path, content, message):
 def test_a_configuration_without_meaning_is_refused(tmp_path, config):
     folder = save_folder(tmp_path / "model")
     (folder / "open_clip_config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError, match="no_such_option|twisted|reduction_mask"):
+    with pytest.raises(ConfigError, match=r"no_such_option|twisted|reduction_mask"):
         OpenClipEmbedder(f"local-dir:{folder}")
 
 
@@ -273,7 +273,7 @@ def test_offline_without_a_cache_says_that_it_is_offline(mirror, monkeypatch):
 def test_weights_that_are_on_no_hub_are_refused_with_their_address(tiny, monkeypatch):
     tags = {"mine": {"url": "https://example.org/tiny.pt"}}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, tiny, tags)
-    with pytest.raises(WeightsUnavailableError, match="https://example.org/tiny.pt: download"):
+    with pytest.raises(WeightsUnavailableError, match=r"https://example\.org/tiny\.pt: download"):
         OpenClipEmbedder(tiny)
 
 
