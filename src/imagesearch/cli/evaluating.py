@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -28,7 +29,7 @@ from imagesearch.evaluation import (
     paired_queries,
 )
 from imagesearch.index import ImageIndex
-from imagesearch.plugins import make_embedder
+from imagesearch.plugins import make_embedder, make_store
 from imagesearch.types import Failure
 
 __all__ = ["evaluate"]
@@ -83,6 +84,15 @@ _file = click.Path(dir_okay=False, path_type=Path)
     "--per-class",
     metavar="N|N-M",
     help="Search only N images of each label, drawn at random, or between N and M.",
+)
+@click.option(
+    "--project",
+    "projections",
+    multiple=True,
+    metavar="DIM",
+    type=click.IntRange(min=1),
+    help="Measure beside each index the same one projected to DIM elements, fitted on it and kept "
+    "in memory; repeatable.",
 )
 @click.option(
     "-k",
@@ -151,6 +161,7 @@ def evaluate(
     gallery: str | None,
     embedders: tuple[str, ...],
     per_class: str | None,
+    projections: tuple[int, ...],
     depths: tuple[int, ...],
     label: str,
     index_label: str | None,
@@ -172,7 +183,8 @@ def evaluate(
 
     \b
     imagesearch eval test/ --store photos.idx --html worst.html
-    imagesearch eval test/ --gallery train/ --embedder timm:resnet50.a1_in1k -e descriptors
+    imagesearch eval test/ --gallery train/ -e timm:resnet50.a1_in1k -e descriptors
+    imagesearch eval test/ --gallery train/ --per-class 1-10 --project 128 --r-precision
     """
     if (queries is None) == (pairs is None):
         raise click.UsageError("say what to ask: either QUERIES or --pairs")
@@ -180,29 +192,28 @@ def evaluate(
         raise click.UsageError("--embedder needs --gallery; an existing index knows its own")
     if gallery is not None and _given("stores"):
         raise click.UsageError("give either --gallery or --store, not both")
-    record_label = index_label if index_label is not None else label
-    draw = PerLabel.parse(per_class, seed=seed) if per_class is not None else None
     asked = paired_queries(pairs) if pairs is not None else queries
+    drawing = _Drawing(
+        index_label if index_label is not None else label,
+        PerLabel.parse(per_class, seed=seed) if per_class is not None else None,
+        progress,
+    )
     failures: list[Failure] = []
     with ExitStack() as open_indexes:
         contenders: list[Contender] = []
-        if gallery is not None:
-            for name, config in _embedders(embedders, configs):
-                index, report = build_gallery(
-                    gallery,
-                    make_embedder(config),
-                    label=record_label,
-                    per_label=draw,
-                    progress=progress,
-                )
-                open_indexes.enter_context(index)
-                failures = report.failed
-                contenders.append(Contender(index, name))
-        else:
-            for name, index in _indexes(stores, configs):
-                open_indexes.enter_context(index)
-                drawn = draw_gallery(index, draw, label=record_label) if draw else index
-                contenders.append(Contender(drawn, name))
+        named = (
+            drawing.indexes(stores, configs)
+            if gallery is None
+            else drawing.galleries(gallery, embedders, configs, failures)
+        )
+        for name, index in named:
+            open_indexes.enter_context(index)
+            contenders.append(Contender(index, name))
+            for dim in projections:
+                memory = make_store(PluginConfig("memory"))
+                projected = index.fit_projection(memory, dim=dim, progress=progress)
+                open_indexes.enter_context(projected)
+                contenders.append(Contender(projected, f"{name} projected to {dim}"))
         comparison = compare(
             contenders,
             asked,
@@ -247,14 +258,48 @@ def _embedders(
         yield "timm:resnet50.a1_in1k", PluginConfig("timm")
 
 
-def _indexes(stores: Sequence[Path], configs: Sequence[Path]) -> Iterator[tuple[str, ImageIndex]]:
-    for store in stores:
-        yield str(store), open_existing(None, store)
-    # As everywhere, --store goes before a config that the environment names.
-    for config in configs if not stores or _given("configs") else ():
-        yield str(config), open_existing(config, None)
-    if not stores and not configs:
-        yield DEFAULT_STORE, open_existing(None, None)
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """Opens or builds what is searched, and draws from it if that is wanted."""
+
+    label: str
+    per_label: PerLabel | None
+    progress: bool | None
+
+    def indexes(
+        self, stores: Sequence[Path], configs: Sequence[Path]
+    ) -> Iterator[tuple[str, ImageIndex]]:
+        for store in stores:
+            yield str(store), self._draw(open_existing(None, store))
+        # As everywhere, --store goes before a config that the environment names.
+        for config in configs if not stores or _given("configs") else ():
+            yield str(config), self._draw(open_existing(config, None))
+        if not stores and not configs:
+            yield DEFAULT_STORE, self._draw(open_existing(None, None))
+
+    def galleries(
+        self,
+        gallery: str,
+        embedders: Sequence[str],
+        configs: Sequence[Path],
+        failures: list[Failure],
+    ) -> Iterator[tuple[str, ImageIndex]]:
+        for name, config in _embedders(embedders, configs):
+            index, report = build_gallery(
+                gallery,
+                make_embedder(config),
+                label=self.label,
+                per_label=self.per_label,
+                progress=self.progress,
+            )
+            failures.extend(report.failed)
+            yield name, index
+
+    def _draw(self, index: ImageIndex) -> ImageIndex:
+        if self.per_label is None:
+            return index
+        with index:
+            return draw_gallery(index, self.per_label, label=self.label)
 
 
 def _print(comparison: Comparison, *, as_json: bool) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imagesearch.errors import (
     ConfigError,
     EmbeddingError,
@@ -15,11 +18,13 @@ from imagesearch.errors import (
     SourceError,
 )
 from imagesearch.evaluation.queries import EvaluationQuery
+from imagesearch.filters import Filter
 from imagesearch.index import ImageIndex
 from imagesearch.pipeline import embed_one
 from imagesearch.protocols import Embedder
 from imagesearch.sources import read
 from imagesearch.types import Hit, ImageSource, ImageTerm, Item, Query
+from imagesearch.vectors import normalise
 
 __all__ = [
     "QUERY_ERRORS",
@@ -50,7 +55,7 @@ class Contender:
         search: Searches in place of `ImageIndex.search_many`; it must return the query's own
             record too, should the index hold it, and heeds `options` and ``where`` by itself.
         embed_first: Whether an image query is embedded before, apart from the search, and handed
-            over as `Query.vector`; False hands it over as it was asked, for a search that looks
+            over as `Query.vector`, projected if the index is; False hands it over as it was asked, for a search that looks
             at the image itself.
 
     Example:
@@ -72,16 +77,31 @@ class Prepared:
     """A query that is ready to be searched for.
 
     Attributes:
-        query: What to hand to the search.
+        query: What was asked.
+        vector: The embedder's own vector of the query image; None when the search embeds.
         digest: Hex SHA-256 of the query image, or empty.
         seconds: Reading, decoding and embedding; None when the search does it.
         error: Why the query cannot be asked.
     """
 
     query: Query
+    vector: NDArray[np.float32] | None = None
     digest: str = ""
     seconds: float | None = None
     error: ImageSearchError | None = None
+
+    def for_index(self, index: ImageIndex) -> Query:
+        """Return what to hand to a search of `index`: a vector as its store holds them.
+
+        Raises:
+            EmbeddingError: The vector has no direction after the index's projection.
+        """
+        if self.vector is None:
+            return self.query
+        projection = index.meta.projection
+        if projection is None:
+            return Query.vector(self.vector)
+        return Query.vector(projection.apply(normalise(self.vector[None]))[0])
 
 
 def query_image(query: Query) -> ImageSource | None:
@@ -128,13 +148,15 @@ def read_only(queries: Sequence[EvaluationQuery]) -> list[Prepared]:
         source = query_image(query.query)
         try:
             digest = read(Item(source)).digest if source is not None else ""
-            prepared.append(Prepared(query.query, digest))
+            prepared.append(Prepared(query.query, digest=digest))
         except QUERY_ERRORS as error:
             prepared.append(Prepared(query.query, error=error))
     return prepared
 
 
-def ask(contender: Contender, query: Query, *, k: int, where: object) -> tuple[list[Hit], float]:
+def ask(
+    contender: Contender, prepared: Prepared, *, k: int, where: Filter | str | None
+) -> tuple[list[Hit], float]:
     """Search, and return the hits with the seconds that it took.
 
     Raises:
@@ -143,6 +165,7 @@ def ask(contender: Contender, query: Query, *, k: int, where: object) -> tuple[l
     """
     options: dict[str, Any] = {**contender.options, "where": where, "exclude_self": False}
     started = time.perf_counter()
+    query = prepared.for_index(contender.index)
     if contender.search is not None:
         hits = contender.search(query, k)
     else:
@@ -163,6 +186,6 @@ def _embed(query: Query, source: ImageSource, embedder: Embedder) -> Prepared:
         digest = payload.digest
         vector = embed_one(embedder, payload)
         seconds = time.perf_counter() - started
-        return Prepared(Query.vector(vector), digest, seconds)
+        return Prepared(query, vector, digest, seconds)
     except QUERY_ERRORS as error:
-        return Prepared(query, digest, error=error)
+        return Prepared(query, digest=digest, error=error)

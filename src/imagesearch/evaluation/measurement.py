@@ -122,7 +122,7 @@ def measure(
     return Evaluation(
         name=contender.name,
         embedder=meta.embedding.name,
-        dim=meta.embedding.dim,
+        dim=meta.dim,
         store=repr(contender.index.store),
         gallery=gallery,
         metrics=dict(zip(names, means, strict=True)),
@@ -182,8 +182,8 @@ def _search(
     wanted = depth + len(judgement.own)
     if first:
         # The first search pays for what is opened once, such as files and graphs.
-        ask(contender, ready.query, k=wanted, where=where)
-    hits, seconds = ask(contender, ready.query, k=wanted, where=where)
+        ask(contender, ready, k=wanted, where=where)
+    hits, seconds = ask(contender, ready, k=wanted, where=where)
     return [hit for hit in hits if hit.id not in judgement.own][:depth], seconds
 
 
@@ -212,7 +212,7 @@ def _compare_with_exact(
 ) -> Estimate:
     recalls = ann_recall(
         contender.index,
-        [prepared[result.position].query for result in judged],
+        [prepared[result.position].for_index(contender.index) for result in judged],
         k=max(settings.k),
         where=settings.where,
     )
