@@ -13,6 +13,7 @@ from imagesearch.cli.adding import add, sync
 from imagesearch.cli.copying import copy
 from imagesearch.cli.deleting import delete
 from imagesearch.cli.demonstration import demo
+from imagesearch.cli.duplicates import duplicates
 from imagesearch.cli.evaluating import evaluate
 from imagesearch.cli.information import info
 from imagesearch.cli.searching import search
@@ -46,7 +47,7 @@ def program(verbose: bool) -> None:
     logging.getLogger("imagesearch").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-for _command in (add, sync, search, info, delete, copy, evaluate, demo):
+for _command in (add, sync, search, info, delete, copy, evaluate, duplicates, demo):
     program.add_command(_command)
 
 

@@ -1,0 +1,117 @@
+"""``imagesearch duplicates``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from imagesearch.cli.options import json_option, open_existing, store_options
+from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Tier
+
+__all__ = ["duplicates"]
+
+
+@click.command()
+@click.option(
+    "-t",
+    "--tier",
+    "tiers",
+    multiple=True,
+    type=click.Choice(TIERS),
+    help="What looks: 'exact' (same bytes), 'near' (same look; opens the pictures), 'semantic' "
+    "(close embeddings); repeatable.  [default: all]",
+)
+@click.option(
+    "--threshold",
+    type=float,
+    help="Score from which on 'semantic' sees a copy.  [default: derived from the index]",
+)
+@click.option(
+    "--max-bits",
+    default=MAX_BITS,
+    show_default=True,
+    type=int,
+    help="Bits of 512 in which 'near' copies may differ; unrelated pictures differ in about 256.",
+)
+@click.option(
+    "--mirrored/--no-mirrored",
+    default=True,
+    show_default=True,
+    help="Whether 'near' sees mirror images.",
+)
+@click.option("-w", "--where", help="Only records that match, such as 'label = \"cat\"'.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="Folder of another local index: find pictures of this index that are copies of pictures "
+    "there, such as test pictures in a training set.",
+)
+@click.option(
+    "--extras", is_flag=True, help="Print only the ids of the copies, one a line; keep the rest."
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Save an HTML page with thumbnails.",
+)
+@store_options
+@json_option
+def duplicates(
+    tiers: tuple[Tier, ...],
+    threshold: float | None,
+    max_bits: int,
+    mirrored: bool,
+    where: str | None,
+    against: Path | None,
+    extras: bool,
+    html: Path | None,
+    config: Path | None,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Find pictures that are copies of each other; nothing is deleted.
+
+    \b
+    imagesearch duplicates
+    imagesearch duplicates --tier exact --extras | xargs -r imagesearch delete
+    imagesearch duplicates --store test.idx --against train.idx --html leaks.html
+    """
+    if extras and as_json:
+        raise click.UsageError("--extras and --json print different things; give one")
+    with ExitStack() as opened:
+        index = opened.enter_context(open_existing(config, store))
+        other = None
+        if against is not None:
+            other = opened.enter_context(open_existing(None, against))
+        report = index.duplicates(
+            tiers=tiers or TIERS,
+            threshold=threshold,
+            max_bits=max_bits,
+            mirrored=mirrored,
+            where=where,
+            against=other,
+        )
+    _print(report, extras=extras, as_json=as_json)
+    for failure in report.unread:
+        click.echo(f"not opened: {failure.source}: {failure.error}", err=True)
+    if html is not None:
+        click.echo(f"saved {report.save_html(html)}", err=True)
+    # As for inputs that fail: the answer is there, but not all was looked at.
+    if report.unread:
+        click.get_current_context().exit(1)
+
+
+def _print(report: DuplicateReport, *, extras: bool, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+    elif extras:
+        for id in report.extras:
+            click.echo(id)
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        click.echo(report.to_table(width=width))
