@@ -1,0 +1,106 @@
+"""Facets: which fields the page offers to choose from, in a fixed number of slots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from imagesearch.filters import Scalar
+from imagesearch.ui.fields import FieldSummary, compose_filter
+from imagesearch.ui.phrases import phrase
+
+__all__ = [
+    "CHOICE_SLOTS",
+    "RANGE_SLOTS",
+    "Facets",
+    "choice_properties",
+    "compose",
+    "facets_of",
+    "range_properties",
+]
+
+CHOICE_SLOTS = 6
+"""Most fields of few values that are offered."""
+
+RANGE_SLOTS = 3
+"""Most number fields that are offered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """The fields that are offered, in the order of their slots."""
+
+    choices: tuple[FieldSummary, ...]
+    ranges: tuple[FieldSummary, ...]
+
+    @property
+    def names(self) -> list[list[str]]:
+        """Names of the fields of few values, and of the number fields."""
+        return [[field.name for field in self.choices], [field.name for field in self.ranges]]
+
+
+def facets_of(fields: Sequence[FieldSummary]) -> Facets:
+    """Choose the fields to offer, the most frequent first.
+
+    Example:
+        >>> from imagesearch.ui.fields import summarise
+        >>> facets_of(summarise([{"kind": "fish"}, {"kind": "boat"}])).names
+        [['kind'], []]
+    """
+    return Facets(
+        tuple(field for field in fields if field.is_choice)[:CHOICE_SLOTS],
+        tuple(field for field in fields if field.is_range)[:RANGE_SLOTS],
+    )
+
+
+def choice_properties(field: FieldSummary, language: str) -> dict[str, Any]:
+    """Return label and choices of a drop-down for a field; the values are JSON."""
+    choices = [(_words(value, language), json.dumps(value)) for value in field.values]
+    return {"label": field.name, "choices": choices}
+
+
+def range_properties(field: FieldSummary, language: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return labels and hints of the two boxes of a number field."""
+    return (
+        {"label": phrase("from", language).format(field.name), "placeholder": f"{field.low:g}"},
+        {"label": phrase("to", language).format(field.name), "placeholder": f"{field.high:g}"},
+    )
+
+
+def compose(
+    fields: Sequence[FieldSummary], names: Sequence[Sequence[str]], values: Sequence[Any]
+) -> str:
+    """Return the text form of the filter that the slots' values mean.
+
+    Args:
+        fields: The fields of the index.
+        names: Which field is in which slot, see `Facets.names`.
+        values: For each choice slot a list of values in JSON, then for each range slot the least
+            and the greatest number; None or an empty list for what was not chosen.
+
+    Raises:
+        FilterError: A value that no filter can hold.
+
+    Example:
+        >>> from imagesearch.ui.fields import summarise
+        >>> fields = summarise([{"kind": "fish"}, {"kind": "boat"}])
+        >>> compose(fields, facets_of(fields).names, [['"fish"']])
+        'kind = "fish"'
+    """
+    chosen: dict[str, list[Scalar]] = {
+        name: [json.loads(value) for value in picked or []]
+        for name, picked in zip(names[0], values, strict=False)
+    }
+    limits = values[CHOICE_SLOTS:]
+    ranges = {
+        name: (limits[2 * slot], limits[2 * slot + 1]) for slot, name in enumerate(names[1])
+    }
+    return compose_filter(fields, chosen, ranges)
+
+
+def _words(value: Scalar, language: str) -> str:
+    if isinstance(value, bool):
+        return phrase("true" if value else "false", language)
+    return value or '""' if isinstance(value, str) else json.dumps(value)

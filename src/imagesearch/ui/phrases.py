@@ -1,0 +1,158 @@
+"""Phrases: every word that the page says, in English and in Chinese."""
+
+from __future__ import annotations
+
+__all__ = ["LANGUAGES", "PHRASES", "language_of", "phrase"]
+
+LANGUAGES = ("en", "zh")
+
+PHRASES: dict[str, tuple[str, str]] = {
+    "title": ("Image search", "以图搜图"),
+    "subtitle": (
+        "Drop a picture in and see its kin.",
+        "拖入一张图片，找出与它相似的图片。",
+    ),
+    "tab_search": ("Search", "搜索"),
+    "tab_add": ("Add pictures", "添加图片"),
+    "tab_facts": ("About this index", "索引信息"),
+    "picture": ("Picture", "图片"),
+    "picture_hint": (
+        "# Drop a picture here\nor paste one, or click to choose a file",
+        "# 把图片拖到这里\n也可以粘贴，或点击选择文件",
+    ),
+    "crop_on": (
+        "Search with a part only: draw a box on the picture",
+        "只用图片的一部分：在图片上画一个框",
+    ),
+    "crop": ("Box in % of the picture", "框的位置（占图片的百分比）"),
+    "crop_info": ("left, top, right, bottom", "左，上，右，下"),
+    "text": ("Words", "文字"),
+    "text_info": (
+        "alone, or together with a picture",
+        "可单独使用，也可与图片一起使用",
+    ),
+    "id": ("Id of an indexed picture", "索引中图片的 ID"),
+    "id_info": (
+        "or click a picture on this page and ask for more like it",
+        "也可以点击页面上的图片，再查找相似图片",
+    ),
+    "k": ("Results", "结果数量"),
+    "min_score": ("Minimum score", "最低分数"),
+    "min_score_info": ("empty: all", "留空：不限"),
+    "filters": ("Filter", "筛选"),
+    "filters_none": (
+        "No field of this index has a few values or numbers to choose from.",
+        "此索引没有可供选择的字段。",
+    ),
+    "where": ("Filter as text", "筛选条件（文本）"),
+    "where_info": (
+        "what the choices above mean; may be edited",
+        "由上面的选择生成，可以修改",
+    ),
+    "from": ("{} from", "{} 不小于"),
+    "to": ("{} up to", "{} 不大于"),
+    "search": ("Search", "搜索"),
+    "clear": ("Clear", "清空"),
+    "gallery": ("Pictures", "图片"),
+    "more": ("More like this", "查找相似图片"),
+    "status_browse": (
+        "{} of {} pictures in this index. Click one to see what is known about it.",
+        "索引中 {1} 张图片中的 {0} 张。点击图片查看详情。",
+    ),
+    "status_browse_filter": (
+        "{} pictures that match the filter; there is no query, so they are not ranked.",
+        "符合筛选条件的 {} 张图片；没有查询内容，因此未排序。",
+    ),
+    "status_hits": ("{} pictures like {}, best first", "与{1}相似的 {0} 张图片，最相似的在前"),
+    "status_one": ("1 picture like {}", "与{}相似的 1 张图片"),
+    "status_none": (
+        "Nothing found. Lower the minimum score, or widen the filter.",
+        "没有找到图片。请降低最低分数或放宽筛选条件。",
+    ),
+    "status_empty": (
+        "This index is empty. Add pictures to see them here.",
+        "索引是空的。请先添加图片。",
+    ),
+    "your_picture": ("your picture", "您的图片"),
+    "your_crop": ("a part of your picture", "您的图片的一部分"),
+    "score": ("score", "分数"),
+    "source": ("source", "来源"),
+    "add_files": (
+        "Drop pictures here, or click to choose files",
+        "把图片拖到这里，或点击选择文件",
+    ),
+    "add_fields": ("Fields for these pictures", "这些图片的字段"),
+    "add_fields_info": ("one a line: name = value", "每行一个：名称 = 值"),
+    "add_button": ("Add to the index", "添加到索引"),
+    "added": ("added", "已添加"),
+    "updated": ("updated", "已更新"),
+    "unchanged": ("there already", "已存在"),
+    "failed": ("failed", "失败"),
+    "nothing_to_add": ("Choose pictures first.", "请先选择图片。"),
+    "facts_images": ("pictures", "图片数量"),
+    "facts_embedder": ("embedder", "嵌入模型"),
+    "facts_dim": ("dimensions of a vector", "向量维度"),
+    "facts_metric": ("metric", "度量方式"),
+    "facts_text": ("search by words", "文字搜索"),
+    "facts_store": ("store", "存储"),
+    "facts_fields": ("Fields", "字段"),
+    "facts_fields_none": ("The pictures have no fields.", "图片没有任何字段。"),
+    "facts_sample": (
+        "from the first {} pictures",
+        "根据前 {} 张图片统计",
+    ),
+    "yes": ("yes", "支持"),
+    "no": ("no", "不支持"),
+    "kind_text": ("text", "文本"),
+    "kind_number": ("number", "数字"),
+    "kind_truth": ("true or false", "真或假"),
+    "kind_list": ("list", "列表"),
+    "kind_mixed": ("mixed", "混合"),
+    "true": ("true", "真"),
+    "false": ("false", "假"),
+    "error_title": ("That did not work", "操作未成功"),
+    "error_picture": ("This picture cannot be used: {}", "无法使用这张图片：{}"),
+    "error_filter": ("The filter cannot be used: {}", "筛选条件无效：{}"),
+    "error_query": ("{}", "{}"),
+    "error_server": (
+        "The index cannot answer now ({}). The log of the server says why.",
+        "索引暂时无法应答（{}）。原因请查看服务器日志。",
+    ),
+    "error_no_file": ("The uploaded file is gone; upload it again.", "上传的文件已失效，请重新上传。"),
+    "error_url": (
+        "Addresses are not fetched; upload the picture itself.",
+        "不会从网址获取图片，请直接上传图片。",
+    ),
+    "login": ("Please log in to search this index.", "请登录后搜索。"),
+}
+
+
+def phrase(key: str, language: str) -> str:
+    """Return a phrase; any language but Chinese gives English.
+
+    Example:
+        >>> phrase("search", "zh"), phrase("search", "en")
+        ('搜索', 'Search')
+    """
+    english, chinese = PHRASES[key]
+    return chinese if language == "zh" else english
+
+
+def language_of(accepted: str) -> str:
+    """Return the language that a browser's ``Accept-Language`` header likes best.
+
+    Example:
+        >>> language_of("zh-CN,zh;q=0.9,en;q=0.8"), language_of("fr, en;q=0.5"), language_of("")
+        ('zh', 'en', 'en')
+    """
+    best, weight = LANGUAGES[0], 0.0
+    for part in accepted.split(","):
+        tag, _, quality = part.strip().partition(";q=")
+        language = tag.strip().lower().partition("-")[0]
+        try:
+            value = float(quality) if quality else 1.0
+        except ValueError:
+            continue
+        if language in LANGUAGES and value > weight:
+            best, weight = language, value
+    return best

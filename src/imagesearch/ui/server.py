@@ -1,0 +1,137 @@
+"""Server: opens the page, on this machine only unless there is a login, and phones nobody."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from imagesearch.errors import ConfigError, MissingDependencyError
+from imagesearch.index import ImageIndex
+from imagesearch.ui.phrases import phrase
+from imagesearch.ui.settings import PageSettings
+from imagesearch.ui.view import IndexView
+
+__all__ = ["serve"]
+
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
+
+# Gradio reads these when it is imported, and uses the network unless told otherwise.
+_ENVIRONMENT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_RUN_HISTORY": "False",
+    "GRADIO_SSR_MODE": "False",
+    "GRADIO_MCP_SERVER": "False",
+    "GRADIO_SHARE": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+def serve(
+    index: ImageIndex,
+    settings: PageSettings | None = None,
+    *,
+    opened: Callable[[str], None] | None = None,
+    block: bool = True,
+) -> Callable[[], None]:
+    """Open a web page that searches an index.
+
+    What visitors upload is kept in a private folder that is deleted when the page closes, and
+    files are served from nowhere else. Sets the environment variables that keep Gradio from using
+    the network, in this process.
+
+    Args:
+        index: An open index; the caller closes it after the page.
+        settings: What the page may do, and who may open it.
+        opened: Called with the page's address when it can be opened.
+        block: Whether to wait until the process is interrupted.
+
+    Returns:
+        A function that closes the page.
+
+    Raises:
+        MissingDependencyError: Gradio is not installed.
+        ConfigError: The port is taken, or the host is no address of this machine.
+        ImageSearchError: The index cannot make its embedder.
+    """
+    settings = settings if settings is not None else PageSettings()
+    with ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix="imagesearch-page-")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        os.environ.update(_ENVIRONMENT)
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page_module = _import_page()
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        _check_port(settings)
+        page = page_module.build_page(IndexView(index, settings))
+        stack.callback(page.close, verbose=False)
+        _, address, _ = page.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            auth=[(login.user, login.password.reveal()) for login in settings.logins] or None,
+            auth_message=phrase("login", settings.language) if settings.logins else None,
+            max_file_size=settings.max_upload_bytes,
+            app_kwargs={"middleware": _middleware(settings), "docs_url": None, "redoc_url": None},
+            prevent_thread_lock=True,
+            share=False,
+            ssr_mode=False,
+            strict_cors=True,
+            show_error=False,
+            quiet=True,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            mcp_server=False,
+            inbrowser=False,
+            pwa=False,
+            **page_module.look(),
+        )
+        if opened is not None:
+            opened(address)
+        if block:
+            page.block_thread()
+        return stack.pop_all().close
+
+
+def _import_page() -> Any:
+    try:
+        return importlib.import_module("imagesearch.ui.page")
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "gradio":
+            raise
+        raise MissingDependencyError(
+            'the web page needs Gradio: pip install "imagesearch-index[ui]"'
+        ) from error
+
+
+def _check_port(settings: PageSettings) -> None:
+    """Say so in our own words before Gradio tries."""
+    try:
+        [(family, kind, protocol, _, place), *_] = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        raise ConfigError(
+            f"the page cannot listen on {settings.host} port {settings.port} "
+            f"({error.strerror or error}); choose another with --port or --host"
+        ) from error
+
+
+def _middleware(settings: PageSettings) -> list[Any]:
+    """Refuse names that are not ours, or any web site could reach a private page by DNS rebinding."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    names = [*(_LOCAL_NAMES if settings.is_private else ()), *settings.allow_hosts]
+    if not names:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]

@@ -1,0 +1,180 @@
+"""Uploads: pictures that visitors add, kept as files of ours so that they can be shown again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from PIL import Image
+
+from imagesearch.errors import FetchError, ImageSearchError, ManifestError, StoreRequestError
+from imagesearch.images import looks_like_image_name
+from imagesearch.index import ImageIndex
+from imagesearch.types import Item, Metadata, check_metadata
+from imagesearch.ui.queries import decode_upload, read_upload
+
+__all__ = ["Added", "Uploads", "parse_metadata"]
+
+_STEM = 60
+_DIGEST = 10
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of the pictures that a visitor added.
+
+    Attributes:
+        added: Ids that are new.
+        updated: Ids whose fields changed.
+        unchanged: Ids that were there already.
+        failed: The visitor's file names, each with the reason in words.
+    """
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what programs get that call the page."""
+        return {
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "failed": [{"name": name, "reason": reason} for name, reason in self.failed],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """Takes pictures into a folder and an index.
+
+    Attributes:
+        folder: Where the files are kept; made when the first one comes.
+        max_bytes: Largest file.
+        max_pixels: Largest picture, width times height.
+    """
+
+    folder: Path
+    max_bytes: int
+    max_pixels: int
+
+    def add(self, index: ImageIndex, files: Iterable[str | Path], metadata: Metadata) -> Added:
+        """Keep the files that are pictures, and index them; the same picture is kept once.
+
+        Args:
+            index: Where to.
+            files: What the page received; the names are the visitor's.
+            metadata: Fields for each picture, see `parse_metadata`.
+
+        Raises:
+            StoreError: The index failed; files that it does not know are removed again.
+            FetchError: The folder cannot be written.
+        """
+        names: dict[str, str] = {}
+        fresh: list[Path] = []
+        failed: list[tuple[str, str]] = []
+        try:
+            for file in files:
+                name = Path(file).name
+                try:
+                    kept, is_new = self._keep(file, name)
+                except ImageSearchError as error:
+                    if isinstance(error, FetchError):
+                        raise
+                    failed.append((name, str(error)))
+                    continue
+                names[str(kept)] = name
+                fresh += [kept] if is_new else []
+            report = index.add(
+                [Item(path, metadata=metadata) for path in names], progress=False
+            )
+        except BaseException:
+            for path in fresh:
+                path.unlink(missing_ok=True)
+            raise
+        for failure in report.failed:
+            reason = str(failure.error).replace(failure.source, names.get(failure.source, "it"))
+            failed.append((names.get(failure.source, failure.source), reason))
+            if Path(failure.source) in fresh:
+                Path(failure.source).unlink(missing_ok=True)
+        return Added(report.added, report.updated, report.unchanged, failed)
+
+    def _keep(self, file: str | Path, name: str) -> tuple[Path, bool]:
+        data = read_upload(file, max_bytes=self.max_bytes)
+        decode_upload(data, max_pixels=self.max_pixels, name=name)
+        digest = hashlib.sha256(data).hexdigest()[:_DIGEST]
+        folder = self.folder.absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for known in folder.glob(f"*-{digest}.*"):
+                if known.read_bytes() == data:
+                    return known, False
+            path = folder / f"{_stem(name)}-{digest}{_suffix(name, data)}"
+            partial = folder / f".{uuid4().hex}.part"
+            partial.write_bytes(data)
+            os.replace(partial, path)  # noqa: PTH105  # what readers see is always whole
+        except OSError as error:
+            raise FetchError(f"{folder} cannot be written: {error.strerror}") from error
+        return path, True
+
+
+def _stem(name: str) -> str:
+    """Return a file name's own words, without what file systems or shells take for something else."""
+    plain = re.sub(r"[^\w\- ]+", "_", Path(name).stem).strip(" _-")
+    return plain[:_STEM].encode()[: 2 * _STEM].decode(errors="ignore") or "picture"
+
+
+def _suffix(name: str, data: bytes) -> str:
+    if looks_like_image_name(name):
+        return Path(name).suffix.lower()
+    with Image.open(io.BytesIO(data)) as image:
+        form = image.format or "png"
+    return _SUFFIXES.get(form, f".{form.lower()}")
+
+
+def parse_metadata(text: str) -> dict[str, Any]:
+    """Read fields, one a line, as ``name = value`` or ``name: value``.
+
+    A value is a number, true, false, or a list in JSON if it reads as such, and text otherwise.
+
+    Raises:
+        ManifestError: A line has no name or no value.
+            Also for a name or value that no store can keep.
+
+    Example:
+        >>> parse_metadata('kind = fish\\nprice: 9.5\\ntags = ["red", "small"]')
+        {'kind': 'fish', 'price': 9.5, 'tags': ['red', 'small']}
+    """
+    fields: dict[str, Any] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"\s*(?P<name>[^=:：＝]+?)\s*[=:：＝]\s*(?P<value>.*?)\s*", line)
+        if match is None or not match["value"]:
+            raise ManifestError(
+                f"line {number}, {line.strip()!r}, is no field; write name = value, "
+                "such as kind = fish"
+            )
+        fields[match["name"]] = _value(match["value"])
+    try:
+        return check_metadata(fields)
+    except StoreRequestError as error:
+        raise ManifestError(str(error)) from error
+
+
+def _value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if value is None or isinstance(value, dict) else value

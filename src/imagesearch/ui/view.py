@@ -1,0 +1,399 @@
+"""View: everything that the page does with an index, without a page."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from imagesearch.errors import (
+    DecodeError,
+    FilterError,
+    ImageSearchError,
+    ManifestError,
+    MissingDependencyError,
+    QueryError,
+    SourceNotFoundError,
+    UnsupportedOperationError,
+)
+from imagesearch.index import ImageIndex
+from imagesearch.protocols import TextEmbedder
+from imagesearch.types import Query
+from imagesearch.ui.cards import Card, card_of, detail_html, table_html
+from imagesearch.ui.fields import FieldSummary, describe_values, sample_fields
+from imagesearch.ui.phrases import phrase
+from imagesearch.ui.queries import cut, decode_upload, make_query, parse_box, read_upload
+from imagesearch.ui.settings import PageSettings
+from imagesearch.ui.thumbnails import Thumbnails, data_uri, placeholder, shrink
+from imagesearch.ui.uploads import Added, Uploads, parse_metadata
+
+__all__ = ["MAX_K", "Answer", "IndexView", "explain"]
+
+MAX_K = 100
+"""Most pictures in one answer."""
+
+_logger = logging.getLogger("imagesearch.ui")
+_QUERY_SIDE = 48
+_DETAIL_SIDE = 320
+# How long, in seconds, what was learnt about the fields is taken for current.
+_FIELDS_FRESH = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Pictures to show, and what they are.
+
+    Attributes:
+        cards: The pictures, best first where there was a query.
+        images: A thumbnail for each.
+        status: What they are, in a line of HTML.
+    """
+
+    cards: list[Card]
+    images: list[Image.Image]
+    status: str
+
+    @property
+    def gallery(self) -> list[tuple[Image.Image, str]]:
+        """Thumbnails with captions."""
+        return [(image, card.caption) for image, card in zip(self.images, self.cards, strict=True)]
+
+
+@dataclass(slots=True)
+class IndexView:
+    """Answers what visitors ask.
+
+    Attributes:
+        index: An open index; several threads may ask at once.
+        settings: What the page may do.
+
+    Example:
+        >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+        >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+        >>> _ = index.add([Item(Image.new("RGB", (9, 9), c), id=c) for c in ("red", "blue", "pink")])
+        >>> view = IndexView(index, PageSettings())
+        >>> [card.id for card in view.more_like_this("red", k=1).cards]
+        ['pink']
+    """
+
+    index: ImageIndex
+    settings: PageSettings
+    thumbnails: Thumbnails = field(init=False)
+    uploads: Uploads = field(init=False)
+    _adding: threading.Lock = field(init=False, default_factory=threading.Lock)
+    _fields: tuple[float, int, list[FieldSummary]] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.thumbnails = Thumbnails(fetch_remote=settings.fetch_remote)
+        self.uploads = Uploads(settings.uploads, settings.max_upload_bytes, settings.max_pixels)
+
+    @property
+    def searches_text(self) -> bool:
+        """Whether the embedder understands words."""
+        return isinstance(self.index.embedder, TextEmbedder)
+
+    def search(
+        self,
+        picture: str | Path | None = None,
+        *,
+        text: str = "",
+        id: str = "",
+        k: int = 12,
+        min_score: float | None = None,
+        where: str = "",
+        crop: str = "",
+        language: str = "en",
+    ) -> Answer:
+        """Find the pictures most like a picture, a text, an indexed picture, or all together.
+
+        Args:
+            picture: A file that the page received.
+            text: A description.
+            id: A record of the index.
+            k: Pictures wanted, 1 to `MAX_K`.
+            min_score: Only pictures with at least this score.
+            where: A filter in its text form; empty for none.
+            crop: The part of the picture to use, see `parse_box`; empty for all of it.
+            language: Of the status.
+
+        Returns:
+            The answer. Without any query it shows what the index holds.
+
+        Raises:
+            QueryError: `k`, `crop`, `text` or `id` cannot be asked.
+            DecodeError: The picture cannot be read.
+            FilterError: `where` is no filter, or one that the store cannot express.
+            StoreError: The store failed.
+        """
+        _check_k(k)
+        image = None
+        if picture is not None:
+            image = self._open(picture, crop)
+        query = make_query(image, text, id)
+        if query is None:
+            return self.browse(k=k, where=where, language=language)
+        label = self._label(image, crop, text, id, language)
+        return self._answer(query, label, k, min_score, where, language)
+
+    def more_like_this(
+        self,
+        id: str,
+        *,
+        k: int = 12,
+        min_score: float | None = None,
+        where: str = "",
+        language: str = "en",
+    ) -> Answer:
+        """Find the pictures most like an indexed one, without itself.
+
+        Raises:
+            QueryError: The index does not have it.
+            ImageSearchError: As for `search`.
+        """
+        if not id.strip():
+            raise QueryError("choose a picture first, or give its id")
+        return self.search(
+            id=id, k=k, min_score=min_score, where=where, language=language
+        )
+
+    def browse(self, *, k: int = 12, where: str = "", language: str = "en") -> Answer:
+        """Show some pictures of the index, in the order in which the store has them.
+
+        Raises:
+            FilterError: `where` is no filter, or one that the store cannot express.
+            StoreError: The store failed.
+        """
+        _check_k(k)
+        batches = self.index.scan(where=where.strip() or None, batch_size=k)
+        records = list(itertools.islice((record for batch in batches for record in batch), k))
+        cards = [card_of(record, shows_paths=self.settings.shows_paths) for record in records]
+        images = self.thumbnails.of([record.uri for record in records])
+        if not cards:
+            key = "status_none" if where.strip() else "status_empty"
+            return Answer([], [], phrase(key, language))
+        if where.strip():
+            status = phrase("status_browse_filter", language).format(len(cards))
+        else:
+            status = phrase("status_browse", language).format(len(cards), self.index.count())
+        return Answer(cards, images, status)
+
+    def detail(self, card: Card, language: str = "en") -> str:
+        """Return what is known about one picture, as HTML.
+
+        Args:
+            card: As an answer had it.
+            language: Of the words around it.
+
+        Raises:
+            QueryError: The index does not have it any more.
+            StoreError: The store failed.
+        """
+        record = self.index.get(card.id).get(card.id)
+        if record is None:
+            raise QueryError(f"id {card.id!r} is not in the index any more; search again")
+        [image] = self.thumbnails.of([record.uri])
+        fresh = card_of(record, shows_paths=self.settings.shows_paths)
+        shown = Card(fresh.id, fresh.name, fresh.uri, fresh.metadata, card.score)
+        small = shrink(image, _DETAIL_SIDE)
+        return detail_html(shown, small, data_uri(small, _DETAIL_SIDE), language)
+
+    def record(self, id: str) -> dict[str, Any]:
+        """Return what the index knows about one picture, as JSON values.
+
+        Raises:
+            QueryError: The index does not have it.
+            StoreError: The store failed.
+        """
+        record = self.index.get(id).get(id) if id else None
+        if record is None:
+            raise QueryError(f"id {id!r} is not in the index")
+        return card_of(record, shows_paths=self.settings.shows_paths).to_json()
+
+    def add(self, files: Sequence[str | Path], fields: str = "") -> Added:
+        """Add pictures to the index.
+
+        Args:
+            files: Files that the page received.
+            fields: Metadata for each of them, see `parse_metadata`.
+
+        Raises:
+            UnsupportedOperationError: The page is read-only.
+            ManifestError: `fields` cannot be read.
+            StoreError: The store failed.
+        """
+        if self.settings.read_only:
+            raise UnsupportedOperationError("this page is read-only; pictures cannot be added")
+        metadata = parse_metadata(fields)
+        with self._adding:
+            added = self.uploads.add(self.index, files, metadata)
+        self._fields = None
+        return added
+
+    def fields(self) -> tuple[int, list[FieldSummary]]:
+        """Return how many records were looked at, and the fields that can be filtered by.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        known = self._fields
+        if known is None or time.monotonic() - known[0] > _FIELDS_FRESH:
+            sampled, fields = sample_fields(self.index)
+            known = self._fields = (time.monotonic(), sampled, fields)
+        return known[1], known[2]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the index holds, and what it was made with, as JSON values.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        spec = self.index.meta.embedding
+        store = self.index.store
+        sampled, fields = self.fields()
+        return {
+            "images": self.index.count(),
+            "embedder": spec.name,
+            "dim": spec.dim,
+            "metric": self.index.meta.metric,
+            "searches_text": self.searches_text,
+            "store": repr(store) if self.settings.shows_paths else type(store).__name__,
+            "sampled": sampled,
+            "fields": [
+                {
+                    "name": field.name,
+                    "kind": field.kind,
+                    "seen": field.seen,
+                    "values": list(field.values),
+                    "low": field.low,
+                    "high": field.high,
+                }
+                for field in fields
+            ],
+        }
+
+    def facts_html(self, language: str = "en") -> str:
+        """Return the same for people.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        facts = self.facts()
+        rows = [
+            (phrase("facts_images", language), f"<b>{facts['images']:,}</b>"),
+            (phrase("facts_embedder", language), f"<code>{html.escape(facts['embedder'])}</code>"),
+            (phrase("facts_dim", language), str(facts["dim"])),
+            (phrase("facts_metric", language), html.escape(facts["metric"])),
+            (
+                phrase("facts_text", language),
+                phrase("yes" if facts["searches_text"] else "no", language),
+            ),
+            (phrase("facts_store", language), f"<code>{html.escape(facts['store'])}</code>"),
+        ]
+        sampled, fields = self.fields()
+        body = table_html(
+            (
+                field.name,
+                f"<i>{phrase('kind_' + field.kind, language)}</i> "
+                f"{html.escape(describe_values(field))}",
+            )
+            for field in fields
+        )
+        note = phrase("facts_sample", language).format(sampled)
+        return (
+            f"{table_html(rows)}<h3>{phrase('facts_fields', language)} <small>{note}</small></h3>"
+            f"{body if fields else phrase('facts_fields_none', language)}"
+        )
+
+    def _open(self, picture: str | Path, crop: str) -> Image.Image:
+        data = read_upload(picture, max_bytes=self.settings.max_upload_bytes)
+        box = parse_box(crop)
+        # A part of a shrunken picture might have too few pixels.
+        shrink_to = self.index.meta.embedding.decode_size if box is None else None
+        image = decode_upload(data, max_pixels=self.settings.max_pixels, shrink_to=shrink_to)
+        return image if box is None else cut(image, box)
+
+    def _label(
+        self, image: Image.Image | None, crop: str, text: str, id: str, language: str
+    ) -> str:
+        parts = []
+        if image is not None:
+            key = "your_picture" if parse_box(crop) is None else "your_crop"
+            parts.append(f"{_icon(image)} {phrase(key, language)}")
+        if text.strip():
+            parts.append(f"<q>{html.escape(text.strip())}</q>")
+        if id.strip():
+            record = self.index.get(id.strip()).get(id.strip())
+            if record is not None:
+                card = card_of(record, shows_paths=self.settings.shows_paths)
+                [thumbnail] = self.thumbnails.of([record.uri])
+                parts.append(f"{_icon(thumbnail)} {html.escape(card.name)}")
+        return " + ".join(parts)
+
+    def _answer(
+        self,
+        query: Query,
+        label: str,
+        k: int,
+        min_score: float | None,
+        where: str,
+        language: str,
+    ) -> Answer:
+        hits = self.index.search(query, k=k, where=where.strip() or None, min_score=min_score)
+        cards = [card_of(hit, shows_paths=self.settings.shows_paths) for hit in hits]
+        images = self.thumbnails.of([hit.uri for hit in hits])
+        if not cards:
+            key = "status_none" if self.index.count() else "status_empty"
+            return Answer([], [], phrase(key, language))
+        if len(cards) == 1:
+            return Answer(cards, images, phrase("status_one", language).format(label))
+        return Answer(cards, images, phrase("status_hits", language).format(len(cards), label))
+
+
+def explain(error: Exception, view: IndexView, language: str) -> str:
+    """Return a message for visitors; what is not their doing goes to the log instead.
+
+    Args:
+        error: What was raised.
+        view: Whose secrets to keep.
+        language: ``"en"`` or ``"zh"``.
+    """
+    match error:
+        case SourceNotFoundError():
+            return phrase("error_no_file", language)
+        case DecodeError() | MissingDependencyError():
+            key = "error_picture"
+        case FilterError():
+            key = "error_filter"
+        case QueryError() | ManifestError() | UnsupportedOperationError():
+            key = "error_query"
+        case _:
+            _logger.error("a request failed", exc_info=error)
+            words = str(error) if _is_plain(error, view) else type(error).__name__
+            return phrase("error_server", language).format(words)
+    text = str(error)
+    if not view.settings.shows_paths:
+        text = text.replace(repr(view.index.store), type(view.index.store).__name__)
+    return phrase(key, language).format(text)
+
+
+def _is_plain(error: Exception, view: IndexView) -> bool:
+    return isinstance(error, ImageSearchError) and view.settings.shows_paths
+
+
+def _check_k(k: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
+        raise QueryError(f"{k!r} results cannot be shown; ask for 1 to {MAX_K}")
+
+
+def _icon(image: Image.Image | None) -> str:
+    picture = image if image is not None else placeholder()
+    return f'<img class="is-icon" alt="" src="{data_uri(picture, _QUERY_SIDE)}">'
