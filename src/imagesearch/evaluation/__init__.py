@@ -4,10 +4,10 @@
 """
 
 from imagesearch.evaluation.asking import Contender, SearchFunction
-from imagesearch.evaluation.bootstrap import Estimate, bootstrap
 from imagesearch.evaluation.comparison import compare, evaluate
 from imagesearch.evaluation.exact import ann_recall
 from imagesearch.evaluation.gallery import PerLabel, build_gallery, draw_gallery
+from imagesearch.evaluation.intervals import Estimate, bootstrap
 from imagesearch.evaluation.pairs import paired_queries
 from imagesearch.evaluation.queries import EvaluationQuery, labelled_queries
 from imagesearch.evaluation.results import (

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from imagesearch.errors import QueryError
 from imagesearch.evaluation import metrics
 from imagesearch.evaluation.asking import QUERY_ERRORS, Contender, Prepared, ask, query_image
-from imagesearch.evaluation.bootstrap import Estimate, bootstrap
 from imagesearch.evaluation.exact import ann_recall
+from imagesearch.evaluation.intervals import Estimate, bootstrap
 from imagesearch.evaluation.judging import Judgement, judge
 from imagesearch.evaluation.queries import EvaluationQuery
 from imagesearch.evaluation.results import Evaluation, Latency, QueryResult, Unjudgeable

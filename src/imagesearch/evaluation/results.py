@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from imagesearch.evaluation.bootstrap import Estimate, bootstrap
+from imagesearch.evaluation.intervals import Estimate, bootstrap
 from imagesearch.evaluation.judging import Gallery
 from imagesearch.evaluation.report import html_report, text_report
 from imagesearch.types import Failure, Hit, ImageSource

@@ -1,4 +1,4 @@
-"""Bootstrap: how far a mean over queries could be off, had other queries been asked."""
+"""Intervals: how far a mean over queries could be off, had other queries been asked."""
 
 from __future__ import annotations
 
