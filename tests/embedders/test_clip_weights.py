@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import socket
-import subprocess
 import sys
-import time
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -99,19 +99,18 @@ def test_a_folder_with_its_own_model_is_not_taken_for_another(tmp_path):
         OpenClipEmbedder("ViT-B-16", weights=folder)
 
 
-def test_the_names_in_the_guide_exist():
-    pairs = set(open_clip.list_pretrained())
-    named = {
-        ("ViT-B-32", "laion2b_s34b_b79k"),
-        ("ViT-L-14", "datacomp_xl_s13b_b90k"),
-        ("ViT-B-16-SigLIP2", "webli"),
-        ("ViT-SO400M-14-SigLIP2-378", "webli"),
-        ("ViT-B-16-SigLIP-i18n-256", "webli"),
-        ("xlm-roberta-base-ViT-B-32", "laion5b_s13b_b90k"),
-        ("xlm-roberta-large-ViT-H-14", "frozen_laion5b_s13b_b90k"),
-        ("ViT-H-14-worldwide-quickgelu", "metaclip2_worldwide"),
-    }
-    assert named <= pairs
+def test_the_models_in_the_guide_are_open_clips():
+    guide = (Path(__file__).parents[2] / "docs" / "text-search.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| `([^`]+)`[^|]*\| `([^`]+)` \|.*\| (\d+) \| (\d+) \| (\w+) \|$", guide, re.MULTILINE
+    )
+    assert len(rows) > 5
+    for model, tag, dim, pixels, transformers in rows:
+        assert (model, tag) in open_clip.list_pretrained()
+        config = open_clip.get_model_config(model)
+        assert config["embed_dim"] == int(dim)
+        assert config["vision_cfg"]["image_size"] == int(pixels)
+        assert ("hf_tokenizer_name" in config["text_cfg"]) == (transformers == "yes")
 
 
 def test_all_weights_that_open_clip_lists_can_be_asked_for():
@@ -254,13 +253,10 @@ def test_a_hub_that_cannot_be_reached_is_given_up_with_the_ways_out(mirror):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     mirror(f"http://127.0.0.1:{port}")
-    started = time.monotonic()
     for arguments in (["ViT-B-32"], ["hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"]):
         with pytest.raises(WeightsUnavailableError) as caught:
             OpenClipEmbedder(*arguments)
         require_ways_out(caught.value, "laion/CLIP-ViT-B-32-laion2B-s34B-b79K")
-    # Two tries, ten seconds each: what is promised, not what is measured.
-    assert time.monotonic() - started < 20
 
 
 def test_offline_without_a_cache_says_that_it_is_offline(mirror, monkeypatch):
@@ -290,21 +286,13 @@ def test_a_model_that_needs_transformers_says_so(tmp_path, model):
         OpenClipEmbedder(model, weights=tmp_path / "w.safetensors")
 
 
-def test_without_open_clip_the_extra_is_named():
-    code = """
-import sys
-sys.modules["open_clip"] = None
-from imagesearch.errors import MissingDependencyError
-from imagesearch.plugins import plugin_class
-try:
-    plugin_class("embedders", "clip")
-except MissingDependencyError as error:
-    print(error)
-"""
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
-    )
-    assert 'pip install "imagesearch-index[clip]"' in said.stdout
+def test_without_open_clip_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    for name in [name for name in sys.modules if name.startswith("imagesearch.embedders.clip")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingDependencyError) as caught:
+        plugin_class("embedders", "clip")
+    assert 'pip install "imagesearch-index[clip]"' in str(caught.value)
 
 
 # --- tokenizers of transformers -------------------------------------------------------------------

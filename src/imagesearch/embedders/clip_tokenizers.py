@@ -74,7 +74,7 @@ class Tokenizer:
         """Return int64 token ids of shape (n, context length); longer texts are cut off.
 
         Raises:
-            EmbeddingError: Something else than texts, or texts that are no Unicode.
+            EmbeddingError: Something else than texts, or one that the tokenizer refuses.
         """
         for text in texts:
             if not isinstance(text, str):
@@ -84,7 +84,7 @@ class Tokenizer:
         try:
             with self._lock:
                 return self._tokenize(short)
-        # Lone surrogates fail in the encoder of whichever tokenizer it is.
+        # Halves of surrogate pairs, for one: CLIP's own tokenizer mends them, those of transformers raise.
         except Exception as error:
             raise EmbeddingError(
                 f"the texts cannot be split into tokens: {type(error).__name__}: {str(error)[:200]}"
