@@ -1,7 +1,8 @@
 """Looks: what pictures look like, small enough to keep for each, and how far two lie apart.
 
 A look is 512 bits of `phash` and `dhash`, a 64-bit `phash` to find candidates by, and the colours
-of 4 × 4 cells, for hashes see only grey and a red shoe is not a copy of the blue one.
+of 4 × 4 cells, for hashes see only grey and a red shoe is not a copy of the blue one. All of it is
+taken from the picture at 128 × 128 pixels, as shrinking a photo once costs a third of six times.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ BITS = 512
 SHRINK_TO = 256
 """Pixels of the shorter side below which an image must not be shrunk before it is looked at."""
 
+_SIDE = 128
 _SIZE = 16
 _CELLS = 4
 _LOOK = np.dtype([("key", "u8"), ("bits", "u8", BITS // 64), ("colours", "u1", 2 * _CELLS**2)])
@@ -50,15 +52,13 @@ def look_at(image: Image.Image) -> tuple[Look, Look] | None:
         >>> int(look_distance(upright, upright))
         0
     """
-    grey = image.convert("L")
-    small = grey.resize((64, 64), Image.Resampling.BOX)
-    if float(np.asarray(small, np.float64).std()) < _PLAIN:
+    grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    if float(np.asarray(grey, np.float64).std()) < _PLAIN:
         return None
-    cells = image.convert("YCbCr").resize((_CELLS, _CELLS), Image.Resampling.BOX)
+    cells = image.resize((_CELLS, _CELLS), Image.Resampling.BOX).convert("YCbCr")
     colours = np.asarray(cells)[..., 1:]
-    return _look(grey, colours), _look(
-        grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT), colours[:, ::-1]
-    )
+    mirrored = grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return _look(grey, colours), _look(mirrored, colours[:, ::-1])
 
 
 def look_distance(one: Look, other: Look) -> NDArray[np.int64]:

@@ -1,0 +1,100 @@
+"""Copies between two indexes, and uploads that are in the index already."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
+from imagesearch.errors import IncompatibleIndexError, SourceError
+from tests.duplicates.conftest import COPIES, texture
+from tests.small_embedder import SmallEmbedder
+
+
+@pytest.fixture
+def split(pictures):
+    """(train, test): originals here, copies and three new pictures there."""
+    with (
+        ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as train,
+        ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as test,
+    ):
+        for path in sorted(pictures.iterdir()):
+            leaks = "-" in path.name or path.stem in {"09", "10", "11"}
+            (test if leaks else train).add(Item(path, id=path.name), on_error="raise")
+        yield train, test
+
+
+def test_leaks_of_every_kind_are_told_once_beside_their_original(split):
+    train, test = split
+    report = test.duplicates(against=train)
+    assert [group.ids for group in report] == [
+        *((f"{number:02}.png", f"{number:02}-{kind}.jpg") for number, kind in enumerate(COPIES)),
+        ("06.png", "06-same.png"),
+    ]
+    assert report[-1].tier == "exact"
+    assert report[4].copies[0].mirrored
+    assert report.images == 10
+    assert set(report.extras) <= {id for batch in test.scan() for id in batch.ids}
+    assert "other" in str(report)
+
+
+def test_tiers_alone_see_their_own_leaks(split):
+    train, test = split
+    assert test.duplicates(against=train, tiers=["exact"]).extras == ["06-same.png"]
+    assert len(test.duplicates(against=train, tiers=["near"]).extras) == 7
+    assert "00-encoded.jpg" in test.duplicates(against=train, tiers=["semantic"]).extras
+
+
+def test_other_embedders_can_be_compared_by_digest_and_look_only(split, pictures):
+    _, test = split
+    with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as other:
+        other.add(pictures / "00.png")
+        with pytest.raises(IncompatibleIndexError):
+            test.duplicates(against=other)
+        assert test.duplicates(against=other, tiers=["exact", "near"]).extras == ["00-encoded.jpg"]
+
+
+def test_an_index_without_records_leaks_nothing(split):
+    train, _ = split
+    with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as empty:
+        assert not empty.duplicates(against=train)
+        assert not train.duplicates(against=empty)
+
+
+@pytest.fixture
+def filled(index, pictures):
+    originals = sorted(path for path in pictures.iterdir() if "-" not in path.name)
+    index.add([Item(path, id=path.name) for path in originals[:-1]], on_error="raise")
+    return index
+
+
+def test_an_upload_is_matched_by_the_strongest_tier(filled, pictures):
+    exact = filled.is_duplicate((pictures / "06-same.png").read_bytes())
+    assert (exact.id, exact.tier, exact.score) == ("06.png", "exact", 1.0)
+    for number, kind in enumerate(COPIES):
+        match = filled.is_duplicate(pictures / f"{number:02}-{kind}.jpg")
+        assert (match.id, match.tier) == (f"{number:02}.png", "near")
+        assert match.mirrored == (kind == "mirrored")
+        assert match.uri == str(pictures / f"{number:02}.png")
+
+
+def test_an_upload_is_matched_by_embedding_when_the_original_cannot_be_opened(filled, pictures):
+    (pictures / "00.png").unlink()
+    match = filled.is_duplicate(texture(0).resize((300, 225)))
+    assert (match.id, match.tier) == ("00.png", "semantic")
+    assert filled.is_duplicate(texture(0).resize((300, 225)), tiers=["exact", "near"]) is None
+
+
+def test_a_new_picture_is_no_duplicate_and_is_not_added(filled, pictures):
+    assert filled.is_duplicate(pictures / "11.png") is None
+    assert filled.is_duplicate(np.asarray(texture(11)), threshold=0.999) is None
+    assert filled.count() == 11
+
+
+def test_in_an_empty_index_nothing_is_a_duplicate(index, pictures):
+    assert index.is_duplicate(pictures / "00.png") is None
+
+
+def test_an_upload_that_is_no_picture_is_an_error(filled):
+    with pytest.raises(SourceError):
+        filled.is_duplicate(b"no picture")
