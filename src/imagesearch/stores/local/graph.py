@@ -40,6 +40,7 @@ class Graph:
         version: Of the index when dead rows were last looked for.
         ef: Breadth that a search for ten hits needs; 0 unknown, -1 if none is enough.
         calibrated_at: Nodes there were when `ef` was measured.
+        tail: Live rows that had no node at that version, ascending.
         changed: Whether it holds more than its file.
     """
 
@@ -57,11 +58,12 @@ class Graph:
         self.ef = 0
         self.calibrated_at = 0
         self.version = 0
+        self.tail = np.empty(0, np.int64)
         self.changed = False
 
     @property
     def covered(self) -> int:
-        """Rows below this number are in the graph, or dead."""
+        """Rows from this number on have no node."""
         return len(self._label_of)
 
     @property
@@ -89,21 +91,22 @@ class Graph:
             self._row_of[label] = _NONE
             self._dead += 1
 
-    def extend(self, snapshot: Snapshot) -> None:
-        """Insert all live rows that are missing; what is done stays done when interrupted."""
-        missing = np.flatnonzero(snapshot.alive[self.covered :]) + self.covered
-        if not len(missing):
-            self._cover(snapshot.rows)
-            return
-        logger.info("inserting %d vectors into the search graph", len(missing))
+    def missing(self, snapshot: Snapshot) -> NDArray[np.int64]:
+        """Return the live rows that have no node."""
+        without = snapshot.alive.copy()
+        reach = min(self.covered, snapshot.rows)
+        without[:reach] &= self._label_of[:reach] == _NONE
+        return np.flatnonzero(without)
+
+    def extend(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> None:
+        """Insert rows that have no node; what is done stays done when interrupted."""
         self.generation = snapshot.generation
-        needed = self.labels + len(missing)
+        needed = self.labels + len(rows)
         if needed > self._index.get_max_elements():
             self._index.resize_index(max(needed, self._index.get_max_elements() * 5 // 4))
-        for first in range(0, len(missing), _CHUNK):
-            rows = missing[first : first + _CHUNK]
-            self._insert(rows, snapshot.vectors[rows])
-        self._cover(snapshot.rows)
+        for first in range(0, len(rows), _CHUNK):
+            some = rows[first : first + _CHUNK]
+            self._insert(some, snapshot.vectors[some])
 
     def renumber(self, new: NDArray[np.int64], generation: int) -> None:
         """Follow a compaction.
@@ -170,7 +173,8 @@ class Graph:
             "dim": self._dim,
             "metric": self._metric,
             "generation": self.generation,
-            "ef": self.ef,
+            # What a user chose by hand was not measured.
+            "ef": self.ef if self.calibrated_at else 0,
             "calibrated_at": self.calibrated_at,
         }
         state.save(about, {"row_of": self._row_of, "label_of": self._label_of}, write)
@@ -208,13 +212,8 @@ class Graph:
     def _insert(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         labels = np.arange(self.labels, self.labels + len(rows))
         row_of = np.concatenate([self._row_of, rows])
-        label_of = np.full(int(rows[-1]) + 1, _NONE, np.int64)
+        label_of = np.full(max(self.covered, int(rows.max()) + 1), _NONE, np.int64)
         label_of[: self.covered] = self._label_of
         label_of[rows] = labels
         self._index.add_items(vectors, labels)
         self._row_of, self._label_of, self.changed = row_of, label_of, True
-
-    def _cover(self, rows: int) -> None:
-        if rows > len(self._label_of):
-            more = np.full(rows - len(self._label_of), _NONE, np.int64)
-            self._label_of = np.concatenate([self._label_of, more])

@@ -19,7 +19,6 @@ from imagesearch.stores.local.options import Options
 from imagesearch.stores.local.snapshot import Snapshot
 from imagesearch.stores.ranking import Candidates, exact_scores, nearest
 from imagesearch.types import Metric
-from imagesearch.vectors import normalise
 
 if TYPE_CHECKING:
     from imagesearch.stores.local.graph import Graph
@@ -36,7 +35,9 @@ _TAIL = 1000
 # A search this broad visits so many nodes, in random order, that a scan is as fast.
 _BROADEST = 0.1
 _BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-_SAMPLE = 100
+_SAMPLE = 200
+# Wide enough for most data: for graphs that were interrupted before they could be measured.
+_UNMEASURED = 256
 _RECALL = 0.99
 _REASON = (
     'searching is exact, which is slow for many vectors; pip install "imagesearch-index[hnsw]" '
@@ -61,6 +62,7 @@ class Searcher:
         self._state = GraphState(layout)
         self._graph: Graph | None = None
         self._guard = SharedLock()
+        self._building = False
 
     def find(
         self,
@@ -166,6 +168,9 @@ class Searcher:
         """Return candidates for each query, or None if the graph is no help here."""
         wanted = k if allowed is None else math.ceil(1.3 * k * snapshot.live / matching) + 10
         while True:
+            if self._building:
+                # Another thread builds for minutes; a scan takes milliseconds.
+                return None
             with self._guard.shared():
                 graph = self._graph
                 if graph is not None and self._is_current(graph, snapshot):
@@ -173,7 +178,7 @@ class Searcher:
                         return None
                     if graph.fits(wanted, graph.ef):
                         found = graph.search(queries, min(wanted, graph.live))
-                        covered = graph.covered
+                        tail = graph.tail
                         break
             with self._guard.exclusive():
                 graph = self._current(snapshot)
@@ -185,16 +190,18 @@ class Searcher:
         mask = snapshot.alive if allowed is None else allowed
         answers = [rows[(rows >= 0) & (rows < snapshot.rows)] for rows in found]
         answers = [rows[mask[rows]] for rows in answers]
-        if covered < snapshot.rows and mask[covered:].any():
-            tail = nearest(
+        tail = tail[tail < snapshot.rows]
+        tail = tail[mask[tail]]
+        if len(tail):
+            new = nearest(
                 queries,
-                lambda: snapshot.blocks(mask, covered),
+                lambda: [(tail, snapshot.rows_of(tail))],
                 snapshot.vectors.__getitem__,
                 k=k,
                 metric=self._metric,
             )
             answers = [
-                np.concatenate([rows, late]) for rows, (late, _) in zip(answers, tail, strict=True)
+                np.concatenate([rows, late]) for rows, (late, _) in zip(answers, new, strict=True)
             ]
         return answers
 
@@ -225,15 +232,33 @@ class Searcher:
             graph = Graph(self._dim, self._metric, self._options.M, self._options.ef_construction)
         # Kept before it is extended: an interrupted build goes on where it stopped.
         self._graph = graph
-        tail = int(np.count_nonzero(snapshot.alive[graph.covered :]))
-        if not graph.live or tail > _TAIL:
-            graph.extend(snapshot)
+        missing = graph.missing(snapshot)
+        unmeasured = not graph.ef and self._options.ef is None
+        if not graph.live or len(missing) > _TAIL or unmeasured:
+            self._building = True
+            try:
+                self._extend(graph, snapshot, missing)
+            finally:
+                self._building = False
+            missing = graph.missing(snapshot)
         if self._options.ef is not None:
             graph.ef = self._options.ef
-        elif not graph.ef or graph.labels > 1.5 * graph.calibrated_at:
-            self._calibrate(graph, snapshot)
-        graph.version = snapshot.version
+        graph.tail, graph.version = missing, snapshot.version
         return graph
+
+    def _extend(self, graph: Graph, snapshot: Snapshot, missing: NDArray[np.int64]) -> None:
+        """Insert rows, and measure with some of them, before they are in, what new images need."""
+        logger.info("inserting %d vectors into the search graph", len(missing))
+        held = np.empty(0, np.int64)
+        if self._options.ef is None and graph.labels + len(missing) > 1.5 * graph.calibrated_at:
+            sample = min(_SAMPLE, len(missing) // 10)
+            held = np.random.default_rng(0).choice(missing, sample, replace=False)
+        graph.extend(snapshot, np.setdiff1d(missing, held))
+        if len(held):
+            self._calibrate(graph, snapshot, held)
+        elif not graph.ef:
+            graph.ef = _UNMEASURED
+        graph.extend(snapshot, np.sort(held))
 
     def _loaded(self, snapshot: Snapshot) -> Graph | None:
         from imagesearch.stores.local.graph import Graph
@@ -241,24 +266,14 @@ class Searcher:
         graph = Graph(self._dim, self._metric, self._options.M, self._options.ef_construction)
         return graph if graph.load(self._state, snapshot) else None
 
-    def _calibrate(self, graph: Graph, snapshot: Snapshot) -> None:
-        """Choose the smallest ef that finds what an exact scan finds.
-
-        Half of the sample are records, half lie off the gallery, as new images do.
-        """
-        random = np.random.default_rng(0)
+    def _calibrate(self, graph: Graph, snapshot: Snapshot, unseen: NDArray[np.int64]) -> None:
+        """Choose the smallest ef with which rows that are not in the graph find their nearest."""
+        queries = snapshot.vectors[unseen]
         mask = snapshot.alive.copy()
-        mask[graph.covered :] = False
-        rows = np.flatnonzero(mask)
-        picked = np.sort(random.choice(rows, min(_SAMPLE, len(rows)), replace=False))
-        queries = snapshot.vectors[picked].copy()
-        others = snapshot.vectors[np.sort(random.choice(rows, len(picked)))]
-        queries[::2] = 0.75 * queries[::2] + 0.25 * others[::2]
-        if self._metric == "cosine":
-            queries[::2] = normalise(queries[::2])
+        mask[graph.missing(snapshot)] = False
         k = min(10, graph.live)
         truth = [best for best, _ in self._exactly(queries, snapshot, mask, k)]
-        graph.ef, graph.calibrated_at = -1, graph.labels
+        graph.ef, graph.calibrated_at = -1, graph.labels + len(unseen)
         recall = 0.0
         for ef in _BREADTHS:
             if ef > max(_BREADTHS[0], _BROADEST * graph.live):

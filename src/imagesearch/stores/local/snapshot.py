@@ -66,15 +66,21 @@ class Snapshot:
         self._allowed[where] = mask
         return mask
 
+    def rows_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of ascending rows, without a copy if they lie together."""
+        if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+            return self.vectors[rows[0] : rows[-1] + 1]
+        return self.vectors[rows]
+
     def blocks(
-        self, mask: NDArray[np.bool_], first: int = 0
+        self, mask: NDArray[np.bool_]
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give the rows of `mask` from `first` on with their vectors, a block at a time.
+        """Give the rows of `mask` with their vectors, a block at a time.
 
         Where most rows count, the others come along as row -1, which is cheaper than gathering.
         """
         step = max(1, _BLOCK_BYTES // (4 * max(1, self.vectors.shape[1])))
-        for start in range(first, self.rows, step):
+        for start in range(0, self.rows, step):
             counting = mask[start : start + step]
             rows = np.flatnonzero(counting) + start
             if len(rows) > _GATHER_BELOW * len(counting):
