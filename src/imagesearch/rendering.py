@@ -140,8 +140,9 @@ def html_document(title: str, body: str) -> str:
         f'<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<style>body{font:15px/1.4 system-ui,sans-serif;margin:2rem;"
-        f"color:{_INK};background:{_PAPER}}}</style></head>\n"
-        f"<body><h1 style='font-size:1.2rem'>{heading}</h1>\n{body}\n"
+        f"color:{_INK};background:{_PAPER}}}h1{{font-size:1.2rem}}h2{{font-size:1.1rem}}"
+        "h3{font-size:1rem}</style></head>\n"
+        f"<body><h1>{heading}</h1>\n{body}\n"
         "</body></html>\n"
     )
 

@@ -76,7 +76,7 @@ def labelled_queries(
     named = [field_label(item.metadata, label) for item in items]
     by_field = any(name is not None for name in named)
     for item, name in zip(items, named, strict=True):
-        shown = describe(item)
+        shown = item.id if item.uri is None and item.id is not None else describe(item)
         of_folder = folder_label(item.uri) if item.uri is not None else None
         queries.append(
             EvaluationQuery(
