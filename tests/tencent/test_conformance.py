@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import ClassVar
 
 import pytest
 
@@ -26,7 +27,7 @@ class OnTheStandIn(VectorStoreConformance):
     approximate_dim = 16
     limits = Limits()
     behaviour = Behaviour()
-    options = {}
+    options: ClassVar = {}
     faults = ()
 
     @classmethod
@@ -82,7 +83,7 @@ class TestWhenDistancesAreSquaredAndScoresExact(OnTheStandIn):
 
 @pytest.mark.slow
 class TestOnAFlatIndexWithOneConnection(OnTheStandIn):
-    options = {"index": "FLAT", "connections": 1, "batch_size": 100}
+    options: ClassVar = {"index": "FLAT", "connections": 1, "batch_size": 100}
 
 
 class WithFaults(OnTheStandIn):

@@ -1,4 +1,4 @@
-"""Client: the one file that knows the SDK. Plain values in and out, errors of ours, retries.
+"""Client: requests to the service. Plain values in and out, errors of ours, retries.
 
 Everything here is safe to repeat: upserts replace by id, deletes name their ids, the rest reads.
 Creating a database or collection is repeated too, for "exists already" counts as success.
@@ -8,112 +8,55 @@ The SDK's traps that are dealt with here:
 - https without a TLS config would not verify certificates: one is always given.
 - an entry for the host in ``~/.netrc`` would replace the key: the session has its own auth.
 - read timeouts and broken answers leave it as exceptions of ``requests``.
-- importing it silences urllib3's warnings for the whole process and prints to stderr: both are
-  undone when this module imports it first. What remains: its import brings gRPC and protobuf.
 - an empty list of ids is sent as no condition at all, which deletes everything: refused here.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-import sys
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from imagesearch.errors import (
-    MissingDependencyError,
-    StoreAuthError,
-    StoreError,
-    StoreRequestError,
-    StoreUnavailableError,
+from imagesearch.errors import StoreAuthError, StoreError, StoreRequestError
+from imagesearch.stores.tencent.answers import (
+    MalformedAnswerError,
+    count_in,
+    documents_in,
+    require_written,
+)
+from imagesearch.stores.tencent.catalogue import CollectionInfo, CollectionSpec
+from imagesearch.stores.tencent.problems import (
+    ExistsError,
+    Failure,
+    MissingError,
+    is_final,
+    problem_of,
 )
 from imagesearch.stores.tencent.retry import Retry
+from imagesearch.stores.tencent.sdk import (
+    ERROR_MESSAGE_NETWORK_OR_AUTH,
+    ConnectError,
+    FieldType,
+    FilterIndex,
+    GrpcException,
+    Index,
+    IndexType,
+    MetricType,
+    ReadConsistency,
+    SearchParams,
+    VectorDBException,
+    VectorIndex,
+    requests,
+    tcvectordb,
+)
 from imagesearch.types import Secret
 
-_first_import = "tcvectordb" not in sys.modules
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import requests
-        import tcvectordb
-        from tcvectordb.exceptions import (
-            ERROR_MESSAGE_NETWORK_OR_AUTH,
-            ConnectError,
-            GrpcException,
-            VectorDBException,
-        )
-        from tcvectordb.model.document import SearchParams
-        from tcvectordb.model.enum import FieldType, IndexType, MetricType, ReadConsistency
-        from tcvectordb.model.index import FilterIndex, Index, VectorIndex
-except ImportError as error:
-    raise MissingDependencyError(
-        f"the tencent store needs the package tcvectordb ({error}); "
-        'pip install "imagesearch-index[tencent]"'
-    ) from error
-if _first_import:
-    _sdk_logger = logging.getLogger("tcvectordb.debug")
-    for _handler in list(_sdk_logger.handlers):
-        _sdk_logger.removeHandler(_handler)
-    _sdk_logger.setLevel(logging.NOTSET)
-
-__all__ = ["CollectionInfo", "CollectionSpec", "TencentClient"]
+__all__ = ["TencentClient"]
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-
-_AGAIN_CODES = frozenset({429, 13000, 13100, 13101})
-_AUTH_CODES = frozenset({401, 403, 407})
-_MISSING_CODES = frozenset({15301, 15302})
-# Index type not supported; too many collections: waiting for a new database helps neither.
-_FINAL_CODES = frozenset({15113, 15129})
-_EXISTS_CODES = frozenset({15201, 15202})
-_GRPC_AGAIN = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL")
-_AUTH_WORDS = re.compile(
-    r"unauthor|authenticat|authoriz|permission denied|invalid (?:api[ _]?key|account)",
-    re.IGNORECASE,
-)
-
-
-class _MalformedAnswerError(Exception):
-    """An answer that was read, but says something else than it should."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    error: StoreError
-    again: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionSpec:
-    """What a new collection shall be; names and types are the service's own."""
-
-    database: str
-    name: str
-    description: str
-    dimension: int
-    metric: str
-    index: str
-    params: Mapping[str, int]
-    filters: Mapping[str, str]
-    shards: int
-    replicas: int
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionInfo:
-    """What an existing collection is; names and types are the service's own."""
-
-    description: str
-    dimension: int
-    metric: str
-    index: str
-    filters: Mapping[str, str]
 
 
 class TencentClient:
@@ -212,7 +155,7 @@ class TencentClient:
             except StoreAuthError:
                 raise
             except StoreError as error:
-                final = getattr(error.__cause__, "code", None) in _FINAL_CODES
+                final = is_final(getattr(error.__cause__, "code", None))
                 if final or time.monotonic() >= deadline:
                     raise
                 time.sleep(min(0.5, patience / 20))
@@ -226,25 +169,17 @@ class TencentClient:
                 check=_info,
                 missing_is_error=False,
             )
-        except _MissingError:
+        except MissingError:
             return None
 
     def upsert(
         self, database: str, name: str, documents: list[dict[str, Any]], *, build_index: bool
     ) -> None:
         """Insert or replace documents."""
-
-        def check(answer: Any) -> None:
-            count = answer.get("affectedCount") if isinstance(answer, dict) else None
-            if count != len(documents):
-                raise _MalformedAnswerError(
-                    f"{count!r} of {len(documents)} documents are said to be written"
-                )
-
         self._call(
             f"writing {len(documents)} records",
             lambda: self._sdk.upsert(database, name, documents, build_index=build_index),
-            check=check,
+            check=lambda answer: require_written(answer, len(documents)),
         )
 
     def query(
@@ -272,7 +207,7 @@ class TencentClient:
                 filter=filter,
                 output_fields=fields,
             ),
-            check=lambda answer: _documents(answer, vectors=vectors),
+            check=lambda answer: documents_in(answer, vectors=vectors),
         )
 
     def search(
@@ -291,8 +226,8 @@ class TencentClient:
 
         def check(answer: Any) -> list[list[dict[str, Any]]]:
             if not isinstance(answer, list) or len(answer) != len(queries):
-                raise _MalformedAnswerError(f"{len(queries)} queries got {answer!r:.60}")
-            return [_documents(found, vectors=vectors, scores=True) for found in answer]
+                raise MalformedAnswerError(f"{len(queries)} queries got {answer!r:.60}")
+            return [documents_in(found, vectors=vectors, scores=True) for found in answer]
 
         return self._call(
             f"searching with {len(queries)} vectors",
@@ -320,14 +255,8 @@ class TencentClient:
 
     def count(self, database: str, name: str, filter: str | None) -> int:
         """Return how many documents there are, or match."""
-
-        def check(answer: Any) -> int:
-            if not isinstance(answer, int) or isinstance(answer, bool) or answer < 0:
-                raise _MalformedAnswerError(f"the count is {answer!r:.60}")
-            return answer
-
         return self._call(
-            "counting", lambda: self._sdk.count(database, name, filter=filter), check=check
+            "counting", lambda: self._sdk.count(database, name, filter=filter), check=count_in
         )
 
     def rebuild_index(self, database: str, name: str) -> None:
@@ -337,7 +266,7 @@ class TencentClient:
     def _create(self, what: str, function: Callable[[], Any], retry: Retry) -> bool:
         try:
             self._call(what, function, retry=retry)
-        except _ExistsError:
+        except ExistsError:
             return False
         return True
 
@@ -357,7 +286,7 @@ class TencentClient:
             except (VectorDBException, requests.RequestException) as error:
                 cause: Exception = error
             except (
-                _MalformedAnswerError,
+                MalformedAnswerError,
                 KeyError,
                 TypeError,
                 ValueError,
@@ -365,8 +294,10 @@ class TencentClient:
             ) as error:
                 # The SDK reads answers without looking; an odd one trips it over.
                 cause = error
-            problem = self._problem(what, cause)
-            if isinstance(problem.error, _MissingError) and missing_is_error:
+            problem = problem_of(
+                self._failure(cause), what=what, url=self._url, username=self._username
+            )
+            if isinstance(problem.error, MissingError) and missing_is_error:
                 message = f"{problem.error}; was it dropped while it was open? Open it again"
                 raise StoreError(message) from cause
             pause = next(pauses, None) if problem.again else None
@@ -375,64 +306,25 @@ class TencentClient:
             _log.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
             time.sleep(pause)
 
-    def _problem(self, what: str, error: Exception) -> _Problem:
+    def _failure(self, error: Exception) -> Failure:
         text = self._scrubbed(error)
-        place = f"{what} on {self._url}"
         match error:
             case requests.Timeout():
-                return _Problem(
-                    StoreUnavailableError(f"{place} timed out; is the timeout too short? ({text})"),
-                    True,
-                )
+                return Failure("timeout", text)
+            case (
+                requests.exceptions.InvalidURL()
+                | requests.exceptions.InvalidSchema()
+                | requests.TooManyRedirects()
+            ):
+                return Failure("address", text)
             case ConnectError() | requests.RequestException():
-                again = not isinstance(
-                    error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema
-                ) and not isinstance(error, requests.TooManyRedirects)
-                return _Problem(
-                    StoreUnavailableError(
-                        f"{place} failed: no connection, or it broke ({text}). Check the address "
-                        "and port, that this machine is on the instance's network (whitelist, "
-                        "security group), and the account's key"
-                    ),
-                    again,
-                )
+                return Failure("connection", text)
+            case GrpcException():
+                return Failure("grpc", text)
             case VectorDBException():
-                return self._refusal(place, error, text)
+                return Failure("refusal", text, int(error.code))
             case _:
-                return _Problem(
-                    StoreError(
-                        f"{place} got an answer that makes no sense ({type(error).__name__}: "
-                        f"{text}); is this Tencent Cloud VectorDB?"
-                    ),
-                    True,
-                )
-
-    def _refusal(self, place: str, error: Any, text: str) -> _Problem:
-        code = int(error.code)
-        if code in _EXISTS_CODES:
-            return _Problem(_ExistsError(f"{place}: it exists already ({text})"), False)
-        if code in _MISSING_CODES:
-            return _Problem(_MissingError(f"{place}: {text}"), False)
-        if code in _AUTH_CODES or "UNAUTHENTICATED" in text or _AUTH_WORDS.search(text):
-            return _Problem(
-                StoreAuthError(
-                    f"{place} was refused for account {self._username!r} ({text}); check username "
-                    "and key (the console shows both under the instance's key management)"
-                ),
-                False,
-            )
-        if isinstance(error, GrpcException):
-            again = any(f"StatusCode.{status}" in text for status in _GRPC_AGAIN)
-            return _Problem(StoreUnavailableError(f"{place} failed ({text})"), again)
-        if code in _AGAIN_CODES or code == -1 or 500 <= code < 600:
-            return _Problem(
-                StoreUnavailableError(
-                    f"{place} failed, code {code} ({text}); the service is busy or not ready. A "
-                    "wrong key can look like this, too"
-                ),
-                True,
-            )
-        return _Problem(StoreRequestError(f"{place} was refused, code {code}: {text}"), False)
+                return Failure("nonsense", f"{type(error).__name__}: {text}")
 
     def _scrubbed(self, error: Exception) -> str:
         """Return an error's text without the SDK's hints and without the key."""
@@ -440,14 +332,6 @@ class TencentClient:
         text = text.replace(ERROR_MESSAGE_NETWORK_OR_AUTH, "").replace(self._key.reveal(), "***")
         text = " ".join(text.split())
         return text if len(text) <= 300 else text[:300] + "…"
-
-
-class _ExistsError(StoreError):
-    """It exists already."""
-
-
-class _MissingError(StoreError):
-    """The collection or its database does not exist."""
 
 
 def _keep_header(request: Any) -> Any:
@@ -458,7 +342,7 @@ def _keep_header(request: Any) -> Any:
 def _require_code(response: Any, *_args: Any, **_options: Any) -> None:
     """Refuse an answer that says nothing: the SDK would take it for success, and for no results."""
     if response.ok and b'"code"' not in response.content:
-        raise _MalformedAnswerError(f"no code in {response.content[:60]!r}")
+        raise MalformedAnswerError(f"no code in {response.content[:60]!r}")
 
 
 def _sdk_index(spec: CollectionSpec) -> Any:
@@ -482,7 +366,7 @@ def _info(collection: Any) -> CollectionInfo:
     indexes = collection.indexes
     vector = next((index for index in indexes if index.name == "vector"), None)
     if vector is None or not isinstance(vector, VectorIndex):
-        raise _MalformedAnswerError("the collection has no index named 'vector'")
+        raise MalformedAnswerError("the collection has no index named 'vector'")
     return CollectionInfo(
         description=str(collection.description or ""),
         dimension=int(vector.dimension),
@@ -494,16 +378,3 @@ def _info(collection: Any) -> CollectionInfo:
             if index.index_type is IndexType.FILTER
         },
     )
-
-
-def _documents(answer: Any, *, vectors: bool, scores: bool = False) -> list[dict[str, Any]]:
-    if not isinstance(answer, Sequence) or isinstance(answer, str):
-        raise _MalformedAnswerError(f"a list of documents is {answer!r:.60}")
-    for document in answer:
-        if not isinstance(document, dict) or not isinstance(document.get("id"), str):
-            raise _MalformedAnswerError(f"a document is {document!r:.60}")
-        if scores and not isinstance(document.get("score"), int | float):
-            raise _MalformedAnswerError(f"document {document['id']!r} has no score")
-        if vectors and not isinstance(document.get("vector"), list):
-            raise _MalformedAnswerError(f"document {document['id']!r} has no vector")
-    return list(answer)

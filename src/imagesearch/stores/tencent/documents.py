@@ -16,14 +16,23 @@ from imagesearch.stores.tencent.schema import DIGEST, KEY, METADATA, RESERVED, T
 from imagesearch.stores.tencent.values import column_values
 from imagesearch.types import RESERVED_FIELDS, Metadata, Record
 
-__all__ = ["KEY_BITS", "DocumentMapping", "estimated_bytes", "scan_key", "short_floats"]
+__all__ = [
+    "KEY_BITS",
+    "DocumentMapping",
+    "document_bytes",
+    "scan_key",
+    "short_floats",
+    "vector_bytes",
+]
 
 KEY_BITS = 32
 
 # Nine significant digits tell all float32 values apart (IEEE 754, section 5.12.2).
 _DIGITS = 9
-# "-1.23456789e-12, " is the longest element that such a vector has in JSON.
-_ELEMENT_BYTES = 17
+# "-1.23456789e-12, " is the longest element in JSON where powers of ten are exact doubles, and
+# "-1.2345678900000001e-30, " elsewhere.
+_ELEMENT_BYTES, _ODD_ELEMENT_BYTES = 17, 25
+_USUAL = (1e-13, 1e9)
 _POWERS = np.array([float(f"1e{exponent}") for exponent in range(-60, 61)])
 
 
@@ -129,9 +138,17 @@ def scan_key(id: str) -> int:
     return int.from_bytes(hashlib.sha256(id.encode()).digest()[: KEY_BITS // 8], "big")
 
 
-def estimated_bytes(document: Mapping[str, Any], dim: int) -> int:
-    """Return an upper bound of a document's size in a JSON body, its vector of `dim` included."""
-    size = _ELEMENT_BYTES * dim
+def vector_bytes(matrix: NDArray[np.float32]) -> int:
+    """Return an upper bound of one vector's size in a JSON body, after `short_floats`."""
+    size = np.abs(matrix)
+    low, high = _USUAL
+    usual = bool(((size == 0) | ((size > low) & (size < high))).all())
+    return len(matrix[0]) * (_ELEMENT_BYTES if usual else _ODD_ELEMENT_BYTES) if len(matrix) else 0
+
+
+def document_bytes(document: Mapping[str, Any]) -> int:
+    """Return an upper bound of a document's size in a JSON body, without its vector."""
+    size = 0
     for name, value in document.items():
         size += len(name) + 32
         if name == "vector":
@@ -151,7 +168,7 @@ def short_floats(matrix: NDArray[np.float32]) -> list[list[float]]:
 
     Example:
         >>> short_floats(np.array([[0.1, -3.0]], np.float32))
-        [[0.1, -3.0]]
+        [[0.100000001, -3.0]]
         >>> np.array([[0.1]], np.float32).tolist()
         [[0.10000000149011612]]
     """

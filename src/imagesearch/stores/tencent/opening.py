@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesearch.errors import IncompatibleIndexError, StoreError, StoreRequestError
+from imagesearch.stores.tencent.catalogue import CollectionInfo, CollectionSpec
 from imagesearch.stores.tencent.documents import DocumentMapping
+from imagesearch.stores.tencent.projections import load_projection, save_projection
 from imagesearch.stores.tencent.schema import (
     KEY,
     METRIC_NAMES,
@@ -21,9 +23,9 @@ from imagesearch.stores.tencent.settings import Settings
 from imagesearch.types import IndexMeta
 
 if TYPE_CHECKING:
-    from imagesearch.stores.tencent.client import CollectionInfo, TencentClient
+    from imagesearch.stores.tencent.client import TencentClient
 
-__all__ = ["OpenCollection", "open_collection"]
+__all__ = ["OpenCollection", "open_collection", "read_manifest"]
 
 _log = logging.getLogger(__name__)
 
@@ -66,15 +68,22 @@ def open_collection(client: TencentClient, settings: Settings, meta: IndexMeta) 
     info = client.describe(settings.database, settings.collection)
     if info is None:
         info = _create(client, settings, meta)
-    manifest = Manifest.read(info.description)
+    manifest = read_manifest(client, settings, info)
     if manifest is None:
         return _foreign(info, settings, meta)
     return _ours(info, manifest, settings, meta)
 
 
-def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> CollectionInfo:
-    from imagesearch.stores.tencent.client import CollectionSpec
+def read_manifest(
+    client: TencentClient, settings: Settings, info: CollectionInfo
+) -> Manifest | None:
+    """Return what a collection says about itself; None if another program made it."""
+    return Manifest.read(
+        info.description, lambda reference: load_projection(client, settings, reference)
+    )
 
+
+def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> CollectionInfo:
     if settings.read_only:
         raise StoreError(f"{settings.place} does not exist, and read_only forbids to create it")
     if meta.dim > _MAX_DIM:
@@ -93,11 +102,14 @@ def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> Colle
     if settings.database not in client.databases():
         client.create_database(settings.database)
         patience = _DATABASE_PATIENCE
+    projection = None
+    if meta.projection is not None:
+        projection = save_projection(client, settings, meta.projection, patience=patience)
     created = client.create_collection(
         CollectionSpec(
             database=settings.database,
             name=settings.collection,
-            description=Manifest(meta, uri_field, fields).text(),
+            description=Manifest(meta, uri_field, fields).text(projection),
             dimension=meta.dim,
             metric=METRIC_NAMES[meta.metric],
             index=settings.index,

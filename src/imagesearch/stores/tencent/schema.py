@@ -4,7 +4,9 @@
 collection is made and no call of the service changes it, so it outlives truncation, deletion and
 other clients. A reserved meta document would be lost by a truncation, would need a vector, would
 show up in the searches and counts of every other client, and could be overwritten by any of them.
-The price: a collection that others made cannot be given meta afterwards; see `Adoption`.
+The price: a collection that others made cannot be given meta afterwards, so that a program which
+adopts one names its embedder each time. A projection is too large for a description; it stands in
+a collection of its own, see `projections`.
 
 Columns of a collection that this library made:
 
@@ -24,8 +26,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from imagesearch.errors import ConfigError, IncompatibleIndexError
@@ -163,15 +165,28 @@ class Manifest:
     uri_field: str
     fields: Mapping[str, FieldType]
 
-    def text(self) -> str:
-        """Write it as a description."""
+    def text(self, projection: Mapping[str, Any] | None = None) -> str:
+        """Write it as a description.
+
+        Args:
+            projection: What stands for the projection, if the meta have one.
+        """
         data: dict[str, Any] = {"uri_field": self.uri_field, "fields": dict(self.fields)}
-        data.update(self.meta.to_dict())
+        data.update(replace(self.meta, projection=None).to_dict())
+        data["projection"] = None if projection is None else dict(projection)
         return _PREFIX + json.dumps(data, ensure_ascii=True, separators=(",", ":"))
 
     @classmethod
-    def read(cls, description: str | None) -> Manifest | None:
+    def read(
+        cls,
+        description: str | None,
+        load_projection: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    ) -> Manifest | None:
         """Read a description; None if another program wrote it.
+
+        Args:
+            description: The text.
+            load_projection: Turns what stands for a projection into the projection's own data.
 
         Raises:
             IncompatibleIndexError: It is ours, but damaged or of a newer version.
@@ -185,8 +200,10 @@ class Manifest:
             )
         try:
             data = json.loads(description.removeprefix(_PREFIX))
+            if data.get("projection") is not None:
+                data["projection"] = load_projection(data["projection"])
             return cls(IndexMeta.from_dict(data), str(data["uri_field"]), dict(data["fields"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IncompatibleIndexError(
                 f"the collection's description is damaged ({error}); it holds the index meta and "
                 "was cut or edited: make a new collection and copy the records"

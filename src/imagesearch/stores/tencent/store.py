@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +14,16 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreError, StoreRequestError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
-from imagesearch.stores.tencent.documents import estimated_bytes, short_floats
+from imagesearch.stores.tencent.documents import document_bytes, short_floats, vector_bytes
 from imagesearch.stores.tencent.filters import Compiled, compile_filter
-from imagesearch.stores.tencent.opening import OpenCollection, open_collection
+from imagesearch.stores.tencent.opening import OpenCollection, open_collection, read_manifest
 from imagesearch.stores.tencent.retry import Retry
-from imagesearch.stores.tencent.scanning import MAX_PAGE, page_size, scan_by_ids, scan_by_ranges
-from imagesearch.stores.tencent.schema import FieldType, Manifest
-from imagesearch.stores.tencent.scoring import Distances, score_of
+from imagesearch.stores.tencent.scanning import page_size, scan_by_ids, scan_by_ranges
+from imagesearch.stores.tencent.schema import FieldType
+from imagesearch.stores.tencent.scoring import Distances
+from imagesearch.stores.tencent.searching import Searcher
 from imagesearch.stores.tencent.settings import Consistency, IndexType, Settings, Transport, secret
+from imagesearch.stores.tencent.side_by_side import SideBySide, chunks
 from imagesearch.types import (
     Hit,
     IndexMeta,
@@ -40,19 +40,12 @@ if TYPE_CHECKING:
 
 __all__ = ["TencentStore"]
 
-_log = logging.getLogger(__name__)
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 # The smallest limits that the service documents anywhere; newer servers take more ids.
 _IDS_PER_REQUEST = 20
-_VECTORS_PER_SEARCH = 20
 _DOCUMENTS_PER_UPSERT = 1000
 # The service publishes no limit; 8 MB pass common proxies and arrive well within the timeout.
 _BODY_BYTES = 8_000_000
-_MAX_EF = 32_768
-_DEFAULT_EF = 128
 
 
 class TencentStore:
@@ -172,7 +165,7 @@ class TencentStore:
         self._client_type = client.TencentClient
         self._lock = threading.RLock()
         self._clients: dict[bool, TencentClient] = {}
-        self._pool: ThreadPoolExecutor | None = None
+        self._side_by_side = SideBySide(connections)
         self._opened: OpenCollection | None = None
         self._distances = Distances()
 
@@ -183,8 +176,9 @@ class TencentStore:
 
     def describe(self) -> IndexMeta | None:
         """Return the meta of the collection; None if it is absent, or another program made it."""
-        info = self._client().describe(self._settings.database, self._settings.collection)
-        manifest = Manifest.read(info.description) if info is not None else None
+        client = self._client()
+        info = client.describe(*self._name)
+        manifest = None if info is None else read_manifest(client, self._settings, info)
         return None if manifest is None else manifest.meta
 
     def open(self, meta: IndexMeta) -> None:
@@ -234,7 +228,9 @@ class TencentStore:
             for document in part:
                 document["vector"] = None
 
-        self._each(write, _portions(documents, meta.dim, self._settings.batch_size))
+        self._side_by_side.each(
+            write, _portions(documents, vector_bytes(vectors), self._settings.batch_size)
+        )
 
     def search(
         self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
@@ -257,10 +253,15 @@ class TencentStore:
         if not len(queries) or condition is False:
             return [[] for _ in queries]
         filter = condition if isinstance(condition, str) else None
-        ef = max(self._settings.ef or _DEFAULT_EF, k)
-        answers = self._search(queries, k=k, filter=filter, ef=ef)
-        self._complete(answers, queries, k=k, filter=filter, ef=ef)
-        return answers
+        searcher = Searcher(
+            opened,
+            self._settings,
+            self._client(strong=self._settings.read_consistency == "strong"),
+            self._client(),
+            self._side_by_side,
+            self._distances,
+        )
+        return searcher.search(queries, k=k, filter=filter)
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among `ids`, asking for 20 in each request."""
@@ -290,7 +291,9 @@ class TencentStore:
                 self._client().delete(*self._name, there)
             return len(there)
 
-        return sum(self._each(remove, _chunks(list(dict.fromkeys(ids)), _IDS_PER_REQUEST)))
+        return sum(
+            self._side_by_side.each(remove, chunks(list(dict.fromkeys(ids)), _IDS_PER_REQUEST))
+        )
 
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
@@ -336,10 +339,8 @@ class TencentStore:
         """Close the connections; closing twice is allowed."""
         with self._lock:
             self._opened = None
-            pool, self._pool = self._pool, None
             clients, self._clients = self._clients, {}
-        if pool is not None:
-            pool.shutdown()
+        self._side_by_side.close()
         for client in clients.values():
             client.close()
 
@@ -391,105 +392,13 @@ class TencentStore:
             return True
         return compile_filter(where, mapping.columns, has_terms=mapping.ours)
 
-    def _each(self, function: Callable[[_In], _Out], parts: Iterable[_In]) -> list[_Out]:
-        """Call a function for every part, side by side; the first error ends it."""
-        todo = list(parts)
-        if len(todo) < 2 or self._settings.connections == 1:
-            return [function(part) for part in todo]
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._settings.connections, "tencent-store")
-            futures = [self._pool.submit(function, part) for part in todo]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            # Nothing of a call may still be under way when it has returned.
-            for future in futures:
-                future.cancel()
-            for future in futures:
-                if not future.cancelled():
-                    future.exception()
-
-    def _search(
-        self, queries: NDArray[np.float32], *, k: int, filter: str | None, ef: int
-    ) -> list[list[Hit]]:
-        opened = self._required()
-        client = self._client(strong=self._settings.read_consistency == "strong")
-        limit = min(k, MAX_PAGE)
-        params = {"ef": min(ef, _MAX_EF)} if opened.index == "HNSW" else {}
-        if opened.index.startswith("IVF"):
-            params = {"nprobe": self._settings.nprobe}
-
-        def ask(part: NDArray[np.float32]) -> list[list[Hit]]:
-            with_vectors = opened.meta.metric == "l2" and not self._distances.known
-            found = client.search(
-                *self._name,
-                short_floats(part),
-                limit=limit,
-                params=params,
-                filter=filter,
-                fields=opened.mapping.output_fields,
-                vectors=with_vectors,
-            )
-            if with_vectors:
-                self._distances.learn(part, found)
-            return [
-                self._hits(query, documents) for query, documents in zip(part, found, strict=True)
-            ]
-
-        parts = _chunks(queries, _VECTORS_PER_SEARCH)
-        return [hits for answer in self._each(ask, parts) for hits in answer]
-
-    def _hits(self, query: NDArray[np.float32], documents: list[dict[str, Any]]) -> list[Hit]:
-        opened = self._required()
-        hits = []
-        for document in documents:
-            record = opened.mapping.record(document)
-            score = score_of(document, query, opened.meta.metric, self._distances)
-            hits.append(Hit(record.id, score, record.uri, record.metadata))
-        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
-
-    def _complete(
-        self,
-        answers: list[list[Hit]],
-        queries: NDArray[np.float32],
-        *,
-        k: int,
-        filter: str | None,
-        ef: int,
-    ) -> None:
-        """Look again where a graph search gave fewer than k hits, and more are there."""
-        if k > MAX_PAGE and any(len(hits) == MAX_PAGE for hits in answers):
-            raise StoreRequestError(
-                f"k={k}: Tencent Cloud VectorDB gives at most {MAX_PAGE} hits, and there are more; "
-                "ask for fewer, or use scan"
-            )
-        short = [row for row, hits in enumerate(answers) if len(hits) < k]
-        if not short or self._settings.read_consistency != "strong":
-            return
-        there = min(k, self._client().count(*self._name, filter))
-        short = [row for row in short if len(answers[row]) < there]
-        if short and self._required().index == "HNSW" and ef < _MAX_EF:
-            again = self._search(queries[short], k=k, filter=filter, ef=_MAX_EF)
-            for row, hits in zip(short, again, strict=True):
-                answers[row] = hits
-            short = [row for row in short if len(answers[row]) < there]
-        if short:
-            _log.warning(
-                "%s gave %d hits where %d are there: its vector index lacks records (after loading "
-                "an IVF index, call rebuild_index)",
-                self._settings.place,
-                min(len(answers[row]) for row in short),
-                there,
-            )
-
     def _fetch(
         self, ids: list[str], *, fields: list[str] | None, vectors: bool
     ) -> list[dict[str, Any]]:
         usable = [id for id in ids if isinstance(id, str) and id]
-        found = self._each(
+        found = self._side_by_side.each(
             lambda part: self._query_ids(part, fields, vectors=vectors),
-            _chunks(usable, _IDS_PER_REQUEST),
+            chunks(usable, _IDS_PER_REQUEST),
         )
         return [document for documents in found for document in documents]
 
@@ -550,18 +459,14 @@ class _Reader:
         return self._store._fetch(ids, fields=self._fields, vectors=self._vectors)  # noqa: SLF001  # its part
 
 
-def _portions(documents: list[dict[str, Any]], dim: int, most: int) -> Iterator[range]:
+def _portions(documents: list[dict[str, Any]], vector_size: int, most: int) -> Iterator[range]:
     """Divide documents into requests by number and by size."""
     first, size = 0, 0
     for row, document in enumerate(documents):
-        bytes_here = estimated_bytes(document, dim)
+        bytes_here = document_bytes(document) + vector_size
         if row > first and (row - first >= most or size + bytes_here > _BODY_BYTES):
             yield range(first, row)
             first, size = row, 0
         size += bytes_here
     if documents:
         yield range(first, len(documents))
-
-
-def _chunks(sequence: Any, size: int) -> Iterator[Any]:
-    return (sequence[first : first + size] for first in range(0, len(sequence), size))

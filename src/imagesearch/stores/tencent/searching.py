@@ -1,0 +1,137 @@
+"""Searching: queries in requests of at most 20, and a second look where a graph gave too few."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreRequestError
+from imagesearch.stores.tencent.documents import short_floats
+from imagesearch.stores.tencent.opening import OpenCollection
+from imagesearch.stores.tencent.scanning import MAX_PAGE
+from imagesearch.stores.tencent.scoring import Distances, score_of
+from imagesearch.stores.tencent.settings import Settings
+from imagesearch.stores.tencent.side_by_side import SideBySide, chunks
+from imagesearch.types import Hit
+
+if TYPE_CHECKING:
+    from imagesearch.stores.tencent.client import TencentClient
+
+__all__ = ["Searcher"]
+
+_log = logging.getLogger(__name__)
+
+_VECTORS_PER_SEARCH = 20
+_MAX_EF = 32_768
+_DEFAULT_EF = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Searcher:
+    """Searches one open collection.
+
+    Attributes:
+        opened: The collection.
+        settings: How to search.
+        client: Reads as consistently as `settings` say.
+        strong: Reads what was acknowledged, to count with.
+        side_by_side: Runs requests.
+        distances: What is known about L2 scores; kept from search to search.
+    """
+
+    opened: OpenCollection
+    settings: Settings
+    client: TencentClient
+    strong: TencentClient
+    side_by_side: SideBySide
+    distances: Distances
+
+    def search(
+        self, queries: NDArray[np.float32], *, k: int, filter: str | None
+    ) -> list[list[Hit]]:
+        """Return at most k hits for each query, best first.
+
+        Raises:
+            StoreRequestError: More hits are there, and wanted, than one answer may have.
+            StoreError: The service failed.
+        """
+        ef = max(self.settings.ef or _DEFAULT_EF, k)
+        answers = self._ask(queries, k=k, filter=filter, ef=ef)
+        if k > MAX_PAGE and any(len(hits) == MAX_PAGE for hits in answers):
+            raise StoreRequestError(
+                f"k={k}: Tencent Cloud VectorDB gives at most {MAX_PAGE} hits, and there are more; "
+                "ask for fewer, or use scan"
+            )
+        self._complete(answers, queries, k=k, filter=filter, ef=ef)
+        return answers
+
+    def _ask(
+        self, queries: NDArray[np.float32], *, k: int, filter: str | None, ef: int
+    ) -> list[list[Hit]]:
+        opened = self.opened
+        params = {"ef": min(ef, _MAX_EF)} if opened.index == "HNSW" else {}
+        if opened.index.startswith("IVF"):
+            params = {"nprobe": self.settings.nprobe}
+
+        def ask(part: NDArray[np.float32]) -> list[list[Hit]]:
+            with_vectors = opened.meta.metric == "l2" and not self.distances.known
+            found = self.client.search(
+                self.settings.database,
+                self.settings.collection,
+                short_floats(part),
+                limit=min(k, MAX_PAGE),
+                params=params,
+                filter=filter,
+                fields=opened.mapping.output_fields,
+                vectors=with_vectors,
+            )
+            if with_vectors:
+                self.distances.learn(part, found)
+            return [
+                self._hits(query, documents) for query, documents in zip(part, found, strict=True)
+            ]
+
+        parts = chunks(queries, _VECTORS_PER_SEARCH)
+        return [hits for answer in self.side_by_side.each(ask, parts) for hits in answer]
+
+    def _hits(self, query: NDArray[np.float32], documents: list[dict[str, Any]]) -> list[Hit]:
+        hits = []
+        for document in documents:
+            record = self.opened.mapping.record(document)
+            score = score_of(document, query, self.opened.meta.metric, self.distances)
+            hits.append(Hit(record.id, score, record.uri, record.metadata))
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+    def _complete(
+        self,
+        answers: list[list[Hit]],
+        queries: NDArray[np.float32],
+        *,
+        k: int,
+        filter: str | None,
+        ef: int,
+    ) -> None:
+        """Look again where a graph search gave fewer than k hits, and more are there."""
+        short = [row for row, hits in enumerate(answers) if len(hits) < k]
+        if not short or self.settings.read_consistency != "strong":
+            return
+        counted = self.strong.count(self.settings.database, self.settings.collection, filter)
+        there = min(k, counted)
+        short = [row for row in short if len(answers[row]) < there]
+        if short and self.opened.index == "HNSW" and ef < _MAX_EF:
+            again = self._ask(queries[short], k=k, filter=filter, ef=_MAX_EF)
+            for row, hits in zip(short, again, strict=True):
+                answers[row] = hits
+            short = [row for row in short if len(answers[row]) < there]
+        if short:
+            _log.warning(
+                "%s gave %d hits where %d are there: its vector index lacks records (after loading "
+                "an IVF index, call rebuild_index)",
+                self.settings.place,
+                min(len(answers[row]) for row in short),
+                there,
+            )

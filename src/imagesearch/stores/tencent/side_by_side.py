@@ -1,0 +1,66 @@
+"""Requests side by side: a bounded pool of threads, and how work is divided for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+__all__ = ["SideBySide", "chunks"]
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+
+class SideBySide:
+    """Calls a function for many parts, several at once.
+
+    Args:
+        threads: How many at once; 1 uses no threads at all.
+
+    Example:
+        >>> SideBySide(1).each(len, ["a", "bc"])
+        [1, 2]
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def each(self, function: Callable[[_In], _Out], parts: Iterable[_In]) -> list[_Out]:
+        """Return the results in order; the first error ends it."""
+        todo = list(parts)
+        if len(todo) < 2 or self._threads == 1:
+            return [function(part) for part in todo]
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, "tencent-store")
+            futures = [self._pool.submit(function, part) for part in todo]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            # Nothing of a call may still be under way when it has returned.
+            for future in futures:
+                future.cancel()
+            for future in futures:
+                if not future.cancelled():
+                    future.exception()
+
+    def close(self) -> None:
+        """Wait for what is under way, and end the threads."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+
+
+def chunks(sequence: Any, size: int) -> Iterator[Any]:
+    """Cut a list or array into parts.
+
+    Example:
+        >>> list(chunks([1, 2, 3], 2))
+        [[1, 2], [3]]
+    """
+    return (sequence[first : first + size] for first in range(0, len(sequence), size))

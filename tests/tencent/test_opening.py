@@ -1,0 +1,370 @@
+"""Opening: create, verify, adopt."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import tcvectordb
+from tcvectordb.model.document import SearchParams
+from tcvectordb.model.enum import FieldType, IndexType, MetricType, ReadConsistency
+from tcvectordb.model.index import FilterIndex, HNSWParams, Index, VectorIndex
+
+from imagesearch.errors import (
+    IncompatibleIndexError,
+    StoreCorruptError,
+    StoreError,
+    StoreRequestError,
+    UnsupportedOperationError,
+)
+from imagesearch.filters import Field
+from imagesearch.testing.tencent_server import Behaviour, Fault, TencentServer
+from imagesearch.types import IndexMeta, Projection, RecordBatch
+from tests.tencent.made import DIM, batch, meta, vectors
+
+
+@pytest.fixture
+def sdk(server):
+    client = tcvectordb.VectorDBClient(
+        url=server.url,
+        username=server.username,
+        key=server.key,
+        read_consistency=ReadConsistency.STRONG_CONSISTENCY,
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def tutorial(sdk):
+    """The tutorial's collection: random ids, path, vector, and an index on path."""
+    sdk.create_database("photos")
+    sdk.create_collection(
+        "photos",
+        "all",
+        shard=3,
+        replicas=0,
+        description="reverse image search",
+        index=Index(
+            FilterIndex("id", FieldType.String, IndexType.PRIMARY_KEY),
+            VectorIndex(
+                "vector",
+                DIM,
+                IndexType.HNSW,
+                MetricType.COSINE,
+                HNSWParams(m=16, efconstruction=200),
+            ),
+            FilterIndex("path", FieldType.String, IndexType.FILTER),
+            FilterIndex("page", FieldType.Uint64, IndexType.FILTER),
+        ),
+    )
+    sdk.upsert(
+        "photos",
+        "all",
+        [
+            {
+                "id": f"uuid-{row}",
+                "vector": vector.tolist(),
+                "path": f"./train/{row}.jpg",
+                "page": row,
+            }
+            for row, vector in enumerate(vectors(30))
+        ],
+    )
+    return sdk
+
+
+def test_a_new_collection_has_what_was_asked_for(server, make_store):
+    store = make_store(
+        shards=3,
+        replicas=1,
+        m=32,
+        ef_construction=100,
+        fields={"label": "string", "sold": "bool", "score": "int64"},
+    )
+    store.open(meta(metric="dot"))
+    info = server.operations.call(
+        "/collection/describe", {"database": "photos", "collection": "all"}
+    )["collection"]
+    indexes = {index["fieldName"]: index for index in info["indexes"]}
+    assert (info["shardNum"], info["replicaNum"]) == (3, 1)
+    assert indexes["vector"]["params"] == {"M": 32, "efConstruction": 100}
+    assert indexes["vector"]["metricType"] == "IP"
+    assert {name: index["fieldType"] for name, index in indexes.items()} == {
+        "id": "string",
+        "vector": "vector",
+        "path": "string",
+        "label": "string",
+        "sold": "string",
+        "x_73636f7265": "int64",
+        "imagesearch_key": "uint64",
+        "imagesearch_terms": "array",
+    }
+
+
+def test_opening_waits_for_a_new_database(make_store):
+    with TencentServer(behaviour=Behaviour(database_delay=0.6)) as server:
+        store = make_store(url=server.url)
+        store.open(meta())
+        assert store.count() == 0
+        store.close()
+
+
+def test_many_processes_may_open_the_same_new_collection_at_once(make_store):
+    with TencentServer(behaviour=Behaviour(latency=0.01)) as server:
+        stores = [make_store(url=server.url) for _ in range(6)]
+        failures = []
+
+        def open_it(store):
+            try:
+                store.open(meta())
+            except StoreError as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=open_it, args=(store,)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        stores[0].upsert(batch(3))
+        assert [store.count() for store in stores] == [3] * 6
+        for store in stores:
+            store.close()
+
+
+def test_a_name_that_another_database_has_taken_is_explained(make_store, monkeypatch):
+    monkeypatch.setattr("imagesearch.stores.tencent.opening._RACE_PATIENCE", 0.1)
+    first, second = make_store(), make_store(database="others")
+    first.open(meta())
+    with pytest.raises(StoreError, match="another database of the instance"):
+        second.open(meta())
+
+
+def test_the_meta_outlive_truncation_and_other_clients(make_store, sdk):
+    store = make_store()
+    store.open(meta())
+    store.upsert(batch(3))
+    sdk.delete("photos", "all", document_ids=["id-00001"])
+    sdk.truncate_collection("photos", "all")
+    assert store.count() == 0
+    assert make_store().describe() == meta()
+
+
+def test_the_meta_are_no_hit_for_any_client(store, sdk):
+    store.upsert(batch(3))
+    assert sdk.count("photos", "all") == 3
+    assert len(sdk.search("photos", "all", vectors(1).tolist(), limit=10)[0]) == 3
+
+
+def projected(dim=4, input_dim=600):
+    random = np.random.default_rng(3)
+    components, _ = np.linalg.qr(random.normal(size=(input_dim, dim)))
+    projection = Projection(np.zeros(input_dim, np.float32), components.astype(np.float32), 99)
+    return IndexMeta(meta(input_dim).embedding, "cosine", projection)
+
+
+def test_a_projection_is_kept_beside_the_collection(server, make_store):
+    store = make_store()
+    store.open(projected())
+    store.upsert(batch(3, dim=4))
+    assert store.count() == 3
+    again = make_store()
+    assert again.describe() == projected()
+    np.testing.assert_array_equal(
+        again.describe().projection.components, projected().projection.components
+    )
+    again.open(projected())
+    assert len(again.search(vectors(1, dim=4), k=5)[0]) == 3
+    with pytest.raises(IncompatibleIndexError, match="projected to 4"):
+        make_store().open(meta(600))
+    described = server.operations.call(
+        "/collection/describe", {"database": "photos", "collection": "all"}
+    )["collection"]["description"]
+    assert len(described) < 500
+
+
+def test_a_projection_that_was_lost_is_reported(server, make_store):
+    make_store().open(projected())
+    server.operations.call(
+        "/collection/drop", {"database": "photos", "collection": "all-projection"}
+    )
+    with pytest.raises(StoreCorruptError, match="'all-projection'"):
+        make_store().open(projected())
+
+
+def test_fields_and_uri_field_are_remembered(make_store):
+    make_store(fields={"label": "string"}, uri_field="url").open(meta())
+    again = make_store()
+    again.open(meta())
+    again.upsert(batch(2, metadata=[{"label": "a"}, {"label": "b"}]))
+    assert again.count(Field("label") == "a") == 1
+    assert again.get(["id-00000"])["id-00000"].uri == "/photos/id-00000.jpg"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fields": {"label": "array"}}, "'label': 'string'.*'label': 'array'"),
+        ({"uri_field": "url"}, "'path'.*'url'"),
+        ({"index": "FLAT"}, "'HNSW'.*'FLAT'"),
+        ({"metric": "l2"}, "'l2'.*'cosine'"),
+    ],
+)
+def test_another_schema_is_refused_naming_both_sides(make_store, options, words):
+    make_store(fields={"label": "string"}).open(meta())
+    with pytest.raises(IncompatibleIndexError, match=words):
+        make_store(**options).open(meta())
+
+
+def test_an_index_that_another_client_dropped_is_noticed(server, make_store):
+    make_store(fields={"label": "string"}).open(meta())
+    info = server.operations.call(
+        "/collection/describe", {"database": "photos", "collection": "all"}
+    )["collection"]
+    info["indexes"] = [index for index in info["indexes"] if index["fieldName"] != "label"]
+    with pytest.raises(IncompatibleIndexError, match="index on label"):
+        make_store().open(meta())
+
+
+def test_a_damaged_description_is_refused(server, make_store):
+    make_store().open(meta())
+    info = server.operations.call(
+        "/collection/describe", {"database": "photos", "collection": "all"}
+    )["collection"]
+    info["description"] = info["description"][:40]
+    with pytest.raises(IncompatibleIndexError, match="damaged"):
+        make_store().open(meta())
+    info["description"] = "imagesearch/9 {}"
+    with pytest.raises(IncompatibleIndexError, match="newer version"):
+        make_store().describe()
+
+
+def test_a_dimension_beyond_the_service_is_refused_before_anything_is_made(server, make_store):
+    with pytest.raises(StoreRequestError, match="at most 4096"):
+        make_store().open(meta(5000))
+    assert make_store().describe() is None
+
+
+def test_read_only_creates_and_writes_nothing(make_store):
+    with pytest.raises(StoreError, match="does not exist"):
+        make_store(read_only=True).open(meta())
+    make_store().open(meta())
+    reader = make_store(read_only=True)
+    reader.open(meta())
+    for write in (lambda: reader.upsert(batch(1)), lambda: reader.delete(["a"])):
+        with pytest.raises(UnsupportedOperationError, match="read_only"):
+            write()
+
+
+def test_a_collection_of_the_tutorial_opens_read_only(tutorial, make_store, caplog):
+    store = make_store()
+    assert store.describe() is None
+    store.open(meta(name="timm/resnet50"))
+    assert "trusting" in caplog.text
+    hits = store.search(vectors(30)[4:5], k=3)[0]
+    assert (hits[0].id, hits[0].uri, hits[0].metadata) == ("uuid-4", "./train/4.jpg", {"page": 4})
+    assert store.count() == 30
+    assert store.count(Field("page") < 5) == 5
+    assert {id for part in store.scan(batch_size=7) for id in part.ids} == {
+        f"uuid-{row}" for row in range(30)
+    }
+    record = store.get(["uuid-7"], vectors=True)["uuid-7"]
+    np.testing.assert_array_equal(record.vector, vectors(30)[7])
+    with pytest.raises(UnsupportedOperationError, match="adopt="):
+        store.upsert(batch(1))
+    with pytest.raises(UnsupportedOperationError, match="adopt="):
+        store.delete(["uuid-1"])
+
+
+def test_a_collection_of_the_tutorial_is_adopted_by_naming_its_embedder(tutorial, make_store):
+    with pytest.raises(IncompatibleIndexError, match=r"'timm/resnet50'.*'mine'"):
+        make_store(adopt="timm/resnet50").open(meta())
+    store = make_store(adopt="mine", uri_field="path")
+    store.open(meta())
+    record = RecordBatch(("new",), ("/new.jpg",), ("ab",), ({"page": 77, "x": [1]},), vectors(1))
+    store.upsert(record)
+    assert store.get(["new"])["new"].metadata == {"page": 77, "x": [1]}
+    assert store.get(["new"])["new"].digest == "ab"
+    assert store.count(Field("page") > 20) == 10
+    assert store.delete(["uuid-1", "new"]) == 2
+    assert sum(map(len, store.scan())) == store.count() == 29
+    with pytest.raises(StoreRequestError, match="does not fit its column"):
+        store.upsert(batch(1, metadata=[{"page": "seven"}]))
+
+
+def test_a_scan_of_a_collection_of_others_stands_writing_between_its_batches(tutorial, make_store):
+    store = make_store(adopt="mine")
+    store.open(meta())
+    seen = []
+    for number, part in enumerate(store.scan(batch_size=5)):
+        seen += part.ids
+        if number == 0:
+            store.delete(["uuid-0", "uuid-1", "uuid-2"])
+            store.upsert(batch(4))
+    untouched = {f"uuid-{row}" for row in range(3, 30)}
+    assert sorted(id for id in seen if id in untouched) == sorted(untouched)
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "words"),
+    [
+        ({}, meta(DIM + 1), "dimension 8.*dimension 9"),
+        ({}, meta(metric="l2"), r"COSINE.*L2 \(l2\)"),
+        ({"fields": {"label": "string"}}, meta(), "label"),
+    ],
+)
+def test_a_collection_of_others_with_other_vectors_is_refused(
+    tutorial, make_store, options, given, words
+):
+    with pytest.raises(IncompatibleIndexError, match=words):
+        make_store(**options).open(given)
+
+
+def test_the_tutorials_own_search_code_reads_what_we_write(store, sdk):
+    store.upsert(batch(20))
+    found = sdk.search(
+        "photos",
+        "all",
+        vectors=[vectors(20)[3].tolist()],
+        params=SearchParams(ef=200),
+        limit=10,
+        output_fields=["path"],
+    )
+    assert found[0][0]["id"] == "id-00003"
+    assert [hit["path"] for hit in found[0]] == [f"/photos/{hit['id']}.jpg" for hit in found[0]]
+    by_path = sdk.query("photos", "all", filter='path = "/photos/id-00005.jpg"', limit=5)
+    assert [document["id"] for document in by_path] == ["id-00005"]
+
+
+def test_records_that_another_client_wrote_into_our_collection_are_there_too(store, sdk):
+    store.upsert(batch(3))
+    sdk.upsert(
+        "photos", "all", [{"id": "theirs", "vector": vectors(1)[0].tolist(), "path": "/t.jpg",
+                           "label": "dog", "uri": "x"}]
+    )  # fmt: skip
+    assert store.count() == 4
+    theirs = store.get(["theirs"])["theirs"]
+    assert (theirs.uri, dict(theirs.metadata)) == ("/t.jpg", {"label": "dog"})
+    ids = sorted(id for part in store.scan() for id in part.ids)
+    assert ids == ["id-00000", "id-00001", "id-00002", "theirs"]
+    where = Field("label") == "dog"
+    assert [id for part in store.scan(where=where) for id in part.ids] == ["theirs"]
+
+
+def test_what_an_ivf_index_does_not_hold_yet_is_found_after_a_rebuild(make_store, caplog):
+    store = make_store(index="IVF_FLAT", nlist=4)
+    store.open(meta())
+    store.upsert(batch(20))
+    assert store.search(vectors(1), k=3) == [[]]
+    assert "rebuild_index" in caplog.text
+    store.rebuild_index()
+    assert len(store.search(vectors(1), k=3)[0]) == 3
+
+
+def test_faults_while_opening_are_ridden_out(server, make_store):
+    server.faults.add(Fault("reset_after", every=2))
+    store = make_store()
+    store.open(meta())
+    assert store.count() == 0
