@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from imagesearch import DescriptorEmbedder, ImageIndex, MemoryStore
+from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
 from imagesearch.cli.pictures import draw_scene
 
 
@@ -50,6 +50,15 @@ def drawn(tmp_path_factory):
         change(texture(number)).save(folder / f"{number:02}-{kind}.jpg", quality=70)
     shutil.copy(folder / "06.png", folder / "06-same.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def copied(drawn):
+    """An index of all of them, to be read only."""
+    with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as index:
+        paths = sorted(drawn.iterdir())
+        index.add([Item(path, id=path.name) for path in paths], on_error="raise")
+        yield index
 
 
 @pytest.fixture

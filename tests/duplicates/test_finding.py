@@ -28,9 +28,8 @@ def found(report):
     return {copy.id: copy.tier for group in report for copy in group.copies}
 
 
-def test_the_near_tier_sees_every_kind_of_changed_copy(index, pictures):
-    add_by_name(index, pictures)
-    groups = {group.copies[0].id: group for group in index.duplicates(tiers=["near"])}
+def test_the_near_tier_sees_every_kind_of_changed_copy(copied):
+    groups = {group.copies[0].id: group for group in copied.duplicates(tiers=["near"])}
     for number, kind in enumerate(COPIES):
         group = groups[f"{number:02}-{kind}.jpg"]
         assert group.keep.id == f"{number:02}.png"
@@ -38,23 +37,20 @@ def test_the_near_tier_sees_every_kind_of_changed_copy(index, pictures):
         assert group.score > 0.78
 
 
-def test_the_exact_tier_sees_the_same_bytes_and_nothing_more(index, pictures):
-    add_by_name(index, pictures)
-    report = index.duplicates(tiers=["exact"])
+def test_the_exact_tier_sees_the_same_bytes_and_nothing_more(copied):
+    report = copied.duplicates(tiers=["exact"])
     assert [group.ids for group in report] == [("06.png", "06-same.png")]
     assert (report[0].tier, report[0].score) == ("exact", 1.0)
 
 
-def test_the_semantic_tier_sees_close_embeddings_without_opening_pictures_to_judge(index, pictures):
-    add_by_name(index, pictures)
-    copies = found(index.duplicates(tiers=["semantic"]))
+def test_the_semantic_tier_sees_close_embeddings_without_opening_pictures_to_judge(copied):
+    copies = found(copied.duplicates(tiers=["semantic"]))
     assert {"00-encoded.jpg", "01-half.jpg", "02-squashed.jpg"} <= set(copies)
     assert set(copies.values()) == {"semantic"}
 
 
-def test_all_tiers_together_find_all_copies_and_no_other_picture(index, pictures):
-    add_by_name(index, pictures)
-    report = index.duplicates()
+def test_all_tiers_together_find_all_copies_and_no_other_picture(copied):
+    report = copied.duplicates()
     groups = sorted(tuple(sorted(group.ids)) for group in report)
     planted = [f"{number:02}-{kind}.jpg" for number, kind in enumerate(COPIES)]
     assert groups == [
@@ -142,9 +138,8 @@ def test_a_recoloured_picture_and_plain_surfaces_are_no_near_copies(index, tmp_p
     assert not index.duplicates(tiers=["near"])
 
 
-def test_mirror_images_can_be_left_alone(index, pictures):
-    add_by_name(index, pictures)
-    copies = found(index.duplicates(tiers=["near"], mirrored=False))
+def test_mirror_images_can_be_left_alone(copied):
+    copies = found(copied.duplicates(tiers=["near"], mirrored=False))
     assert "04-mirrored.jpg" not in copies
     assert "00-encoded.jpg" in copies
 
@@ -183,9 +178,8 @@ def test_a_metric_whose_scores_cannot_tell_copies_is_refused_for_the_semantic_ti
         assert index.duplicates(tiers=["exact", "near"])
 
 
-def test_the_report_shows_itself_as_table_json_and_page(index, pictures, tmp_path):
-    add_by_name(index, pictures)
-    report = index.duplicates()
+def test_the_report_shows_itself_as_table_json_and_page(copied, tmp_path):
+    report = copied.duplicates()
     table = str(report)
     assert "near, mirrored" in table
     assert table.splitlines()[-1] == "7 groups with 7 copies (1 exact, 6 near) among 19 images"
@@ -196,10 +190,9 @@ def test_the_report_shows_itself_as_table_json_and_page(index, pictures, tmp_pat
     assert page.count("data:image/jpeg") == 14
 
 
-def test_progress_counts_every_record_once_for_each_tier_that_looks(index, pictures):
-    add_by_name(index, pictures)
+def test_progress_counts_every_record_once_for_each_tier_that_looks(copied):
     counted = []
-    Finding(index.store, index.meta, Rules.of(["near", "semantic"]), advance=counted.append).run()
+    Finding(copied.store, copied.meta, Rules.of(["near", "semantic"]), advance=counted.append).run()
     assert sum(counted) == 38
 
 
