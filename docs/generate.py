@@ -27,12 +27,11 @@ This page is generated from the commands' own help texts.
 def command_line_guide() -> str:
     """Return the whole page."""
     parts = [_INTRODUCTION]
-    with click.Context(program, info_name="imagesearch", max_content_width=92) as context:
+    settings = {**program.context_settings, "terminal_width": 92, "max_content_width": 92}
+    with click.Context(program, info_name="imagesearch", **settings) as context:
         parts.append(f"```text\n{program.get_help(context)}\n```\n")
         for name, command in sorted(program.commands.items()):
-            with click.Context(
-                command, info_name=name, parent=context, max_content_width=92
-            ) as inner:
+            with click.Context(command, info_name=name, parent=context, **settings) as inner:
                 text = command.get_help(inner)
             parts.append(f"## imagesearch {name}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)

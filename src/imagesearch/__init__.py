@@ -33,6 +33,7 @@ from imagesearch.types import (
     Hits,
     IndexMeta,
     Item,
+    Projection,
     Query,
     Record,
     RecordBatch,
@@ -40,6 +41,7 @@ from imagesearch.types import (
 )
 
 if TYPE_CHECKING:
+    from imagesearch.embedders.clip import OpenClipEmbedder
     from imagesearch.embedders.descriptors import DescriptorEmbedder
     from imagesearch.embedders.timm import TimmEmbedder
     from imagesearch.stores.local import LocalStore
@@ -63,6 +65,8 @@ __all__ = [
     "Item",
     "LocalStore",
     "MemoryStore",
+    "OpenClipEmbedder",
+    "Projection",
     "Query",
     "Record",
     "RecordBatch",
@@ -81,6 +85,7 @@ _ADAPTERS = {
     "DescriptorEmbedder": "imagesearch.embedders.descriptors",
     "LocalStore": "imagesearch.stores.local",
     "MemoryStore": "imagesearch.stores.memory",
+    "OpenClipEmbedder": "imagesearch.embedders.clip",
     "TencentStore": "imagesearch.stores.tencent",
     "TimmEmbedder": "imagesearch.embedders.timm",
 }

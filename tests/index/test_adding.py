@@ -63,7 +63,9 @@ def test_a_manifest_brings_ids_and_metadata(index, photos):
     with manifest.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "path", "label", "price"])
-        writer.writerows([f"p{n}", f"{n:02}.png", "even" if n % 2 == 0 else "odd", n] for n in range(10))
+        writer.writerows(
+            [f"p{n}", f"{n:02}.png", "even" if n % 2 == 0 else "odd", n] for n in range(10)
+        )
     report = index.add(manifest)
     assert report.added == [f"p{n}" for n in range(10)]
     assert index.get("p3")["p3"].metadata == {"label": "odd", "price": 3}
@@ -121,7 +123,9 @@ def test_every_input_is_in_the_report_and_every_good_one_is_found(index, tmp_pat
         assert str(failure.error), failure.source
         assert isinstance(failure.error, SourceError), failure
     for number in range(10):
-        assert index.search(folder / f"{number:02}.png", k=1)[0].uri == str(folder / f"{number:02}.png")
+        assert index.search(folder / f"{number:02}.png", k=1)[0].uri == str(
+            folder / f"{number:02}.png"
+        )
 
 
 def test_on_error_raise_raises_the_first_failure_and_keeps_what_was_stored(index, photos):
@@ -226,7 +230,9 @@ def test_order_is_kept_and_memory_bounded_with_small_batches(photos, embedder):
         nonlocal taken
         for number in range(500):
             taken += 1
-            yield Item(Image.new("RGB", (8, 8), (number % 256, number // 256, 0)), id=f"{number:03}")
+            yield Item(
+                Image.new("RGB", (8, 8), (number % 256, number // 256, 0)), id=f"{number:03}"
+            )
 
     class Watching(MemoryStore):
         ahead = 0

@@ -76,7 +76,11 @@ def test_what_was_acknowledged_survives_and_adding_again_completes_it(tmp_path, 
                 hit = index.search(vector=vector, k=1)[0]
                 assert hit.score == pytest.approx(1.0, abs=1e-5)
     done = subprocess.run(
-        [sys.executable, "-c", _ADD, str(path)], capture_output=True, text=True, cwd=ROOT, check=True
+        [sys.executable, "-c", _ADD, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     assert done.stdout.splitlines()[-1] == "done"
     with ImageIndex(path, embedder=SmallEmbedder()) as index:
