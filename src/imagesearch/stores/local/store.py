@@ -7,7 +7,6 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,17 +24,16 @@ from imagesearch.errors import (
 )
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
-from imagesearch.stores.local import schema
-from imagesearch.stores.local.database import Database, connect
+from imagesearch.stores.local.database import Database
 from imagesearch.stores.local.failures import translated
-from imagesearch.stores.local.layout import Layout, sync_folder
+from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.lock import WriterLock
+from imagesearch.stores.local.opening import create_index, describe_index, migrate_index
 from imagesearch.stores.local.options import Engine, Options
 from imagesearch.stores.local.rows import check_batch, hits_of, possible_ids, record_of
 from imagesearch.stores.local.search import Searcher, require_graphs
 from imagesearch.stores.local.snapshot import GenerationChangedError, Snapshot, Snapshots
 from imagesearch.stores.local.sql import compile_filter
-from imagesearch.stores.local.vectors_file import VectorsFile
 from imagesearch.stores.local.writer import Writer
 from imagesearch.types import Hit, IndexMeta, Record, RecordBatch
 from imagesearch.vectors import check_vectors, unit_or_as_is
@@ -46,7 +44,6 @@ logger = logging.getLogger("imagesearch")
 
 _QUERIES = 256
 _IDS = 1000
-_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,14 +130,7 @@ class LocalStore:
             StoreUnavailableError: It cannot be read.
         """
         with translated(self._path):
-            if not self._layout.exists():
-                return None
-            connection = connect(self._layout.database, read_only=self._read_only)
-            try:
-                format = schema.check_format(connection, self._path)
-                return schema.read_meta(connection) if format else None
-            finally:
-                connection.close()
+            return describe_index(self._layout, read_only=self._read_only)
 
     def open(self, meta: IndexMeta) -> None:
         """Create the index, or verify that it was made with the same embedder and metric.
@@ -159,9 +149,11 @@ class LocalStore:
                 return
             stored = self.describe()
             with translated(self._path):
-                stored = stored or self._create(meta)
+                if stored is None:
+                    self._require_writable()
+                    stored = create_index(self._layout, self._lock, meta)
                 stored.require_compatible(meta, where=f"the index at {self._path}")
-                self._migrate()
+                migrate_index(self._layout, self._lock, read_only=self._read_only)
                 opened = _Opened(
                     stored,
                     Database(self._layout.database, read_only=self._read_only),
@@ -336,10 +328,7 @@ class LocalStore:
 
     @contextmanager
     def _writing(self, opened: _Opened) -> Iterator[Writer]:
-        if self._read_only:
-            raise UnsupportedOperationError(
-                f"the index at {self._path} was opened with read_only=True and cannot be changed"
-            )
+        self._require_writable()
         with self._changing, translated(self._path):
             if self._state is not opened:
                 raise StoreError(f"the index at {self._path} was closed")
@@ -373,57 +362,11 @@ class LocalStore:
                 if self._state is not opened:
                     raise StoreError(f"the index at {self._path} was closed during a scan")
 
-    def _create(self, meta: IndexMeta) -> IndexMeta:
+    def _require_writable(self) -> None:
         if self._read_only:
             raise UnsupportedOperationError(
-                f"there is no index at {self._path}, and read_only=True forbids to create one"
+                f"the index at {self._path} cannot be created or changed with read_only=True"
             )
-        folder = self._layout.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            try:
-                self._lock.acquire()
-                break
-            except StoreLockedError:
-                # Somebody creates it at this moment: wait for that, and use it together.
-                if (stored := self.describe()) is not None:
-                    return stored
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        try:
-            if (stored := self.describe()) is not None:
-                self._lock.release()
-                return stored
-            VectorsFile(self._layout.vectors(1), meta.dim).close()
-            connection = connect(self._layout.database, create=True)
-            try:
-                schema.create(connection, meta)
-            finally:
-                connection.close()
-            sync_folder(folder)
-            sync_folder(folder.parent)
-        except BaseException:
-            self._lock.release()
-            raise
-        return meta
-
-    def _migrate(self) -> None:
-        connection = connect(self._layout.database, read_only=self._read_only)
-        try:
-            format = schema.check_format(connection, self._path)
-            if format == schema.FORMAT:
-                return
-            if self._read_only:
-                raise UnsupportedOperationError(
-                    f"the index at {self._path} has the older format {format}; open it once "
-                    "without read_only to bring it up to date"
-                )
-            self._lock.acquire()
-            schema.migrate(connection, schema.check_format(connection, self._path))
-        finally:
-            connection.close()
 
     def _compact_if_wasteful(self, opened: _Opened, writer: Writer) -> None:
         if not writer.wasteful():

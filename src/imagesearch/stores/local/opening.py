@@ -1,0 +1,97 @@
+"""Describing, creating and migrating the folder of an index."""
+
+from __future__ import annotations
+
+import time
+
+from imagesearch.errors import StoreLockedError, UnsupportedOperationError
+from imagesearch.stores.local import schema
+from imagesearch.stores.local.database import connect
+from imagesearch.stores.local.layout import Layout, sync_folder
+from imagesearch.stores.local.lock import WriterLock
+from imagesearch.stores.local.vectors_file import VectorsFile
+from imagesearch.types import IndexMeta
+
+__all__ = ["create_index", "describe_index", "migrate_index"]
+
+_PATIENCE_S = 5.0
+
+
+def describe_index(layout: Layout, *, read_only: bool) -> IndexMeta | None:
+    """Return the meta of an index, or None where one may be created.
+
+    Raises:
+        IncompatibleIndexError: The path holds something else, or a newer format.
+        StoreCorruptError: There are vectors without their database.
+        sqlite3.Error, OSError: It cannot be read.
+    """
+    if not layout.exists():
+        return None
+    connection = connect(layout.database, read_only=read_only)
+    try:
+        format = schema.check_format(connection, layout.folder)
+        return schema.read_meta(connection) if format else None
+    finally:
+        connection.close()
+
+
+def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta) -> IndexMeta:
+    """Create an index and keep the writer's lock; or return the meta of one made meanwhile.
+
+    Raises:
+        StoreLockedError: Another process holds the lock and does not finish.
+        sqlite3.Error, OSError: It cannot be created.
+    """
+    layout.folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            lock.acquire()
+            break
+        except StoreLockedError:
+            # Somebody creates it at this moment: wait for that, and use it together.
+            if (stored := describe_index(layout, read_only=False)) is not None:
+                return stored
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    try:
+        if (stored := describe_index(layout, read_only=False)) is not None:
+            lock.release()
+            return stored
+        VectorsFile(layout.vectors(1), meta.embedding.dim).close()
+        connection = connect(layout.database, create=True)
+        try:
+            schema.create(connection, meta)
+        finally:
+            connection.close()
+        sync_folder(layout.folder)
+        sync_folder(layout.folder.parent)
+    except BaseException:
+        lock.release()
+        raise
+    return meta
+
+
+def migrate_index(layout: Layout, lock: WriterLock, *, read_only: bool) -> None:
+    """Bring an older format up to date; takes the writer's lock only if there is something to do.
+
+    Raises:
+        UnsupportedOperationError: It is older, and `read_only` forbids to change it.
+        StoreLockedError: It is older, and another process writes to it.
+        sqlite3.Error, OSError: It cannot be changed.
+    """
+    connection = connect(layout.database, read_only=read_only)
+    try:
+        format = schema.check_format(connection, layout.folder)
+        if format == schema.FORMAT:
+            return
+        if read_only:
+            raise UnsupportedOperationError(
+                f"the index at {layout.folder} has the older format {format}; open it once "
+                "without read_only to bring it up to date"
+            )
+        lock.acquire()
+        schema.migrate(connection, schema.check_format(connection, layout.folder))
+    finally:
+        connection.close()
