@@ -17,6 +17,7 @@ from imagesearch.cli.duplicates import duplicates
 from imagesearch.cli.evaluating import evaluate
 from imagesearch.cli.information import info
 from imagesearch.cli.searching import search
+from imagesearch.cli.serving import serve
 from imagesearch.errors import ImageSearchError
 
 __all__ = ["main"]
@@ -47,7 +48,7 @@ def program(verbose: bool) -> None:
     logging.getLogger("imagesearch").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-for _command in (add, sync, search, info, delete, copy, evaluate, duplicates, demo):
+for _command in (add, sync, search, info, delete, copy, evaluate, duplicates, serve, demo):
     program.add_command(_command)
 
 

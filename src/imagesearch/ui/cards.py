@@ -95,11 +95,7 @@ def detail_html(card: Card, image: Image.Image, picture: str, language: str) -> 
         language: ``"en"`` or ``"zh"``.
     """
     rows = [
-        *(
-            [(phrase("score", language), _score_html(card.score))]
-            if card.score is not None
-            else []
-        ),
+        *([(phrase("score", language), _score_html(card.score))] if card.score is not None else []),
         *((name, html.escape(_long(value))) for name, value in card.metadata.items()),
         ("id", f"<code>{html.escape(card.id)}</code>"),
         (phrase("source", language), f"<code>{html.escape(card.uri)}</code>"),
@@ -121,9 +117,7 @@ def report_html(added: Added, language: str) -> str:
     """Return what became of added pictures; every one that failed is named with its reason."""
     counts = [(key, len(getattr(added, key))) for key in ("added", "updated", "unchanged")]
     counts.append(("failed", len(added.failed)))
-    line = " · ".join(
-        f"<b>{count}</b> {phrase(key, language)}" for key, count in counts if count
-    )
+    line = " · ".join(f"<b>{count}</b> {phrase(key, language)}" for key, count in counts if count)
     reasons = "".join(
         f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>"
         for name, reason in added.failed
@@ -144,10 +138,7 @@ def table_html(rows: Iterable[tuple[str, str]]) -> str:
 
 def _score_html(score: float) -> str:
     share = max(0.0, min(1.0, score)) * 100
-    return (
-        f"<b>{score:.4f}</b>"
-        f'<span class="is-bar"><span style="width:{share:.0f}%"></span></span>'
-    )
+    return f'<b>{score:.4f}</b><span class="is-bar"><span style="width:{share:.0f}%"></span></span>'
 
 
 def _short(value: Any) -> str:

@@ -94,9 +94,7 @@ def compose(
         for name, picked in zip(names[0], values, strict=False)
     }
     limits = values[CHOICE_SLOTS:]
-    ranges = {
-        name: (limits[2 * slot], limits[2 * slot + 1]) for slot, name in enumerate(names[1])
-    }
+    ranges = {name: (limits[2 * slot], limits[2 * slot + 1]) for slot, name in enumerate(names[1])}
     return compose_filter(fields, chosen, ranges)
 
 

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import functools
 import html
-from abc import ABCMeta
 from collections.abc import Callable
 from importlib import resources
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from imagesearch.errors import QueryError
-from imagesearch.images import IMAGE_SUFFIXES
 from imagesearch.ui.cards import Card, heading_html, report_html
 from imagesearch.ui.facets import (
-    CHOICE_SLOTS,
-    RANGE_SLOTS,
     choice_properties,
     compose,
     facets_of,
     range_properties,
 )
+from imagesearch.ui.layout import FIRST_K, Layout
 from imagesearch.ui.phrases import language_of, phrase
-from imagesearch.ui.view import MAX_K, Answer, IndexView, explain
+from imagesearch.ui.settings import PageSettings
+from imagesearch.ui.view import Answer, IndexView, explain
 
-__all__ = ["build_page", "look"]
+__all__ = ["build_page", "host_check", "look"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 _Updates = dict[Any, Any]
 
-_K = 12
-_NARROW = 320
-_ACCEPTED = ["image", *sorted(IMAGE_SUFFIXES)]
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 def look() -> dict[str, Any]:
@@ -47,14 +44,20 @@ def look() -> dict[str, Any]:
         "system-ui",
         "sans-serif",
     ]
-    theme = gr.themes.Default(
-        primary_hue="teal", neutral_hue="slate", radius_size="md", font=font
-    )
+    theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", radius_size="md", font=font)
     return {
         "theme": theme,
         "css": folder.joinpath("style.css").read_text("utf-8"),
         "head": f"<script>{script}</script>",
     }
+
+
+def host_check(settings: PageSettings) -> list[Middleware]:
+    """Refuse names that are not ours, or any web site could reach a private page by DNS rebinding."""
+    names = [*(_LOCAL_NAMES if settings.is_private else ()), *settings.allow_hosts]
+    if not names:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
 
 
 def build_page(view: IndexView) -> gr.Blocks:
@@ -72,200 +75,22 @@ def build_page(view: IndexView) -> gr.Blocks:
     return page
 
 
-class _Page:
-    """The components, and what happens between them; made inside a `gr.Blocks`."""
+class _Page(Layout):
+    """What happens between the components; made inside a `gr.Blocks`."""
 
     def __init__(self, view: IndexView, page: gr.Blocks) -> None:
-        self.view = view
+        super().__init__(view)
         self.page = page
-        self.first = "zh" if view.settings.language == "zh" else "en"
-        self.words: list[tuple[Any, str, str]] = []
-        self._lay_out()
         self._connect()
-
-    # What the page consists of
-
-    def _say(self, make: Callable[..., Any], fixed: dict[str, Any], **phrases: str) -> Any:
-        """Make a component whose properties hold phrases, and remember them for other languages."""
-        spoken = {name: phrase(key, self.first) for name, key in phrases.items()}
-        component = make(**spoken, **fixed)
-        self.words += [(component, name, key) for name, key in phrases.items()]
-        return component
-
-    def _lay_out(self) -> None:
-        with gr.Row(elem_id="is-header"):
-            self.heading = gr.HTML(heading_html(self.first), elem_id="is-heading")
-            self.language = gr.Radio(
-                [("English", "en"), ("中文", "zh")],
-                value=self.first,
-                show_label=False,
-                container=False,
-                elem_id="is-language",
-                scale=0,
-                min_width=190,
-            )
-        # Hidden, and not session state, so that programs get and give them too.
-        self.results = gr.JSON(value=[], visible=False, label="results")
-        self.chosen = gr.Textbox(visible=False, label="id")
-        self.slots = gr.State([[], []])
-        with gr.Tabs():
-            with self._say(gr.Tab, {"id": "search"}, label="tab_search"), gr.Row():
-                with gr.Column(scale=2, min_width=_NARROW):
-                    self._lay_out_query()
-                with gr.Column(scale=5, min_width=_NARROW):
-                    self._lay_out_answer()
-            read_only = self.view.settings.read_only
-            with self._say(gr.Tab, {"id": "add", "visible": not read_only}, label="tab_add"):
-                self._lay_out_adding()
-            self.facts_tab = self._say(gr.Tab, {"id": "facts"}, label="tab_facts")
-            with self.facts_tab:
-                self.facts = gr.HTML("", elem_id="is-facts", label="facts")
-
-    def _lay_out_query(self) -> None:
-        one_line: dict[str, Any] = {"max_lines": 1}
-        self.picture = self._say(
-            _uploads_only(gr.Image),
-            {
-                "sources": ["upload", "clipboard"],
-                "height": 260,
-                "buttons": [],
-                "elem_id": "is-picture",
-            },
-            label="picture",
-            placeholder="picture_hint",
-        )
-        self.crop_on = self._say(
-            gr.Checkbox,
-            {"visible": False, "container": False, "elem_id": "is-crop-on"},
-            label="crop_on",
-        )
-        self.crop = self._say(
-            gr.Textbox,
-            {"visible": False, "placeholder": "10, 20, 90, 80", "elem_id": "is-crop", **one_line},
-            label="crop",
-            info="crop_info",
-        )
-        self.text = self._say(
-            gr.Textbox,
-            {"visible": self.view.searches_text, "elem_id": "is-text", **one_line},
-            label="text",
-            info="text_info",
-        )
-        with gr.Row():
-            self.clear_button = self._say(
-                gr.Button, {"elem_id": "is-clear", "min_width": 80}, value="clear"
-            )
-            self.search_button = self._say(
-                gr.Button,
-                {"variant": "primary", "elem_id": "is-search", "min_width": 120, "scale": 2},
-                value="search",
-            )
-        with gr.Row():
-            self.k = self._say(
-                gr.Slider,
-                {
-                    **{"minimum": 1, "maximum": MAX_K, "value": _K, "step": 1},
-                    **{"elem_id": "is-k", "scale": 2, "min_width": 160, "buttons": []},
-                },
-                label="k",
-            )
-            self.min_score = self._say(
-                gr.Number,
-                {"value": None, "step": 0.05, "elem_id": "is-min-score", "min_width": 110},
-                label="min_score",
-                placeholder="min_score_info",
-            )
-        with self._say(gr.Accordion, {"open": True, "elem_id": "is-filters"}, label="filters"):
-            self._lay_out_facets()
-            self.where = self._say(
-                gr.Textbox,
-                {"placeholder": 'kind = "fish" and price < 10', "elem_id": "is-where"},
-                label="where",
-                info="where_info",
-            )
-        self.id = self._say(gr.Textbox, {"elem_id": "is-id", **one_line}, label="id", info="id_info")
-
-    def _lay_out_facets(self) -> None:
-        self.no_facets = gr.Markdown(visible=False)
-        self.choices = [
-            gr.Dropdown(
-                [],
-                multiselect=True,
-                label="field",
-                visible=False,
-                elem_classes="is-choice",
-            )
-            for _ in range(CHOICE_SLOTS)
-        ]
-        self.ranges: list[tuple[gr.Row, gr.Number, gr.Number]] = []
-        for _ in range(RANGE_SLOTS):
-            with gr.Row(visible=False) as row:
-                boxes = [
-                    gr.Number(value=None, label=end, min_width=110, elem_classes=f"is-{end}")
-                    for end in ("from", "to")
-                ]
-            self.ranges.append((row, *boxes))
-
-    def _lay_out_answer(self) -> None:
-        self.status = gr.HTML("", elem_id="is-status", label="summary")
-        self.gallery = self._say(
-            gr.Gallery,
-            {
-                "show_label": False,
-                "columns": 4,
-                "height": "auto",
-                "object_fit": "contain",
-                "allow_preview": False,
-                "interactive": False,
-                "buttons": [],
-                "elem_id": "is-gallery",
-            },
-            label="gallery",
-        )
-        with gr.Group(visible=False, elem_id="is-detail-box") as self.detail_box:
-            self.detail = gr.HTML("", elem_id="is-detail", label="detail")
-            self.more_button = self._say(
-                gr.Button, {"elem_id": "is-more", "variant": "primary"}, value="more"
-            )
-
-    def _lay_out_adding(self) -> None:
-        with gr.Row():
-            with gr.Column(min_width=_NARROW):
-                self.files = self._say(
-                    _uploads_only(gr.File),
-                    {
-                        "file_count": "multiple",
-                        "file_types": _ACCEPTED,
-                        "elem_id": "is-add-files",
-                        "height": 260,
-                    },
-                    label="add_files",
-                )
-            with gr.Column(min_width=_NARROW):
-                self.fields = self._say(
-                    gr.Textbox,
-                    {
-                        "placeholder": "kind = fish\nprice = 9.5",
-                        "lines": 5,
-                        "elem_id": "is-add-fields",
-                    },
-                    label="add_fields",
-                    info="add_fields_info",
-                )
-                self.add_button = self._say(
-                    gr.Button, {"variant": "primary", "elem_id": "is-add"}, value="add_button"
-                )
-        self.report = gr.HTML("", elem_id="is-report", label="report")
-        self.report_json = gr.JSON(visible=False, label="report")
 
     # What the page does; the names of the arguments are those of the API
 
-    def search(
+    def search(  # noqa: PLR0917  # Gradio gives an event's inputs by position
         self,
         picture: str | None = None,
         text: str = "",
         id: str = "",
-        k: int = _K,
+        k: int = FIRST_K,
         min_score: float | None = None,
         where: str = "",
         crop: str = "",
@@ -287,7 +112,7 @@ class _Page:
     def more_like_this(
         self,
         id: str,
-        k: int = _K,
+        k: int = FIRST_K,
         min_score: float | None = None,
         where: str = "",
         language: str = "en",
@@ -298,7 +123,7 @@ class _Page:
         )
         return self._show(answer)
 
-    def browse(self, k: int = _K, where: str = "", language: str = "en") -> _Updates:
+    def browse(self, k: int = FIRST_K, where: str = "", language: str = "en") -> _Updates:
         """Show pictures of the index that match a filter, without ranking them."""
         return self._show(self.view.browse(k=k, where=where or "", language=language))
 
@@ -335,7 +160,7 @@ class _Page:
                 placeholder=phrase("min_score_info", language),
             ),
             **self._offer(language, reset=True),
-            **self._show(self.view.browse(k=_K, language=language)),
+            **self._show(self.view.browse(k=FIRST_K, language=language)),
             self.facts: self.view.facts_html(language),
         }
 
@@ -371,10 +196,15 @@ class _Page:
         """Write the filter that was chosen as text."""
         return compose(self.view.fields()[1], slots, values)
 
+    def make_visible(self, picture: str | None) -> Any:
+        """Replace a picture that browsers cannot show, such as HEIC or TIFF, by one that they can."""
+        image = self.view.displayable(picture) if picture else None
+        return gr.skip() if image is None else image
+
     def _show(self, answer: Answer) -> _Updates:
         return {
             self.status: answer.status,
-            self.gallery: gr.update(value=answer.gallery, selected_index=None),
+            self.gallery: answer.gallery,
             self.results: [card.to_json() for card in answer.cards],
         }
 
@@ -399,7 +229,7 @@ class _Page:
         for slot, dropdown in enumerate(self.choices):
             there = slot < len(facets.choices)
             properties = choice_properties(facets.choices[slot], language) if there else {}
-            value = {"value": []} if reset else {}
+            value: dict[str, Any] = {"value": []} if reset else {}
             updates[dropdown] = gr.update(visible=there, **properties, **value)
         for slot, (row, *boxes) in enumerate(self.ranges):
             there = slot < len(facets.ranges)
@@ -409,9 +239,7 @@ class _Page:
                 updates[box] = gr.update(**properties, **({"value": None} if reset else {}))
         return updates
 
-    def _guarded(
-        self, action: Callable[_Parameters, _Result]
-    ) -> Callable[_Parameters, _Result]:
+    def _guarded(self, action: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
         """Turn errors into messages for visitors, in the language that they chose."""
 
         @functools.wraps(action)
@@ -422,7 +250,6 @@ class _Page:
                 language = "zh" if "zh" in args else "en"
                 raise gr.Error(
                     html.escape(explain(error, self.view, language), quote=False),
-                    title=phrase("error_title", language),
                     print_exception=False,
                 ) from error
 
@@ -476,6 +303,9 @@ class _Page:
             api_name="browse",
         ).then(self._hide, None, [self.detail_box], **quiet)
 
+        self.picture.upload(
+            self._guarded(self.make_visible), [self.picture], [self.picture], **quiet
+        )
         self.picture.change(
             lambda picture: (gr.update(visible=picture is not None, value=False), ""),
             [self.picture],
@@ -526,40 +356,3 @@ class _Page:
     @staticmethod
     def _hide() -> Any:
         return gr.update(visible=False)
-
-
-def _uploads_only(base: Any) -> Any:
-    """Return a kind of upload component whose files go to our own decoder, and which fetches nothing.
-
-    Gradio would open pictures with Pillow as it stands, and fetch an address that a visitor sends
-    in a file's place. The class is made past Gradio's metaclass, which writes a stub file beside
-    the source of every class that it makes.
-    """
-
-    async def keep_local(self: Any, path: str | Path | None) -> str | None:
-        if "://" in str(path):
-            raise gr.Error(phrase("error_url", "en"), print_exception=False)
-        moved: str | None = await base.async_move_resource_to_block_cache(self, path)
-        return moved
-
-    def preprocess(self: Any, payload: Any) -> Any:
-        if payload is None:
-            return None
-        if hasattr(payload, "root"):
-            return [_received(file, self.GRADIO_CACHE) for file in payload.root]
-        return _received(payload, self.GRADIO_CACHE)
-
-    members = {
-        "is_template": True,
-        "async_move_resource_to_block_cache": keep_local,
-        "preprocess": preprocess,
-        "__module__": __name__,
-    }
-    return ABCMeta.__new__(type(base), f"Uploaded{base.__name__}", (base,), members)
-
-
-def _received(file: Any, folder: str) -> str:
-    path = Path(file.path or "").resolve()
-    if not path.is_relative_to(Path(folder).resolve()) or not path.is_file():
-        raise gr.Error(phrase("error_url", "en"), print_exception=False)
-    return str(path)

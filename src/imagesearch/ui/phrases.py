@@ -110,7 +110,6 @@ PHRASES: dict[str, tuple[str, str]] = {
     "kind_mixed": ("mixed", "混合"),
     "true": ("true", "真"),
     "false": ("false", "假"),
-    "error_title": ("That did not work", "操作未成功"),
     "error_picture": ("This picture cannot be used: {}", "无法使用这张图片：{}"),
     "error_filter": ("The filter cannot be used: {}", "筛选条件无效：{}"),
     "error_query": ("{}", "{}"),
@@ -118,7 +117,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "The index cannot answer now ({}). The log of the server says why.",
         "索引暂时无法应答（{}）。原因请查看服务器日志。",
     ),
-    "error_no_file": ("The uploaded file is gone; upload it again.", "上传的文件已失效，请重新上传。"),
+    "error_no_file": (
+        "The uploaded file is gone; upload it again.",
+        "上传的文件已失效，请重新上传。",
+    ),
     "error_url": (
         "Addresses are not fetched; upload the picture itself.",
         "不会从网址获取图片，请直接上传图片。",

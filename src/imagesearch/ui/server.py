@@ -8,8 +8,9 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from imagesearch.errors import ConfigError, MissingDependencyError
@@ -19,8 +20,6 @@ from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.view import IndexView
 
 __all__ = ["serve"]
-
-_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 # Gradio reads these when it is imported, and uses the network unless told otherwise.
 _ENVIRONMENT = {
@@ -77,7 +76,11 @@ def serve(
             auth=[(login.user, login.password.reveal()) for login in settings.logins] or None,
             auth_message=phrase("login", settings.language) if settings.logins else None,
             max_file_size=settings.max_upload_bytes,
-            app_kwargs={"middleware": _middleware(settings), "docs_url": None, "redoc_url": None},
+            app_kwargs={
+                "middleware": page_module.host_check(settings),
+                "docs_url": None,
+                "redoc_url": None,
+            },
             prevent_thread_lock=True,
             share=False,
             ssr_mode=False,
@@ -94,9 +97,12 @@ def serve(
         )
         if opened is not None:
             opened(address)
-        if block:
-            page.block_thread()
-        return stack.pop_all().close
+        close = stack.pop_all().close
+    if block:
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+        close()
+    return close
 
 
 def _import_page() -> Any:
@@ -124,14 +130,3 @@ def _check_port(settings: PageSettings) -> None:
             f"the page cannot listen on {settings.host} port {settings.port} "
             f"({error.strerror or error}); choose another with --port or --host"
         ) from error
-
-
-def _middleware(settings: PageSettings) -> list[Any]:
-    """Refuse names that are not ours, or any web site could reach a private page by DNS rebinding."""
-    from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
-
-    names = [*(_LOCAL_NAMES if settings.is_private else ()), *settings.allow_hosts]
-    if not names:
-        return []
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]

@@ -95,9 +95,7 @@ class Uploads:
                     continue
                 names[str(kept)] = name
                 fresh += [kept] if is_new else []
-            report = index.add(
-                [Item(path, metadata=metadata) for path in names], progress=False
-            )
+            report = index.add([Item(path, metadata=metadata) for path in names], progress=False)
         except BaseException:
             for path in fresh:
                 path.unlink(missing_ok=True)
@@ -143,16 +141,15 @@ def _suffix(name: str, data: bytes) -> str:
 
 
 def parse_metadata(text: str) -> dict[str, Any]:
-    """Read fields, one a line, as ``name = value`` or ``name: value``.
+    r"""Read fields, one a line, as ``name = value`` or ``name: value``.
 
     A value is a number, true, false, or a list in JSON if it reads as such, and text otherwise.
 
     Raises:
-        ManifestError: A line has no name or no value.
-            Also for a name or value that no store can keep.
+        ManifestError: A line has no name or no value, or one that no store can keep.
 
     Example:
-        >>> parse_metadata('kind = fish\\nprice: 9.5\\ntags = ["red", "small"]')
+        >>> parse_metadata('kind = fish\nprice: 9.5\ntags = ["red", "small"]')
         {'kind': 'fish', 'price': 9.5, 'tags': ['red', 'small']}
     """
     fields: dict[str, Any] = {}

@@ -26,11 +26,11 @@ from imagesearch.errors import (
 )
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder
-from imagesearch.types import Query
+from imagesearch.types import Hits
 from imagesearch.ui.cards import Card, card_of, detail_html, table_html
 from imagesearch.ui.fields import FieldSummary, describe_values, sample_fields
 from imagesearch.ui.phrases import phrase
-from imagesearch.ui.queries import cut, decode_upload, make_query, parse_box, read_upload
+from imagesearch.ui.queries import Box, cut, decode_upload, make_query, parse_box, read_upload
 from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.thumbnails import Thumbnails, data_uri, placeholder, shrink
 from imagesearch.ui.uploads import Added, Uploads, parse_metadata
@@ -41,7 +41,8 @@ MAX_K = 100
 """Most pictures in one answer."""
 
 _logger = logging.getLogger("imagesearch.ui")
-_QUERY_SIDE = 48
+_SHOWN_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp"})
+_QUERY_SIDE = 72
 _DETAIL_SIDE = 320
 # How long, in seconds, what was learnt about the fields is taken for current.
 _FIELDS_FRESH = 60.0
@@ -135,14 +136,13 @@ class IndexView:
             StoreError: The store failed.
         """
         _check_k(k)
-        image = None
-        if picture is not None:
-            image = self._open(picture, crop)
+        box = parse_box(crop)
+        image = self._open(picture, box) if picture is not None else None
         query = make_query(image, text, id)
         if query is None:
             return self.browse(k=k, where=where, language=language)
-        label = self._label(image, crop, text, id, language)
-        return self._answer(query, label, k, min_score, where, language)
+        hits = self.index.search(query, k=k, where=where.strip() or None, min_score=min_score)
+        return self._answer(hits, self._label(image, box, text, id, language), language)
 
     def more_like_this(
         self,
@@ -161,9 +161,7 @@ class IndexView:
         """
         if not id.strip():
             raise QueryError("choose a picture first, or give its id")
-        return self.search(
-            id=id, k=k, min_score=min_score, where=where, language=language
-        )
+        return self.search(id=id, k=k, min_score=min_score, where=where, language=language)
 
     def browse(self, *, k: int = 12, where: str = "", language: str = "en") -> Answer:
         """Show some pictures of the index, in the order in which the store has them.
@@ -205,6 +203,18 @@ class IndexView:
         shown = Card(fresh.id, fresh.name, fresh.uri, fresh.metadata, card.score)
         small = shrink(image, _DETAIL_SIDE)
         return detail_html(shown, small, data_uri(small, _DETAIL_SIDE), language)
+
+    def displayable(self, picture: str | Path) -> Image.Image | None:
+        """Return a picture that browsers cannot show as one that they can; None if they can.
+
+        What is no picture is left as it is: the search says what is wrong with it.
+        """
+        if Path(picture).suffix.lower() in _SHOWN_BY_BROWSERS:
+            return None
+        try:
+            return self._open(picture, None)
+        except (ImageSearchError, OSError):
+            return None
 
     def record(self, id: str) -> dict[str, Any]:
         """Return what the index knows about one picture, as JSON values.
@@ -302,8 +312,7 @@ class IndexView:
         body = table_html(
             (
                 field.name,
-                f"<i>{phrase('kind_' + field.kind, language)}</i> "
-                f"{html.escape(describe_values(field))}",
+                f'<span class="is-kind">{phrase("kind_" + field.kind, language)}</span> {html.escape(describe_values(field))}',
             )
             for field in fields
         )
@@ -313,20 +322,19 @@ class IndexView:
             f"{body if fields else phrase('facts_fields_none', language)}"
         )
 
-    def _open(self, picture: str | Path, crop: str) -> Image.Image:
+    def _open(self, picture: str | Path, box: Box | None) -> Image.Image:
         data = read_upload(picture, max_bytes=self.settings.max_upload_bytes)
-        box = parse_box(crop)
         # A part of a shrunken picture might have too few pixels.
         shrink_to = self.index.meta.embedding.decode_size if box is None else None
         image = decode_upload(data, max_pixels=self.settings.max_pixels, shrink_to=shrink_to)
         return image if box is None else cut(image, box)
 
     def _label(
-        self, image: Image.Image | None, crop: str, text: str, id: str, language: str
+        self, image: Image.Image | None, box: Box | None, text: str, id: str, language: str
     ) -> str:
         parts = []
         if image is not None:
-            key = "your_picture" if parse_box(crop) is None else "your_crop"
+            key = "your_picture" if box is None else "your_crop"
             parts.append(f"{_icon(image)} {phrase(key, language)}")
         if text.strip():
             parts.append(f"<q>{html.escape(text.strip())}</q>")
@@ -338,16 +346,7 @@ class IndexView:
                 parts.append(f"{_icon(thumbnail)} {html.escape(card.name)}")
         return " + ".join(parts)
 
-    def _answer(
-        self,
-        query: Query,
-        label: str,
-        k: int,
-        min_score: float | None,
-        where: str,
-        language: str,
-    ) -> Answer:
-        hits = self.index.search(query, k=k, where=where.strip() or None, min_score=min_score)
+    def _answer(self, hits: Hits, label: str, language: str) -> Answer:
         cards = [card_of(hit, shows_paths=self.settings.shows_paths) for hit in hits]
         images = self.thumbnails.of([hit.uri for hit in hits])
         if not cards:
