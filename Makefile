@@ -1,40 +1,50 @@
 # `make demo` and `make test` need Python 3.11 or newer and make, nothing else.
 PYTHON ?= python3
+# What the tests try besides the default; without one of them its tests are skipped.
+EXTRAS ?= heif,tencent,clip,ui,openvino
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test slow lint check docs clean
 
 help:
 	@echo "make demo    install into .venv, index pictures, search them, show the result"
 	@echo "make test    install into .venv and run the tests"
-	@echo "make check   what CI runs: tests, lint, types, layers, spelling"
+	@echo "make slow    run the tests that take longer"
+	@echo "make check   what CI runs: all tests, format, lint, types, layers, spelling"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(PIP) --editable .
 	@touch $@
 
-# hnswlib comes as source; without a C++ compiler its tests are skipped and the rest runs.
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[heif,tencent]" --group dev
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt "hnswlib>=0.8" \
-		|| echo "hnswlib did not build (is there a C++ compiler?): its tests will be skipped"
+$(VENV)/.tested: $(VENV)/.installed
+	$(PIP) --editable ".[$(EXTRAS)]" --group dev
+	@$(PIP) "hnswlib>=0.8" || echo "hnswlib did not build (no C++ compiler?): its tests are skipped"
 	@touch $@
 
 demo: $(VENV)/.installed
 	@$(BIN)/imagesearch demo
 
-test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+test: $(VENV)/.tested
+	$(BIN)/python -m pytest -m "not slow"
 
-check: test
+slow: $(VENV)/.tested
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.tested
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell src tests benchmarks examples docs README.md CHANGELOG.md
+
+check: test slow lint
+
+docs: $(VENV)/.tested
+	$(BIN)/python docs/generate.py
 
 clean:
 	rm -rf $(VENV) imagesearch-demo build dist
