@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from imagesearch import EmbeddingSpec, ImageIndex, IndexMeta, Item, MemoryStore, RecordBatch
-from imagesearch.duplicates import TIERS, DuplicateReport, Finding, Rules
+from imagesearch.duplicates import TIERS, DuplicateReport, Finding, Rules, Tier
 from imagesearch.embedders.descriptors import DescriptorEmbedder
 from imagesearch.protocols import Embedder
 from imagesearch.vectors import normalise
@@ -74,15 +74,19 @@ def quality(*, sweep: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         items = list(plant(paths, Path(folder)))
         print(f"{len(items)} images: {len(paths)} photos and copies of 300 of them\n")
+        runs: tuple[tuple[Tier, ...], ...] = (("near",), ("semantic",), TIERS)
         for name, embedder in embedders().items():
             with ImageIndex(embedder=embedder, store=MemoryStore()) as index:
                 index.add(items, on_error="raise", progress=False)
                 print(f"## {name}\n")
-                show(index, sweep=sweep)
-                if embedder.spec.dim > 128:
-                    with index.fit_projection(MemoryStore(), dim=128) as projected:
+                show(index, runs, sweep=sweep)
+                show_uploads(index, items)
+                # Tier near knows nothing of embedders.
+                runs = (("semantic",), TIERS)
+                if embedder.spec.dim > 1000:
+                    with index.fit_projection(MemoryStore(), dim=128, progress=False) as projected:
                         print(f"## {name}, projected to 128\n")
-                        show(projected, sweep=False)
+                        show(projected, (("semantic",),), sweep=sweep)
 
 
 def plant(paths: list[Path], folder: Path) -> Iterator[Item]:
@@ -105,41 +109,73 @@ def plant(paths: list[Path], folder: Path) -> Iterator[Item]:
             yield Item(target, id=f"{path.stem} {kind}", metadata={**facts, "kind": kind})
 
 
-def show(index: ImageIndex, *, sweep: bool) -> None:
-    unplanted = index.duplicates(where='kind = "original"', progress=False)
+def show(index: ImageIndex, runs: tuple[tuple[Tier, ...], ...], *, sweep: bool) -> None:
+    unplanted = index.duplicates(tiers=runs[-1], where='kind = "original"', progress=False)
     print(f"- photos without planted copies: {len(unplanted)} groups {[g.ids for g in unplanted]}")
-    everything = {tiers: index.duplicates(tiers=tiers, progress=False) for tiers in RUNS}
-    threshold = everything[TIERS].threshold
+    everything = {tiers: index.duplicates(tiers=tiers, progress=False) for tiers in runs}
+    threshold = everything[runs[-1]].threshold
     print(f"- semantic threshold derived from the index: {threshold:.4f}")
-    alone = index.duplicates(where='kind = "original" and class = "goldfish"', progress=False)
+    alone = index.duplicates(
+        tiers=runs[-1], where='kind = "original" and class = "goldfish"', progress=False
+    )
     print(f"- one class alone: {len(alone)} groups; its threshold {alone.threshold:.4f}\n")
-    print("| kind of copy | " + " | ".join(map(" + ".join, RUNS)) + " |")
-    print("|" + "---|" * (1 + len(RUNS)))
+    print("| kind of copy | " + " | ".join(map(" + ".join, runs)) + " |")
+    print("|" + "---|" * (1 + len(runs)))
     for kind in KINDS:
         where = f'kind = "original" or kind = "{kind}"'
         cells = [
             f"{recall(index.duplicates(tiers=tiers, where=where, threshold=threshold, progress=False), kind):.3f}"
-            for tiers in RUNS
+            for tiers in runs
         ]
         print(f"| recall: {kind} | " + " | ".join(cells) + " |")
     for half in ("A", "B"):
-        cells = [precision(everything[tiers], half) for tiers in RUNS]
+        cells = [precision(everything[tiers], half) for tiers in runs]
         print(f"| precision, all kinds, classes {half} | " + " | ".join(cells) + " |")
     print()
     if sweep:
-        show_sweep(index, threshold)
+        show_sweep(index, threshold, near=("near",) in runs)
 
 
-def show_sweep(index: ImageIndex, threshold: float) -> None:
+def show_uploads(index: ImageIndex, items: list[Item]) -> None:
+    """Ask for copies of 60 photos, and for 100 photos whose copies are left out."""
+    threshold = index.duplicates(tiers=["semantic"], where='kind = "original"').threshold
+    photos = [item for item in items if item.metadata["kind"] == "original"]
+    copied = {item.metadata["origin"] for item in items if item.metadata["kind"] == "mirrored"}
+    asked = sorted(copied)[::5]
+    print(
+        "| uploads: kind of copy | original named | exact | near | semantic |\n" + "|---" * 5 + "|"
+    )
+    for kind in KINDS:
+        matches = [
+            (item, index.is_duplicate(item.source, threshold=threshold, where='kind = "original"'))
+            for item in items
+            if item.metadata["kind"] == kind and item.metadata["origin"] in asked
+        ]
+        right = [
+            match.tier for item, match in matches if match and origin(match.id) == origin(item.id)
+        ]
+        shares = [f"{right.count(tier) / len(matches):.2f}" for tier in TIERS]
+        print(f"| {kind} | {len(right) / len(matches):.3f} | " + " | ".join(shares) + " |")
+    wrong = [
+        item.id
+        for item in photos[::5]
+        if index.is_duplicate(
+            item.source, threshold=threshold, where=f'not origin = "{item.metadata["origin"]}"'
+        )
+    ]
+    print(f"\n- of {len(photos[::5])} new photos taken for copies: {wrong}\n")
+
+
+def show_sweep(index: ImageIndex, threshold: float, *, near: bool) -> None:
     mean = 1 - (1 - threshold) / 0.08
-    print("| classes A only | precision | recall over all kinds but exact |\n|---|---|---|")
+    print("| classes A only | precision | recall over all kinds |\n|---|---|---|")
     half = 'half = "A"'
     for share in (0.04, 0.06, 0.08, 0.10, 0.12, 0.15, 0.20):
         report = index.duplicates(
             tiers=["semantic"], threshold=1 - share * (1 - mean), where=half, progress=False
         )
         print(f"| semantic, share {share:.2f} | {precision(report, 'A')} | {overall(report):.3f} |")
-    for bits in (48, 64, 80, 96, 112, 128, 144, 160, 176):
+    for bits in (64, 96, 112, 128, 160) if near else ():
         report = index.duplicates(tiers=["near"], max_bits=bits, where=half, progress=False)
         print(f"| near, {bits} bits | {precision(report, 'A')} | {overall(report):.3f} |")
     print()
@@ -236,7 +272,6 @@ KINDS: dict[str, Callable[[Image.Image], Image.Image] | None] = {
     "watermarked": watermarked,
     "1.2 × brightness": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
 }
-RUNS = (("exact",), ("near",), ("semantic",), TIERS)
 
 
 # Scale

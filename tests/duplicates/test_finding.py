@@ -43,7 +43,7 @@ def test_the_exact_tier_sees_the_same_bytes_and_nothing_more(copied):
     assert (report[0].tier, report[0].score) == ("exact", 1.0)
 
 
-def test_the_semantic_tier_sees_close_embeddings_without_opening_pictures_to_judge(copied):
+def test_the_semantic_tier_sees_close_embeddings(copied):
     copies = found(copied.duplicates(tiers=["semantic"]))
     assert {"00-encoded.jpg", "01-half.jpg", "02-squashed.jpg"} <= set(copies)
     assert set(copies.values()) == {"semantic"}
