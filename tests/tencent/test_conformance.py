@@ -9,7 +9,13 @@ import pytest
 
 from imagesearch.stores.tencent import TencentStore
 from imagesearch.testing import VectorStoreConformance
-from imagesearch.testing.tencent_server import Behaviour, Fault, Limits, TencentServer
+from imagesearch.testing.tencent_server import (
+    Behaviour,
+    Fault,
+    Limits,
+    TencentRpcServer,
+    TencentServer,
+)
 
 FIELDS = {
     "label": "string",
@@ -142,3 +148,29 @@ class TestWithEveryFifthRequestOverTheRateLimit(OnTheStandIn):
     large_batch = 1001
     model_examples = 3
     faults = (Fault("status", status=429, every=5),)
+
+
+class OverGrpc(OnTheStandIn):
+    options: ClassVar = {"transport": "grpc"}
+
+    @classmethod
+    def setup_class(cls):
+        cls.server = TencentRpcServer(limits=cls.limits, behaviour=cls.behaviour).start()
+        for fault in cls.faults:
+            cls.server.faults.add(fault)
+
+
+@pytest.mark.slow
+class TestOverGrpc(OverGrpc):
+    pass
+
+
+@pytest.mark.slow
+class TestOverGrpcWithFaults(OverGrpc):
+    large_batch = 1001
+    model_examples = 3
+    faults = (
+        Fault("status", every=5),
+        Fault("reset_after", every=7),
+        Fault("api_error", every=11),
+    )

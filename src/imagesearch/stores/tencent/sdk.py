@@ -17,6 +17,7 @@ _first_import = "tcvectordb" not in sys.modules
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import grpc  # type: ignore[import-untyped]  # has no types
         import requests
         import tcvectordb
         from tcvectordb.exceptions import (
@@ -28,6 +29,7 @@ try:
         from tcvectordb.model.document import SearchParams
         from tcvectordb.model.enum import FieldType, IndexType, MetricType, ReadConsistency
         from tcvectordb.model.index import FilterIndex, Index, VectorIndex
+        from tcvectordb.rpc.proto import olama_pb2 as messages
 except ImportError as error:
     raise MissingDependencyError(
         f"the tencent store needs the package tcvectordb ({error}); "
@@ -52,6 +54,8 @@ __all__ = [
     "SearchParams",
     "VectorDBException",
     "VectorIndex",
+    "grpc",
+    "messages",
     "requests",
     "tcvectordb",
 ]

@@ -217,12 +217,13 @@ class TencentStore:
             opened.mapping.document(record, check_metadata(record.metadata), []) for record in batch
         ]
         build_index = not opened.index.startswith("IVF")
+        binary = self._settings.transport == "grpc"
 
         def write(rows: range) -> None:
-            part = documents[rows.start : rows.stop]
-            for document, vector in zip(
-                part, short_floats(vectors[rows.start : rows.stop]), strict=True
-            ):
+            part, matrix = documents[rows.start : rows.stop], vectors[rows.start : rows.stop]
+            # In gRPC's binary messages digits cost nothing.
+            floats = matrix.tolist() if binary else short_floats(matrix)
+            for document, vector in zip(part, floats, strict=True):
                 document["vector"] = vector
             self._client().upsert(*self._name, part, build_index=build_index)
             for document in part:

@@ -54,6 +54,7 @@ class Behaviour:
         l2_squared: Whether the L2 score is the squared distance.
         empty_strings: Whether indexed text fields may hold empty text.
         latency: Seconds that every request takes at least.
+        discard_upserts: Whether upserts are acknowledged unread, for benchmarks of clients.
 
     Example:
         >>> Behaviour(visibility_delay=0.3).missing
@@ -68,3 +69,4 @@ class Behaviour:
     l2_squared: bool = False
     empty_strings: bool = False
     latency: float = 0.0
+    discard_upserts: bool = False

@@ -207,6 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.UNAUTHORIZED, b"Unauthorized", None
         if len(raw) > owner.limits.body_bytes:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Request Entity Too Large", None
+        if owner.behaviour.discard_upserts and self.path == "/document/upsert":
+            return HTTPStatus.OK, _json(code=0, msg="", affectedCount=raw.count(b'"id": ')), None
         try:
             body = json.loads(raw) if raw else {}
         except ValueError:
