@@ -210,6 +210,24 @@ class GuessesWhatItDidNotDeclare(MemoryStore):
     capabilities = MemoryStore.capabilities - {Capability.ORDER_TEXT}
 
 
+class MergesNotes(MemoryStore):
+    def note(self, name, value):
+        known = self.notes().get(name)
+        if isinstance(known, dict) and isinstance(value, dict):
+            value = {**known, **value}
+        super().note(name, value)
+
+
+class KeepsNotesAsTheyWereGiven(MemoryStore):
+    def notes(self):
+        return self._notes
+
+    def note(self, name, value):
+        super().note(name, value)
+        if value is not None:
+            self._notes[name] = value
+
+
 class FindsOnlySomeOfTheNearest(MemoryStore):
     capabilities = MemoryStore.capabilities - {Capability.EXACT}
 

@@ -453,3 +453,32 @@ def test_importing_the_store_loads_neither_hnswlib_nor_torch():
         "assert not {'hnswlib', 'torch', 'pytest', 'hypothesis'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_notes_are_seen_by_readers_and_read_only_handles_that_were_open_before(tmp_path):
+    with_notes = LocalStore(tmp_path / "photos.idx")
+    with_notes.open(META)
+    reader = LocalStore(tmp_path / "photos.idx", read_only=True)
+    reader.open(META)
+    assert reader.notes() == {}
+    with_notes.note("calibration", {"threshold": 0.5})
+    assert reader.notes() == {"calibration": {"threshold": 0.5}}
+    with pytest.raises(UnsupportedOperationError):
+        reader.note("calibration", None)
+    second = LocalStore(tmp_path / "photos.idx")
+    second.open(META)
+    with pytest.raises(StoreLockedError):
+        second.note("calibration", None)
+    for store in (with_notes, reader, second):
+        store.close()
+
+
+def test_notes_outlive_a_compaction(tmp_path):
+    store = LocalStore(tmp_path / "photos.idx")
+    store.open(META)
+    batch = make_batch(vectors(2200))
+    store.upsert(batch)
+    store.note("calibration", 1)
+    store.delete(batch.ids[:1500])
+    assert (store.notes(), store.count()) == ({"calibration": 1}, 700)
+    store.close()

@@ -34,6 +34,8 @@ CAUGHT_BY = {
     "HandsOutItsOwnMetadata": "test_changing_what_came_back_changes_nothing",
     "ClaimsPersistence": "test_what_was_written_is_there_after_reopening",
     "GuessesWhatItDidNotDeclare": "test_what_is_not_declared_is_refused_by_every_method",
+    "MergesNotes": "test_a_second_note_of_a_name_replaces_the_first",
+    "KeepsNotesAsTheyWereGiven": "test_changing_a_note_that_came_back_changes_nothing",
     "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
 }
 

@@ -33,6 +33,8 @@ class Capability(StrEnum):
     """Filters may name the record's own ``id`` and ``uri``."""
     ORDER_TEXT = "order_text"
     """Filters may compare texts with <, <=, > and >= (by Unicode code point)."""
+    NOTES = "notes"
+    """Small notes are kept beside the meta: the store is a `NotingStore`."""
 
 
 @runtime_checkable

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreError, StoreRequestError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
+from imagesearch.stores.notes import note_text
 from imagesearch.stores.ranking import nearest, order
 from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch, check_metadata
 from imagesearch.vectors import check_vectors, unit_or_as_is
@@ -51,6 +54,7 @@ class MemoryStore:
             Capability.FILTER_ANY_FIELD,
             Capability.FILTER_IDENTITY,
             Capability.ORDER_TEXT,
+            Capability.NOTES,
         }
     )
 
@@ -59,6 +63,7 @@ class MemoryStore:
         self._meta: IndexMeta | None = None
         self._entries: dict[str, _Entry] = {}
         self._id_of_row: list[str] = []
+        self._notes: dict[str, str] = {}
         self._vectors = np.empty((0, 0), np.float32)
 
     def describe(self) -> IndexMeta | None:
@@ -178,12 +183,33 @@ class MemoryStore:
             self._opened()
             return sum(1 for _ in self._matching(where))
 
+    def notes(self) -> dict[str, Any]:
+        """Return all notes by name."""
+        with self._lock:
+            self._opened()
+            return {name: json.loads(text) for name, text in self._notes.items()}
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a note, in place of one of that name; None removes it.
+
+        Raises:
+            StoreRequestError: The name is empty, or the value is no JSON value.
+        """
+        text = note_text(name, value)
+        with self._lock:
+            self._opened()
+            if text is None:
+                self._notes.pop(name, None)
+            else:
+                self._notes[name] = text
+
     def close(self) -> None:
         """Forget everything; closing twice is allowed."""
         with self._lock:
             self._meta = None
             self._entries = {}
             self._id_of_row = []
+            self._notes = {}
             self._vectors = np.empty((0, 0), np.float32)
 
     def __repr__(self) -> str:

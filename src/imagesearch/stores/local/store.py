@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from imagesearch.stores.local.database import Database
 from imagesearch.stores.local.failures import translated
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.lock import WriterLock
+from imagesearch.stores.local.notes import read_notes, write_note
 from imagesearch.stores.local.opening import create_index, describe_index, migrate_index
 from imagesearch.stores.local.options import Engine, Options
 from imagesearch.stores.local.rows import check_batch, hits_of, possible_ids, record_of
@@ -35,6 +37,7 @@ from imagesearch.stores.local.search import Searcher, require_graphs
 from imagesearch.stores.local.snapshot import GenerationChangedError, Snapshot, Snapshots
 from imagesearch.stores.local.sql import compile_filter
 from imagesearch.stores.local.writer import Writer
+from imagesearch.stores.notes import note_text
 from imagesearch.types import Hit, IndexMeta, Record, RecordBatch
 from imagesearch.vectors import check_vectors, unit_or_as_is
 
@@ -266,6 +269,25 @@ class LocalStore:
             if where is None:
                 return snapshot.live
             return int(np.count_nonzero(snapshot.allowed(where, connection)))
+
+    def notes(self) -> dict[str, Any]:
+        """Return all notes by name; readers see each as soon as it is acknowledged."""
+        with self._reading(self._opened()) as (connection, _):
+            return read_notes(connection)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a note, in place of one of that name; None removes it.
+
+        Raises:
+            StoreRequestError: The name is empty, or the value is no JSON value.
+            StoreLockedError: Another process writes to this index.
+            StoreUnavailableError: The disk is full or fails; nothing was changed.
+            UnsupportedOperationError: The store was opened with ``read_only=True``.
+        """
+        opened = self._opened()
+        text = note_text(name, value)
+        with self._writing(opened), opened.database.writing() as connection:
+            write_note(connection, name, text)
 
     def close(self) -> None:
         """Save the graph, let other processes write, and close all files.

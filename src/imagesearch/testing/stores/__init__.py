@@ -14,6 +14,7 @@ pytest.register_assert_rewrite(
             "deleting",
             "filtering",
             "model",
+            "noting",
             "opening",
             "reading",
             "refusing",
@@ -28,6 +29,7 @@ from imagesearch.testing.stores.batches import BatchRules  # noqa: E402
 from imagesearch.testing.stores.deleting import DeletingRules  # noqa: E402
 from imagesearch.testing.stores.filtering import FilterRules  # noqa: E402
 from imagesearch.testing.stores.model import ModelRules  # noqa: E402
+from imagesearch.testing.stores.noting import NotingRules  # noqa: E402
 from imagesearch.testing.stores.opening import OpeningRules  # noqa: E402
 from imagesearch.testing.stores.reading import ReadingRules  # noqa: E402
 from imagesearch.testing.stores.refusing import RefusingRules  # noqa: E402
@@ -46,6 +48,7 @@ class VectorStoreConformance(
     DeletingRules,
     ScoreRules,
     FilterRules,
+    NotingRules,
     ModelRules,
     ApproximateSearchRules,
 ):
