@@ -79,7 +79,7 @@ def test_a_new_collection_has_what_was_asked_for(server, make_store):
     store = make_store(
         shards=3,
         replicas=1,
-        m=32,
+        M=32,
         ef_construction=100,
         fields={"label": "string", "sold": "bool", "score": "int64"},
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imagesearch.config import PluginConfig, check_options
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.stores.tencent import TencentStore
 
@@ -36,7 +37,7 @@ GOOD = {"url": "http://10.0.0.1:80", "key": "k", "database": "photos", "collecti
         ("timeout", 0, "more than 0"),
         ("ca_cert", "/no/such/file.pem", "is no file"),
         ("batch_size", 1001, "1 to 1000"),
-        ("m", 2, "4 to 64"),
+        ("M", 2, "4 to 64"),
         ("ef", 40_000, "1 to 32768"),
         ("retries", -1, "0 to 20"),
     ],
@@ -49,6 +50,20 @@ def test_an_option_out_of_range_is_refused_in_words(option, value, words):
 def test_a_key_from_the_environment_is_used(monkeypatch, server, make_store):
     monkeypatch.setenv("MY_TENCENT_KEY", server.key)
     assert make_store(key="env:MY_TENCENT_KEY").describe() is None
+
+
+def test_a_config_table_makes_the_store(monkeypatch, server):
+    monkeypatch.setenv("MY_TENCENT_KEY", server.key)
+    table = {
+        "url": server.url, "key": "env:MY_TENCENT_KEY", "database": "photos", "collection": "all",
+        "shards": 3, "M": 32, "index": "HNSW", "fields": {"label": "string"},
+    }  # fmt: skip
+    store = TencentStore(**check_options(TencentStore, PluginConfig("tencent", table)))
+    assert store.describe() is None
+    store.close()
+    for wrong in ({"key": "in the open"}, {"fields": {"label": "text"}}, {"index": "LSH"}):
+        with pytest.raises(ConfigError):
+            check_options(TencentStore, PluginConfig("tencent", table | wrong))
 
 
 def test_a_trailing_slash_in_the_url_does_not_matter(server, make_store):

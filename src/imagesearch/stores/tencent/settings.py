@@ -68,7 +68,7 @@ class Settings:
     shards: int
     replicas: int
     index: IndexType
-    m: int
+    M: int
     ef_construction: int
     nlist: int
     metric: Metric | None
@@ -100,7 +100,7 @@ class Settings:
         for option, low, high in (
             ("shards", 1, 100),
             ("replicas", 0, 100),
-            ("m", 4, 64),
+            ("M", 4, 64),
             ("ef_construction", 8, 512),
             ("nlist", 1, 65_536),
             ("nprobe", 1, 65_536),
@@ -157,5 +157,5 @@ class Settings:
     def index_params(self) -> dict[str, int]:
         """Parameters of the vector index, in the service's names."""
         if self.index == "HNSW":
-            return {"M": self.m, "efConstruction": self.ef_construction}
+            return {"M": self.M, "efConstruction": self.ef_construction}
         return {"nlist": self.nlist} if self.index.startswith("IVF") else {}

@@ -69,7 +69,7 @@ class TencentStore:
             least 2 in three, and fewer than there are nodes.
         index: Vector index of a new collection. ``IVF_…`` indexes hold nothing until
             `rebuild_index` is called after loading.
-        m: HNSW: links of a node, 4 to 64.
+        M: HNSW: links of a node, 4 to 64.
         ef_construction: HNSW: candidates while building, 8 to 512.
         nlist: IVF: cells.
         metric: Pins the metric; None takes that of the index.
@@ -114,7 +114,7 @@ class TencentStore:
         shards: int = 1,
         replicas: int = 0,
         index: IndexType = "HNSW",
-        m: int = 16,
+        M: int = 16,  # noqa: N803  # HNSW's own name
         ef_construction: int = 200,
         nlist: int = 128,
         metric: Metric | None = None,
@@ -141,7 +141,7 @@ class TencentStore:
             shards=shards,
             replicas=replicas,
             index=index,
-            m=m,
+            M=M,
             ef_construction=ef_construction,
             nlist=nlist,
             metric=metric,
