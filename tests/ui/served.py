@@ -38,11 +38,11 @@ def draw(folder: Path) -> list:
 
     folder.mkdir()
     items = []
-    for kind in KINDS:
+    for place, kind in enumerate(KINDS):
         for number in range(EACH):
             path = folder / f"{kind}-{number}.png"
             draw_scene(kind, number).save(path)
-            fields = {"kind": kind, "price": 10.5 * number, "sold": number == 0}
+            fields = {"kind": kind, "price": 10.5 * number + place / 4, "sold": number == 0}
             items.append(Item(path, id=path.stem, metadata=fields))
     for name, colour in SmallEmbedder.COLOURS.items():
         path = folder / f"{name}.png"

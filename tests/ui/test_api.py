@@ -7,6 +7,7 @@ import json
 import shutil
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -159,7 +160,7 @@ def test_facts_and_records_are_for_programs_too(client):
     kind = next(field for field in facts["fields"] if field["name"] == "kind")
     assert "boat" in kind["values"]
     record = client.predict(id="boat-2", api_name="/record")
-    assert record["metadata"]["price"] == 21.0
+    assert record["metadata"]["price"] == 21.25
     assert "not in the index" in fails(client.predict, id="nowhere", api_name="/record")
 
 
@@ -268,9 +269,9 @@ def test_another_host_name_is_refused_so_that_web_sites_cannot_reach_a_private_p
 
 
 def test_a_login_is_asked_for_before_anything_is_told(tmp_path, query):
-    with serving(tmp_path, host="0.0.0.0", login="open sesame") as page:
-        url = page.url.replace("0.0.0.0", "127.0.0.1")
-        page = type(page)(url, page.folder)
+    with serving(tmp_path, host="0.0.0.0", login="open sesame") as open_page:
+        url = open_page.url.replace("0.0.0.0", "127.0.0.1")
+        page = replace(open_page, url=url)
         assert status_of(f"{url}/config") == 401
         with pytest.raises(urllib.error.HTTPError) as refused:
             upload(page, "x.png", b"x")

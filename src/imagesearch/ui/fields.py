@@ -33,6 +33,9 @@ _BATCH = 500
 _FEW = 40
 """Most values of a field that are offered to choose from."""
 
+_FEW_NUMBERS = 12
+"""Most different numbers that are offered one by one rather than as a range."""
+
 _LONG = 60
 """Longest text, in characters, that is a value to choose rather than prose."""
 
@@ -156,6 +159,8 @@ def summarise(rows: Iterable[Metadata]) -> list[FieldSummary]:
 def _summary(name: str, tally: _Tally) -> FieldSummary:
     kind = next(iter(tally.kinds)) if len(tally.kinds) == 1 else "mixed"
     few = kind != "mixed" and not tally.many
+    if kind == "number":
+        few = few and len(tally.values) <= _FEW_NUMBERS
     values = sorted((value for _, value in tally.values), key=_by_value) if few else ()
     low, high = (tally.low, tally.high) if kind == "number" else (None, None)
     return FieldSummary(name, kind, tally.seen, tuple(values), low, high)

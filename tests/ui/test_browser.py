@@ -1,0 +1,316 @@
+"""The page as people use it, in a real browser that reaches this machine only.
+
+The picture of the page in the documentation is made here, with
+IMAGESEARCH_SCREENSHOT=docs/images/web-page.png.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from imagesearch.cli.pictures import draw_scene
+
+pytest.importorskip("gradio")
+sync_api = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}"),
+    # Playwright leaves an event loop to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT = 60_000
+sync_api.expect.set_options(timeout=WAIT)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Visitor:
+    """Somebody in front of the page, and a note of everything that the browser asked for."""
+
+    def __init__(self, browser, page, **context):
+        self.context = browser.new_context(**context)
+        self.tab = self.context.new_page()
+        self.tab.set_default_timeout(WAIT)
+        self.requests: list[str] = []
+        self.failures: list[str] = []
+        self.context.on("request", lambda request: self.requests.append(request.url))
+        self.tab.on("pageerror", lambda error: self.failures.append(str(error)))
+        self.tab.goto(page.url)
+        self.wait_for_pictures()
+
+    def wait_for_pictures(self):
+        self.tab.wait_for_selector("#is-gallery img")
+
+    def give(self, file):
+        self.tab.set_input_files("#is-picture input[type=file]", file)
+
+    def box(self, name: str):
+        return self.tab.locator(f"#is-{name} textarea, #is-{name} input").first
+
+    def press(self, name: str):
+        self.tab.click(f"#is-{name}")
+
+    def status(self, pattern: str) -> str:
+        status = self.tab.locator("#is-status")
+        sync_api.expect(status).to_contain_text(re.compile(pattern))
+        return status.inner_text()
+
+    def captions(self) -> list[str]:
+        return self.tab.locator("#is-gallery .caption-label").all_inner_texts()
+
+    def choose(self, number: int):
+        self.tab.locator("#is-gallery .thumbnail-item").nth(number).click()
+        self.tab.wait_for_selector("#is-more")
+
+    def strangers(self) -> list[str]:
+        return [
+            url
+            for url in self.requests
+            if urlsplit(url).scheme not in {"data", "blob"}
+            and urlsplit(url).hostname not in {"127.0.0.1", "localhost"}
+        ]
+
+
+@pytest.fixture
+def visit(browser, page):
+    visitors = []
+
+    def visit(**context):
+        context.setdefault("viewport", {"width": 1280, "height": 800})
+        context.setdefault("locale", "en-GB")
+        visitors.append(Visitor(browser, page, **context))
+        return visitors[-1]
+
+    yield visit
+    for visitor in visitors:
+        visitor.context.close()
+        assert visitor.strangers() == []
+        assert visitor.failures == []
+        assert visitor.requests
+
+
+def test_a_dropped_picture_shows_its_kin_with_scores(visit, query):
+    visitor = visit()
+    visitor.status(r"12 of \d+ pictures in this index")
+    visitor.give(query)
+    visitor.status("like .*your picture")
+    captions = visitor.captions()
+    assert all(re.match(r"0\.\d{3} · balloon-\d\.png · balloon", text) for text in captions[:3])
+
+
+def test_words_find_pictures(visit):
+    visitor = visit()
+    visitor.box("text").fill("green")
+    visitor.box("text").press("Enter")
+    visitor.status("like .*green")
+    assert "green.png" in visitor.captions()[0]
+
+
+def test_a_filter_is_chosen_from_what_the_index_holds(visit, query):
+    visitor = visit()
+    visitor.give(query)
+    visitor.status("your picture")
+    visitor.tab.locator(".is-choice input").first.click()
+    visitor.tab.get_by_role("option", name="city").click()
+    visitor.tab.keyboard.press("Escape")
+    visitor.tab.locator(".is-to input").first.fill("25")
+    visitor.tab.keyboard.press("Tab")
+    sync_api.expect(visitor.box("where")).to_have_value('kind = "city" and price <= 25')
+    visitor.press("search")
+    visitor.status(r"\b3 pictures")
+    assert {re.search(r"city-\d", caption)[0] for caption in visitor.captions()} == {
+        "city-0",
+        "city-1",
+        "city-2",
+    }
+
+
+def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, query, tmp_path):
+    visitor = visit()
+    visitor.give(query)
+    visitor.status("your picture")
+    visitor.tab.get_by_label("Remove Image").or_(visitor.tab.get_by_label("Clear")).first.click()
+    (tmp_path / "holiday.png").write_text("these are words")
+    visitor.give(tmp_path / "holiday.png")
+    toast = visitor.tab.locator(".toast-body")
+    sync_api.expect(toast).to_contain_text("This picture cannot be used")
+    assert "not an image" in toast.inner_text()
+    assert str(tmp_path.parent) not in toast.inner_text()
+    assert visitor.captions()
+
+
+def test_files_of_the_server_cannot_be_opened(visit, page):
+    visitor = visit()
+    for place in ("/etc/passwd", page.folder / "pictures" / "boat-1.png", page.folder):
+        answer = visitor.tab.request.get(f"{page.url}/gradio_api/file={place}")
+        assert answer.status == 403
+        assert "root:" not in answer.text()
+
+
+def test_more_like_this_goes_on_from_a_result(visit):
+    visitor = visit()
+    visitor.choose(0)
+    name = visitor.tab.locator("#is-detail h3").inner_text()
+    visitor.press("more")
+    visitor.status(f"like .*{re.escape(name)}")
+    assert name not in " ".join(visitor.captions())
+    assert not visitor.tab.locator("#is-more").is_visible()
+
+
+def test_a_box_that_is_drawn_on_the_picture_searches_a_part(visit, tmp_path):
+    both = Image.new("RGB", (640, 240))
+    both.paste(draw_scene("boat", 2), (0, 0))
+    both.paste(draw_scene("city", 3), (320, 0))
+    both.save(tmp_path / "both.png")
+    visitor = visit()
+    visitor.give(tmp_path / "both.png")
+    visitor.status("your picture")
+    visitor.tab.check("#is-crop-on input")
+    sync_api.expect(visitor.box("crop")).to_be_visible()
+    place = visitor.tab.locator("#is-picture img").bounding_box()
+    pointer = visitor.tab.mouse
+    pointer.move(place["x"] + place["width"] * 0.52, place["y"] + place["height"] * 0.3)
+    pointer.down()
+    pointer.move(place["x"] + place["width"] - 2, place["y"] + place["height"] * 0.69, steps=5)
+    pointer.up()
+    visitor.status("a part of your picture")
+    assert "city-3.png" in visitor.captions()[0]
+    assert visitor.tab.locator(".is-crop-box").is_visible()
+    left, _, right, _ = map(int, visitor.box("crop").input_value().split(", "))
+    assert 50 <= left <= 54
+    assert right >= 98
+
+
+def test_pictures_are_added_and_found(visit, tmp_path):
+    draw_scene("flower", 5).save(tmp_path / "rose.png")
+    (tmp_path / "letter.png").write_text("words")
+    visitor = visit()
+    visitor.tab.get_by_role("tab", name="Add pictures").click()
+    files = [tmp_path / "rose.png", tmp_path / "letter.png"]
+    visitor.tab.set_input_files("#is-add-files input[type=file]", files)
+    sync_api.expect(visitor.tab.locator("#is-add-files")).to_contain_text("rose")
+    visitor.box("add-fields").fill("kind = flower")
+    visitor.press("add")
+    report = visitor.tab.locator("#is-report")
+    sync_api.expect(report).to_contain_text("1 added")
+    sync_api.expect(report).to_contain_text("letter.png")
+    visitor.tab.get_by_role("tab", name="Search").click()
+    visitor.give(tmp_path / "rose.png")
+    visitor.status("your picture")
+    assert re.match(r"1\.000 · rose-\w+\.png · flower", visitor.captions()[0])
+    visitor.tab.locator(".is-choice input").first.click()
+    sync_api.expect(visitor.tab.get_by_role("option", name="flower")).to_be_visible()
+
+
+def test_a_pasted_picture_is_searched(visit, page):
+    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
+    visitor.tab.evaluate(
+        """async (url) => {
+            const blob = await (await fetch(url)).blob();
+            const bitmap = await createImageBitmap(blob);
+            const canvas = document.createElement('canvas');
+            canvas.width = bitmap.width; canvas.height = bitmap.height;
+            canvas.getContext('2d').drawImage(bitmap, 0, 0);
+            const png = await new Promise((done) => canvas.toBlob(done, 'image/png'));
+            await navigator.clipboard.write([new ClipboardItem({'image/png': png})]);
+        }""",
+        visitor.tab.locator("#is-gallery img").first.get_attribute("src"),
+    )
+    visitor.tab.get_by_label("Paste from clipboard").or_(
+        visitor.tab.locator("#is-picture button[aria-label*=lipboard]")
+    ).first.click()
+    visitor.status("your picture")
+    assert float(visitor.captions()[0][:5]) > 0.99
+
+
+def test_the_language_follows_the_browser_and_the_switch(visit):
+    visitor = visit(locale="zh-CN")
+    visitor.status("索引中")
+    assert visitor.tab.locator("#is-search").inner_text() == "搜索"
+    visitor.tab.get_by_text("English", exact=True).click()
+    sync_api.expect(visitor.tab.locator("#is-search")).to_have_text("Search")
+    visitor.tab.get_by_role("tab", name="About this index").click()
+    sync_api.expect(visitor.tab.locator("#is-facts")).to_contain_text("dimensions of a vector")
+    visitor.tab.get_by_text("中文", exact=True).click()
+    sync_api.expect(visitor.tab.locator("#is-facts")).to_contain_text("向量维度")
+    visitor.tab.get_by_role("tab", name="搜索").click()
+    visitor.box("id").fill("boat-3")
+    visitor.box("id").press("Enter")
+    visitor.status("相似")
+
+
+def test_a_picture_that_browsers_cannot_show_is_shown_all_the_same(visit, tmp_path):
+    draw_scene("balloon", 8).save(tmp_path / "scan.tiff")
+    visitor = visit()
+    visitor.give(tmp_path / "scan.tiff")
+    visitor.status("your picture")
+    shown = "e => e.complete && e.naturalWidth"
+    visitor.tab.wait_for_function(f"({shown})(document.querySelector('#is-picture img')) > 0")
+
+
+def test_nothing_sticks_out_on_a_phone(visit, query):
+    visitor = visit(viewport={"width": 390, "height": 844}, has_touch=True)
+    visitor.give(query)
+    visitor.status("your picture")
+    visitor.choose(1)
+    width = visitor.tab.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
+    sync_api.expect(visitor.tab.locator("#is-more")).to_be_in_viewport()
+
+
+def test_clearing_goes_back_to_the_index(visit, query):
+    visitor = visit()
+    visitor.give(query)
+    visitor.status("your picture")
+    visitor.box("where").fill('kind = "boat"')
+    visitor.press("search")
+    visitor.status(r"\b5 pictures")
+    visitor.press("clear")
+    visitor.status("in this index")
+    sync_api.expect(visitor.box("where")).to_have_value("")
+    assert visitor.tab.locator("#is-picture img").count() == 0
+
+
+def test_the_page_has_its_picture_taken(visit, tmp_path):
+    query = tmp_path / "query.png"
+    draw_scene("balloon", 77).save(query)
+    visitor = visit(viewport={"width": 1280, "height": 900})
+    visitor.give(query)
+    visitor.status("your picture")
+    visitor.choose(1)
+    visitor.tab.evaluate("window.scrollTo(0, 0)")
+    visitor.tab.wait_for_timeout(800)
+    visitor.tab.mouse.move(5, 5)
+    visitor.tab.screenshot(path=tmp_path / "page.png")
+    with Image.open(tmp_path / "page.png") as picture:
+        colours = picture.convert("RGB").getcolors(maxcolors=1 << 24)
+        if "IMAGESEARCH_SCREENSHOT" in os.environ:
+            target = Path(os.environ["IMAGESEARCH_SCREENSHOT"])
+            picture.convert("RGB").quantize(256).save(target, optimize=True)
+    assert len(colours) > 5000, "the pictures of the index are on it"
