@@ -8,8 +8,6 @@ from imagesearch.evaluation.comparison import compare, evaluate
 from imagesearch.evaluation.exact import ann_recall
 from imagesearch.evaluation.gallery import PerLabel, build_gallery, draw_gallery
 from imagesearch.evaluation.intervals import Estimate, bootstrap
-from imagesearch.evaluation.pairs import paired_queries
-from imagesearch.evaluation.queries import EvaluationQuery, labelled_queries
 from imagesearch.evaluation.results import (
     Comparison,
     Evaluation,
@@ -17,6 +15,7 @@ from imagesearch.evaluation.results import (
     QueryResult,
     Unjudgeable,
 )
+from imagesearch.groundtruth import EvaluationQuery, labelled_queries, paired_queries
 
 __all__ = [
     "Comparison",

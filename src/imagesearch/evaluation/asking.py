@@ -17,8 +17,8 @@ from imagesearch.errors import (
     QueryError,
     SourceError,
 )
-from imagesearch.evaluation.queries import EvaluationQuery
 from imagesearch.filters import Filter
+from imagesearch.groundtruth import EvaluationQuery
 from imagesearch.index import ImageIndex
 from imagesearch.pipeline import embed_one
 from imagesearch.protocols import Embedder
@@ -105,9 +105,9 @@ class Prepared:
 
 
 def query_image(query: Query) -> ImageSource | None:
-    """Return the image of a query that is nothing but one image."""
+    """Return the image of a query that is nothing but one whole image."""
     match query.terms:
-        case (ImageTerm(source=source, weight=1.0),):
+        case (ImageTerm(source=source, weight=1.0, box=None),):
             return source
         case _:
             return None

@@ -8,9 +8,9 @@ from dataclasses import replace
 from imagesearch.errors import ConfigError
 from imagesearch.evaluation.asking import Contender, Prepared, prepare, read_only
 from imagesearch.evaluation.measurement import Settings, measure
-from imagesearch.evaluation.queries import EvaluationQuery, labelled_queries
 from imagesearch.evaluation.results import Comparison, Evaluation
 from imagesearch.filters import Filter
+from imagesearch.groundtruth import EvaluationQuery, labelled_queries
 from imagesearch.index import ImageIndex
 from imagesearch.index.progress import Progress, make_progress
 

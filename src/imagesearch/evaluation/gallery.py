@@ -10,7 +10,7 @@ from typing import Self
 
 from imagesearch.config import PluginConfig
 from imagesearch.errors import ConfigError, QueryError
-from imagesearch.evaluation.queries import field_label, folder_label
+from imagesearch.groundtruth import field_label, folder_label
 from imagesearch.index import ImageIndex
 from imagesearch.plugins import make_store
 from imagesearch.protocols import Embedder

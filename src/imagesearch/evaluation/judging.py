@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from imagesearch.evaluation.queries import EvaluationQuery, field_label, folder_label
 from imagesearch.filters import Filter
+from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
 from imagesearch.index import ImageIndex
 from imagesearch.types import Record
 

@@ -11,9 +11,9 @@ from imagesearch.evaluation.asking import QUERY_ERRORS, Contender, Prepared, ask
 from imagesearch.evaluation.exact import ann_recall
 from imagesearch.evaluation.intervals import Estimate, bootstrap
 from imagesearch.evaluation.judging import Judgement, judge
-from imagesearch.evaluation.queries import EvaluationQuery
 from imagesearch.evaluation.results import Evaluation, Latency, QueryResult, Unjudgeable
 from imagesearch.filters import Filter
+from imagesearch.groundtruth import EvaluationQuery
 from imagesearch.index.progress import Progress
 from imagesearch.types import Failure, Hit
 

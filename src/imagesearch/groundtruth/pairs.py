@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from imagesearch.errors import ManifestError, SourceError, SourceNotFoundError
-from imagesearch.evaluation.queries import EvaluationQuery
+from imagesearch.groundtruth.queries import EvaluationQuery
 from imagesearch.sources import canonical_uri, describe
 from imagesearch.types import Query
 
