@@ -129,16 +129,6 @@ def test_a_scan_goes_through_more_records_than_one_answer_may_have(make_store):
         store.close()
 
 
-def test_a_scan_with_vectors_reads_small_pages_and_halves_those_that_are_too_full(
-    monkeypatch, store
-):
-    store.upsert(batch(700))
-    monkeypatch.setattr("imagesearch.stores.tencent.store.page_size", lambda *_args, **_named: 64)
-    parts = list(store.scan(batch_size=50, vectors=True))
-    assert sum(map(len, parts)) == 700
-    assert {id for part in parts for id in part.ids} == set(batch(700).ids)
-
-
 def test_eventual_searches_may_lag_while_everything_else_does_not(make_store):
     with TencentServer(behaviour=Behaviour(visibility_delay=60)) as server:
         store = make_store(url=server.url, read_consistency="eventual")
