@@ -167,10 +167,10 @@ def show_uploads(index: ImageIndex, items: list[Item]) -> None:
 
 
 def show_sweep(index: ImageIndex, threshold: float, *, near: bool) -> None:
-    mean = 1 - (1 - threshold) / 0.08
+    mean = 1 - (1 - threshold) / (0.08 if index.meta.projection is None else 0.03)
     print("| classes A only | precision | recall over all kinds |\n|---|---|---|")
     half = 'half = "A"'
-    for share in (0.04, 0.06, 0.08, 0.10, 0.12, 0.15, 0.20):
+    for share in (0.02, 0.03, 0.04, 0.06, 0.08, 0.10, 0.12, 0.15, 0.20):
         report = index.duplicates(
             tiers=["semantic"], threshold=1 - share * (1 - mean), where=half, progress=False
         )

@@ -19,6 +19,9 @@ __all__ = ["check_comparable", "close_ids", "copy_threshold", "strong_hits"]
 # docs/duplicates.md for what it was measured on.
 _SHARE = 0.08
 
+# A projection spreads unrelated pictures, and draws pictures of one scene together.
+_PROJECTED_SHARE = 0.03
+
 # Below this many records their mean says little about unrelated pictures.
 _FEW = 50
 _FEW_THRESHOLD = 0.97
@@ -53,7 +56,7 @@ def copy_threshold(vectors: NDArray[np.float32], meta: IndexMeta) -> float:
 
     What a score means depends on the embedder and on the pictures: unrelated photos may have a
     cosine of 0.3 under one and 0.8 under another. So the threshold is where the distance
-    (1 - score) is 8 % of the mean distance in the index itself.
+    (1 - score) is 8 % of the mean distance in the index itself, or 3 % in a projected index.
 
     Args:
         vectors: (n, dim), a sample of the index; with fewer than 50 the threshold is at least 0.97.
@@ -72,7 +75,8 @@ def copy_threshold(vectors: NDArray[np.float32], meta: IndexMeta) -> float:
         return _FEW_THRESHOLD
     table = scores(vectors, vectors, meta.metric).astype(np.float64)
     mean = (table.sum() - np.trace(table)) / (count * (count - 1))
-    threshold = float(1.0 - _SHARE * (1.0 - mean))
+    share = _SHARE if meta.projection is None else _PROJECTED_SHARE
+    threshold = float(1.0 - share * (1.0 - mean))
     return max(threshold, _FEW_THRESHOLD) if count < _FEW else threshold
 
 

@@ -15,6 +15,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from imagesearch.calibration import Calibration, LearnedFrom, learn
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.copying import copy_projected
 from imagesearch.duplicates import (
@@ -30,6 +31,14 @@ from imagesearch.duplicates import (
 )
 from imagesearch.errors import ConfigError, QueryError, SourceError
 from imagesearch.filters import Filter, parse_filter
+from imagesearch.groundtruth import labelled_queries, paired_queries
+from imagesearch.index.calibrating import (
+    Asking,
+    MinScore,
+    least_score,
+    saved_calibration,
+    write_calibration,
+)
 from imagesearch.index.grouping import GroupScore, search_groups
 from imagesearch.index.ingestion import Ingestion, OnError, Removal
 from imagesearch.index.progress import make_progress
@@ -275,7 +284,7 @@ class ImageIndex:
         vector: ArrayLike | None = None,
         k: int = 10,
         where: Filter | str | None = None,
-        min_score: float | None = None,
+        min_score: MinScore = None,
         exclude_self: bool = True,
         group_by: str | None = None,
         group_score: GroupScore = "best",
@@ -290,7 +299,8 @@ class ImageIndex:
             vector: A ready vector of shape (dim,), made by the index's embedder.
             k: Hits wanted, ≥ 1.
             where: Only records that match, as a filter or in its text form.
-            min_score: Only hits with at least this score.
+            min_score: Only hits with at least this score; ``"calibrated"``: the threshold that
+                `calibrate` saved with the index.
             exclude_self: Leave out the records that the query names by id.
             group_by: A metadata field; of the records that share its value only the best comes
                 back, so that k things are found and not k pictures of one. A record without the
@@ -347,7 +357,7 @@ class ImageIndex:
         *,
         k: int = 10,
         where: Filter | str | None = None,
-        min_score: float | None = None,
+        min_score: MinScore = None,
         exclude_self: bool = True,
         group_by: str | None = None,
         group_score: GroupScore = "best",
@@ -385,6 +395,9 @@ class ImageIndex:
         if group_score not in ("best", "mean"):
             raise QueryError(f"group_score={group_score!r}; use 'best' or 'mean'")
         filter = _as_filter(where)
+        least = least_score(
+            min_score, asked, self._store, self._meta, group_score if group_by is not None else None
+        )
         vectors = QueryVectors(self._store, self._meta, lambda: self.embedder).of(asked)
         without = [query.ids if exclude_self else frozenset[str]() for query in asked]
         if group_by is None:
@@ -409,7 +422,7 @@ class ImageIndex:
                 [
                     hit
                     for hit in answer
-                    if hit.id not in ids and (min_score is None or hit.score >= min_score)
+                    if hit.id not in ids and (least is None or hit.score >= least)
                 ][:k],
                 query=str(query),
                 load=_thumbnail,
@@ -614,7 +627,7 @@ class ImageIndex:
         Args:
             tiers: Which of them look.
             threshold: Score from which on ``semantic`` sees a copy; None: the distance
-                (1 - score) is at most 8 % of the mean distance in the index.
+                (1 - score) is at most 8 % of the mean distance in the index, or 3 % if projected.
             max_bits: Bits of 512 in which the looks of ``near`` copies may differ; unrelated
                 pictures differ in about 256.
             mirrored: Whether ``near`` sees mirror images.
@@ -716,6 +729,135 @@ class ImageIndex:
             self._store, self._meta, payload, vector, rules=rules, where=_as_filter(where)
         )
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """What `calibrate` saved with the index; None if nothing.
+
+        Raises:
+            QueryError: What is saved cannot be read.
+            StoreError: The store failed.
+        """
+        return saved_calibration(self._store)
+
+    def calibrate(
+        self,
+        source: object = None,
+        *,
+        label: str = "label",
+        pairs: str | os.PathLike[str] | None = None,
+        precision: float = 0.95,
+        save: bool = True,
+        k: int = 10,
+        sample: int = 1000,
+        seed: int = 0,
+        progress: bool | None = None,
+    ) -> Calibration:
+        """Learn the score from which on hits can be trusted, for ``search(min_score="calibrated")``.
+
+        Without `source` and `pairs`, records of the index ask for each other, and nothing is
+        embedded: hits with the same label are right; where no record has a label, copies are
+        (tiers ``exact`` and ``near`` of `duplicates`, which opens every picture), and the threshold
+        tells the same picture from others. The precision holds for queries of the same kind;
+        learn anew when the index has grown a lot.
+
+        Args:
+            source: Labelled query images: class folders, a manifest, items, as `add` takes them.
+                A query whose label the index does not know teaches what "no match" looks like.
+            label: The field with the label, of queries and records. Where none has it, the name
+                of an image's folder is its label, with `source` only.
+            pairs: Instead: a CSV file of queries and their relevant records, which must name all
+                records that are right; see docs/evaluation.md.
+            precision: The share of right hits to be assured with 95 % confidence, 0 to 1.
+            save: Keep it with the index, in place of an earlier one.
+            k: Hits of each query to learn from, ≥ 1.
+            sample: How many records of the index ask at most, ≥ 1.
+            seed: Which of them.
+            progress: As for `add`.
+
+        Returns:
+            The threshold, and what is known about it.
+
+        Raises:
+            ConfigError: An option is out of range, or both `source` and `pairs` are given.
+            QueryError: Nothing says what is right, or no score assures the precision; the message
+                names the best that can be had.
+            SourceError: `source` or `pairs` cannot be read at all.
+            UnsupportedOperationError: The store keeps no notes; use ``save=False``.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
+            >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+            >>> _ = index.add(
+            ...     Item(Image.new("RGB", (9, 9), (c, 255 - c, n)), id=f"{c}-{n}", metadata={"label": c})
+            ...     for c in (0, 250) for n in range(0, 80, 2))
+            >>> calibration = index.calibrate(precision=0.9)
+            >>> calibration.queries, calibration.precision, index.calibration == calibration
+            (80, 1.0, True)
+            >>> len(index.search(Image.new("RGB", (9, 9), "blue"), min_score="calibrated"))
+            0
+        """
+        if source is not None and pairs is not None:
+            raise ConfigError("give calibrate either a source of labelled images or pairs")
+        for name, number in (("k", k), ("sample", sample)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+                raise ConfigError(f"{name}={number!r}; it must be ≥ 1")
+        if not isinstance(precision, int | float) or not 0 < precision < 1:
+            raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1")
+        if save:
+            write_calibration(self._store, None)
+        queries, failures = [], []
+        if pairs is not None:
+            queries = paired_queries(pairs)
+        elif source is not None:
+            queries, failures = labelled_queries(source, label=label)
+        records = self.count()
+        bar = make_progress(progress, len(queries) or min(sample, records), unit="query")
+        asking = Asking(
+            store=self._store,
+            meta=self._meta,
+            vectors=QueryVectors(self._store, self._meta, lambda: self.embedder),
+            k=k,
+            sample=sample,
+            seed=seed,
+            advance=bar.advance,
+            skipped=len(failures),
+        )
+        learned_from: LearnedFrom = "labels"
+        try:
+            if source is None and pairs is None:
+                hits = asking.by_own_labels(label)
+                if hits is None:
+                    learned_from = "duplicates"
+                    hits = asking.by_groups(self._copies(label))
+            else:
+                learned_from = "pairs" if pairs is not None else "queries"
+                hits = asking.by_queries(queries, label)
+        finally:
+            bar.close()
+        found = learn(hits, precision=precision)
+        projection = self._meta.projection
+        calibration = Calibration(
+            threshold=found.score,
+            wanted=precision,
+            precision=found.precision,
+            precision_low=found.precision_low,
+            recall=found.recall,
+            queries=hits.asked,
+            pairs=len(hits.scores),
+            skipped=asking.skipped,
+            learned_from=learned_from,
+            kind=asking.kind,
+            k=k,
+            records=records,
+            fingerprint=self._meta.embedding.fingerprint,
+            projection=None if projection is None else projection.fingerprint,
+            metric=self._meta.metric,
+        )
+        if save:
+            write_calibration(self._store, calibration)
+        return calibration
+
     def close(self) -> None:
         """Release files and connections; the index cannot be used afterwards."""
         self._store.close()
@@ -733,6 +875,16 @@ class ImageIndex:
 
     def __repr__(self) -> str:
         return f"ImageIndex(embedder={self._meta.embedding.name!r}, store={self._store!r})"
+
+    def _copies(self, label: str) -> dict[str, int]:
+        report = self.duplicates(tiers=("exact", "near"), progress=False)
+        group_of = {id: number for number, group in enumerate(report) for id in group.ids}
+        if not group_of:
+            raise QueryError(
+                f"no record has the field {label!r} and no two are copies of each other, so "
+                "nothing says which hits are right; give labelled images, pairs= or label="
+            )
+        return group_of
 
     def _settle_meta(self, metric: Metric | None) -> IndexMeta:
         existing = self._store.describe()
