@@ -119,14 +119,16 @@ def test_a_newer_format_is_refused_naming_both_versions(filled):
     connection = sqlite3.connect(filled / "index.sqlite")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(IncompatibleIndexError, match=r"format 99.*up to 1"):
+    with pytest.raises(IncompatibleIndexError, match=rf"format 99.*up to {schema.FORMAT}"):
         LocalStore(filled).open(META)
 
 
 def test_an_older_format_is_brought_up_to_date(filled, monkeypatch):
     steps = ("CREATE TABLE novelty (x); INSERT INTO novelty VALUES (7)",)
-    monkeypatch.setattr(schema, "MIGRATIONS", steps)
-    monkeypatch.setattr(schema, "FORMAT", 2)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
+    newer = schema.FORMAT + 1
+    monkeypatch.setattr(schema, "FORMAT", newer)
+    monkeypatch.setattr(schema, "READABLE", newer)
     with pytest.raises(UnsupportedOperationError, match="older format"):
         LocalStore(filled, read_only=True).open(META)
     store = LocalStore(filled)
@@ -134,7 +136,7 @@ def test_an_older_format_is_brought_up_to_date(filled, monkeypatch):
     assert store.count() == 20
     store.close()
     connection = sqlite3.connect(filled / "index.sqlite")
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (newer,)
     assert connection.execute("SELECT x FROM novelty").fetchone() == (7,)
     connection.close()
 

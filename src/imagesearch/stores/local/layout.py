@@ -8,11 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from imagesearch.errors import IncompatibleIndexError, StoreCorruptError
+from imagesearch.stores.local.encoding import Encoding
 
 __all__ = ["Layout", "sync_folder"]
 
 _OURS = re.compile(
-    r"(index\.sqlite(-wal|-shm|-journal)?|writer\.lock|vectors-\d+\.f32"
+    r"(index\.sqlite(-wal|-shm|-journal)?|writer\.lock|vectors-\d+\.(f32|f16|i8)"
     r"|graph\.state(\.new)?|graph-[\w-]+\.hnsw(\.new)?)"
 )
 
@@ -27,8 +28,8 @@ class Layout:
         graph_state: What the saved graph covers, with checksums.
 
     Example:
-        >>> Layout(Path("photos.idx")).vectors(1).name
-        'vectors-1.f32'
+        >>> Layout(Path("photos.idx")).vectors(1, Encoding("int8", "cosine")).name
+        'vectors-1.i8'
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,9 +38,9 @@ class Layout:
         self.lock = folder / "writer.lock"
         self.graph_state = folder / "graph.state"
 
-    def vectors(self, generation: int) -> Path:
-        """Where the vectors of one generation are: float32, little-endian, row after row."""
-        return self.folder / f"vectors-{generation}.f32"
+    def vectors(self, generation: int, encoding: Encoding) -> Path:
+        """Where the vectors of one generation are: little-endian, row after row."""
+        return self.folder / f"vectors-{generation}.{encoding.suffix}"
 
     def exists(self) -> bool:
         """Tell whether there is an index; False where one may be made.
@@ -67,21 +68,24 @@ class Layout:
                 f"{self.folder} holds other things ({min(foreign)!r} …) and no index; "
                 "choose a path of its own for the index"
             )
-        if any((self.folder / name).stat().st_size for name in names if name.endswith(".f32")):
+        vectors = [self.folder / name for name in names if name.startswith("vectors-")]
+        if any(path.stat().st_size for path in vectors):
             raise StoreCorruptError(
                 f"the index at {self.folder} has vectors, but its database index.sqlite is gone; "
                 "restore it from a backup, or delete the folder and build a new index"
             )
         return False
 
-    def remove_leftovers(self, generation: int) -> None:
-        """Remove what crashes and earlier generations left; only the writer may call it."""
+    def remove_leftovers(self, current: Path) -> None:
+        """Remove what crashes and generations before `current` left; only the writer may call it.
+
+        Args:
+            current: The vectors file that stays.
+        """
         for path in list(self.folder.iterdir()):
             name = path.name
-            stale_vectors = re.fullmatch(r"vectors-\d+\.f32", name) and (
-                name != self.vectors(generation).name
-            )
-            if stale_vectors or (_OURS.fullmatch(name) and name.endswith(".new")):
+            stale = name != current.name and name.startswith("vectors-")
+            if _OURS.fullmatch(name) and (stale or name.endswith(".new")):
                 # On Windows a reader may still have it open; the next writer tries again.
                 with suppress(OSError):
                     path.unlink()

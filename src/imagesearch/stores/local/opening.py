@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 
-from imagesearch.errors import StoreLockedError, UnsupportedOperationError
+from imagesearch.errors import IncompatibleIndexError, StoreLockedError, UnsupportedOperationError
 from imagesearch.stores.local import schema
 from imagesearch.stores.local.database import connect
+from imagesearch.stores.local.encoding import Dtype, Encoding
 from imagesearch.stores.local.layout import Layout, sync_folder
 from imagesearch.stores.local.lock import WriterLock
 from imagesearch.stores.local.vectors_file import VectorsFile
 from imagesearch.types import IndexMeta
 
-__all__ = ["create_index", "describe_index", "migrate_index"]
+__all__ = ["create_index", "describe_index", "migrate_index", "stored_encoding"]
 
 _PATIENCE_S = 5.0
 
@@ -35,13 +36,45 @@ def describe_index(layout: Layout, *, read_only: bool) -> IndexMeta | None:
         connection.close()
 
 
-def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta) -> IndexMeta:
+def stored_encoding(
+    layout: Layout, meta: IndexMeta, wanted: Dtype | None, *, read_only: bool
+) -> Encoding:
+    """Return how the vectors of an existing index are kept.
+
+    Args:
+        layout: Where the index is.
+        meta: What it holds.
+        wanted: What the user asked for; None takes what there is.
+        read_only: Whether the database may not be written.
+
+    Raises:
+        ConfigError: The metric allows no such dtype.
+        IncompatibleIndexError: The index has another dtype than `wanted`.
+        sqlite3.Error, OSError: It cannot be read.
+    """
+    connection = connect(layout.database, read_only=read_only)
+    try:
+        dtype = schema.read_dtype(connection, schema.check_format(connection, layout.folder))
+    finally:
+        connection.close()
+    if wanted is not None and Encoding(wanted, meta.metric).dtype != dtype:
+        raise IncompatibleIndexError(
+            f"the index at {layout.folder} keeps its vectors as {dtype}, and dtype={wanted!r} was "
+            "asked for; leave dtype out to use the index as it is, or write a new one: "
+            f"imagesearch copy {layout.folder} NEW.idx --dtype {wanted}"
+        )
+    return Encoding(dtype, meta.metric)
+
+
+def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta, dtype: Dtype) -> IndexMeta:
     """Create an index and keep the writer's lock; or return the meta of one made meanwhile.
 
     Raises:
+        ConfigError: The metric allows no such dtype; nothing was created.
         StoreLockedError: Another process holds the lock and does not finish.
         sqlite3.Error, OSError: It cannot be created.
     """
+    encoding = Encoding(dtype, meta.metric)
     layout.folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + _PATIENCE_S
     while True:
@@ -59,10 +92,10 @@ def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta) -> IndexMeta
         if (stored := describe_index(layout, read_only=False)) is not None:
             lock.release()
             return stored
-        VectorsFile(layout.vectors(1), meta.embedding.dim).close()
+        VectorsFile(layout.vectors(1, encoding), meta.dim * encoding.stored.itemsize).close()
         connection = connect(layout.database, create=True)
         try:
-            schema.create(connection, meta)
+            schema.create(connection, meta, dtype)
         finally:
             connection.close()
         sync_folder(layout.folder)
@@ -77,14 +110,14 @@ def migrate_index(layout: Layout, lock: WriterLock, *, read_only: bool) -> None:
     """Bring an older format up to date; takes the writer's lock only if there is something to do.
 
     Raises:
-        UnsupportedOperationError: It is older, and `read_only` forbids to change it.
+        UnsupportedOperationError: It is too old to read, and `read_only` forbids to change it.
         StoreLockedError: It is older, and another process writes to it.
         sqlite3.Error, OSError: It cannot be changed.
     """
     connection = connect(layout.database, read_only=read_only)
     try:
         format = schema.check_format(connection, layout.folder)
-        if format == schema.FORMAT:
+        if format == schema.FORMAT or (read_only and format >= schema.READABLE):
             return
         if read_only:
             raise UnsupportedOperationError(

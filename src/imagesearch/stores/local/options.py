@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from imagesearch.errors import ConfigError
+from imagesearch.stores.local.encoding import Dtype
 
 __all__ = ["Engine", "Options"]
 
@@ -30,11 +31,17 @@ class Options:
     ef: int | None = None
     engine: Engine = "auto"
     exact_below: int = 5000
+    dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
         if self.engine not in get_args(Engine):
             raise ConfigError(
                 f"engine={self.engine!r} is unknown; use one of {', '.join(get_args(Engine))}"
+            )
+        if self.dtype is not None and self.dtype not in get_args(Dtype):
+            raise ConfigError(
+                f"dtype={self.dtype!r} is unknown; use one of {', '.join(get_args(Dtype))}, or "
+                "leave it out for what the index has (float32 for a new one)"
             )
         _check("M", self.M, 2, 1000)
         _check("ef_construction", self.ef_construction, 1, 100_000)

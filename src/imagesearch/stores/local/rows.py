@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreRequestError
+from imagesearch.stores.local.vectors_file import StoredVectors
 from imagesearch.stores.local.writer import Rows
 from imagesearch.stores.ranking import Candidates, order
 from imagesearch.types import Hit, IndexMeta, Record, RecordBatch, check_id, check_metadata
@@ -55,10 +56,10 @@ def possible_ids(ids: Sequence[str]) -> list[str]:
     return [id for id in dict.fromkeys(ids) if _possible(id)]
 
 
-def record_of(line: Line, vectors: NDArray[np.float32] | None) -> Record:
+def record_of(line: Line, vectors: StoredVectors | None) -> Record:
     """Return a row of the table ``records`` as a record."""
     row, id, uri, digest, metadata = line
-    vector = None if vectors is None else vectors[row].copy()
+    vector = None if vectors is None else vectors[row : row + 1][0].copy()
     return Record(id, uri, digest, json.loads(metadata), vector)
 
 

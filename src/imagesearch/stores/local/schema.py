@@ -7,12 +7,26 @@ import sqlite3
 from pathlib import Path
 
 from imagesearch.errors import IncompatibleIndexError
+from imagesearch.stores.local.encoding import Dtype
 from imagesearch.types import IndexMeta
 
-__all__ = ["FIELDS", "FORMAT", "RECORDS", "check_format", "create", "migrate", "read_meta"]
+__all__ = [
+    "FIELDS",
+    "FORMAT",
+    "READABLE",
+    "RECORDS",
+    "check_format",
+    "create",
+    "migrate",
+    "read_dtype",
+    "read_meta",
+]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format on disk, kept as SQLite's user_version."""
+
+READABLE = 1
+"""Formats from this one on can be read as they are; only writing needs the present one."""
 
 # "imgs": tells our databases from those of other programs.
 _APPLICATION = 0x696D6773
@@ -45,7 +59,8 @@ CREATE TABLE state (
     generation INTEGER NOT NULL,
     rows INTEGER NOT NULL,
     live INTEGER NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    dtype TEXT NOT NULL DEFAULT 'float32'
 );
 CREATE TABLE dead (
     number INTEGER PRIMARY KEY,
@@ -54,23 +69,27 @@ CREATE TABLE dead (
 """
 
 # MIGRATIONS[n] turns format n + 1 into n + 2.
-MIGRATIONS: tuple[str, ...] = ()
+MIGRATIONS: tuple[str, ...] = (
+    # How vectors are kept became a choice.
+    "ALTER TABLE state ADD COLUMN dtype TEXT NOT NULL DEFAULT 'float32'",
+)
 
 
-def create(connection: sqlite3.Connection, meta: IndexMeta) -> None:
+def create(connection: sqlite3.Connection, meta: IndexMeta, dtype: Dtype) -> None:
     """Make the tables of an empty index, in one transaction.
 
     Args:
         connection: To an empty database, outside a transaction.
         meta: What the index holds.
+        dtype: How its vectors are kept.
     """
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("BEGIN IMMEDIATE")
     for statement in (RECORDS + FIELDS + _OTHERS).split(";"):
         connection.execute(statement)
     connection.execute(
-        "INSERT INTO state VALUES (1, ?, 1, 0, 0, 1)",
-        (json.dumps(meta.to_dict(), ensure_ascii=False),),
+        "INSERT INTO state VALUES (1, ?, 1, 0, 0, 1, ?)",
+        (json.dumps(meta.to_dict(), ensure_ascii=False), dtype),
     )
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
@@ -114,3 +133,12 @@ def read_meta(connection: sqlite3.Connection) -> IndexMeta:
     """Return the meta of an index."""
     (text,) = connection.execute("SELECT meta FROM state").fetchone()
     return IndexMeta.from_dict(json.loads(text))
+
+
+def read_dtype(connection: sqlite3.Connection, format: int) -> Dtype:
+    """Return how the vectors of an index are kept; before format 2 there was one way."""
+    if format < 2:
+        return "float32"
+    dtype: Dtype
+    (dtype,) = connection.execute("SELECT dtype FROM state").fetchone()
+    return dtype

@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
+from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.sql import compile_filter
-from imagesearch.stores.local.vectors_file import map_vectors
+from imagesearch.stores.local.vectors_file import StoredVectors, map_vectors
 
 __all__ = ["GenerationChangedError", "Snapshot", "Snapshots"]
 
 # One block of vectors is read at a time, whatever the size of the index.
 _BLOCK_BYTES = 16 * 2**20
+# What has to be decoded first should still be in the processor's cache when it is scored.
+_DECODED_BYTES = 2**20
 _CACHED_FILTERS = 8
 # Gathering rows costs as much as scoring twice as many that lie together.
 _GATHER_BELOW = 0.4
@@ -38,7 +41,7 @@ class Snapshot:
         version: Grows with every write.
         rows: Rows in the vectors file, dead ones among them.
         live: Records.
-        vectors: (rows, dim), mapped into memory.
+        vectors: (rows, dim), mapped into memory and decoded where they are read.
         alive: (rows,), whether a row belongs to a record.
         last_dead: Number of the last entry in the table ``dead``.
     """
@@ -47,7 +50,7 @@ class Snapshot:
     version: int
     rows: int
     live: int
-    vectors: NDArray[np.float32]
+    vectors: StoredVectors
     alive: NDArray[np.bool_]
     last_dead: int
     _allowed: dict[Filter, NDArray[np.bool_]] = field(default_factory=dict)
@@ -79,7 +82,8 @@ class Snapshot:
 
         Where most rows count, the others come along as row -1, which is cheaper than gathering.
         """
-        step = max(1, _BLOCK_BYTES // (4 * max(1, self.vectors.shape[1])))
+        size = _DECODED_BYTES if self.vectors.decoded else _BLOCK_BYTES
+        step = max(1, size // (4 * max(1, self.vectors.dim)))
         for start in range(0, self.rows, step):
             counting = mask[start : start + step]
             rows = np.flatnonzero(counting) + start
@@ -97,11 +101,12 @@ class Snapshots:
     Args:
         layout: Where the vectors files are.
         dim: Numbers in a vector.
+        encoding: How they are kept.
     """
 
-    def __init__(self, layout: Layout, dim: int) -> None:
+    def __init__(self, layout: Layout, dim: int, encoding: Encoding) -> None:
         self._layout = layout
-        self._dim = dim
+        self._dim, self._encoding = dim, encoding
         self._last: Snapshot | None = None
         self._lock = threading.Lock()
 
@@ -118,10 +123,11 @@ class Snapshots:
         last = self._last
         if last is not None and (last.generation, last.version) == (generation, version):
             return last
+        path = self._layout.vectors(generation, self._encoding)
         try:
-            vectors = map_vectors(self._layout.vectors(generation), rows, self._dim)
+            vectors = map_vectors(path, rows, self._dim, self._encoding)
         except FileNotFoundError as error:
-            raise GenerationChangedError(generation) from error
+            raise GenerationChangedError(path.name) from error
         same = last is not None and last.generation == generation and last.version < version
         seen = last.last_dead if same and last is not None else 0
         alive = np.ones(rows, np.bool_)

@@ -26,11 +26,17 @@ from imagesearch.errors import (
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
 from imagesearch.stores.local.database import Database
+from imagesearch.stores.local.encoding import Dtype, Encoding
 from imagesearch.stores.local.failures import translated
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.lock import WriterLock
 from imagesearch.stores.local.notes import read_notes, write_note
-from imagesearch.stores.local.opening import create_index, describe_index, migrate_index
+from imagesearch.stores.local.opening import (
+    create_index,
+    describe_index,
+    migrate_index,
+    stored_encoding,
+)
 from imagesearch.stores.local.options import Engine, Options
 from imagesearch.stores.local.rows import check_batch, hits_of, possible_ids, record_of
 from imagesearch.stores.local.search import Searcher, require_graphs
@@ -55,6 +61,7 @@ class _Opened:
     database: Database
     snapshots: Snapshots
     searcher: Searcher
+    encoding: Encoding
 
 
 class LocalStore:
@@ -73,6 +80,9 @@ class LocalStore:
     Args:
         path: The folder, such as ``photos.idx``; `open` makes it.
         read_only: Refuse every write, and create nothing.
+        dtype: How a new index keeps an element of a vector: ``"float32"`` (4 bytes), ``"float16"``
+            (2) or, under the cosine metric, ``"int8"`` (1). None is float32 for a new index, and
+            for an existing one what it was made with.
         M: Neighbours of a node in the graph; more find more, and take more memory.
         ef_construction: Breadth of the search while the graph is built.
         ef: Breadth of a search through the graph; None measures what this index needs.
@@ -101,13 +111,14 @@ class LocalStore:
         path: str | os.PathLike[str],
         *,
         read_only: bool = False,
+        dtype: Dtype | None = None,
         M: int = 16,  # noqa: N803  # HNSW's own name
         ef_construction: int = 200,
         ef: int | None = None,
         engine: Engine = "auto",
         exact_below: int = 5000,
     ) -> None:
-        self._options = Options(M, ef_construction, ef, engine, exact_below)
+        self._options = Options(M, ef_construction, ef, engine, exact_below, dtype)
         if engine == "hnsw":
             require_graphs()
         self._path = Path(path)
@@ -120,7 +131,7 @@ class LocalStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Everything but EXACT, and that too with ``engine="exact"``."""
+        """Everything but EXACT, and that too with ``engine="exact"``: exact over what is kept."""
         graph = self._options.engine != "exact"
         return frozenset(Capability) - ({Capability.EXACT} if graph else set())
 
@@ -139,8 +150,9 @@ class LocalStore:
         """Create the index, or verify that it was made with the same embedder and metric.
 
         Raises:
-            IncompatibleIndexError: Another embedder, dimension or metric; a newer format; or the
-                path holds something else.
+            ConfigError: ``dtype="int8"`` under another metric than cosine.
+            IncompatibleIndexError: Another embedder, dimension, metric or dtype; a newer format;
+                or the path holds something else.
             StoreCorruptError: The index is damaged.
             StoreLockedError: Another process is just creating it.
             StoreUnavailableError: It cannot be created or read.
@@ -154,14 +166,20 @@ class LocalStore:
             with translated(self._path):
                 if stored is None:
                     self._require_writable()
-                    stored = create_index(self._layout, self._lock, meta)
+                    stored = create_index(
+                        self._layout, self._lock, meta, self._options.dtype or "float32"
+                    )
                 stored.require_compatible(meta, where=f"the index at {self._path}")
+                encoding = stored_encoding(
+                    self._layout, stored, self._options.dtype, read_only=self._read_only
+                )
                 migrate_index(self._layout, self._lock, read_only=self._read_only)
                 opened = _Opened(
                     stored,
                     Database(self._layout.database, read_only=self._read_only),
-                    Snapshots(self._layout, stored.dim),
+                    Snapshots(self._layout, stored.dim, encoding),
                     Searcher(self._layout, stored.dim, stored.metric, self._options),
+                    encoding,
                 )
             try:
                 with self._reading(opened):
@@ -176,7 +194,8 @@ class LocalStore:
 
         Raises:
             StoreRequestError: A vector is missing, of another dimension, not finite, or zero
-                under ``cosine``; metadata are no JSON values. Nothing was written.
+                under ``cosine``, too large for float16; metadata are no JSON values. Nothing was
+                written.
             StoreLockedError: Another process writes to this index.
             StoreUnavailableError: The disk is full or fails; what was there before is unharmed.
             UnsupportedOperationError: The store was opened with ``read_only=True``.
@@ -315,9 +334,8 @@ class LocalStore:
             return f"<LocalStore {str(self._path)!r}: not open, {engine}>"
         with suppress(StoreError):
             searching = self._state.searcher.describe()
-            return (
-                f"<LocalStore {str(self._path)!r}: {self.count()} records, {engine}, {searching}>"
-            )
+            kept = f"{self.count()} records, {self._state.encoding.dtype}"
+            return f"<LocalStore {str(self._path)!r}: {kept}, {engine}, {searching}>"
         return f"<LocalStore {str(self._path)!r}: cannot be read, {engine}>"
 
     def _opened(self) -> _Opened:
@@ -339,7 +357,7 @@ class LocalStore:
                         if error.args == missing:
                             raise StoreCorruptError(
                                 f"the index at {self._path} has lost its file "
-                                f"{self._layout.vectors(error.args[0]).name}; restore it from a "
+                                f"{error.args[0]}; restore it from a "
                                 "backup, or build a new index"
                             ) from error
                         missing = error.args
@@ -356,14 +374,13 @@ class LocalStore:
                 raise StoreError(f"the index at {self._path} was closed")
             if self._writer is None or not self._lock.held:
                 self._lock.acquire()
-                dim = opened.meta.dim
-                self._writer = Writer(self._layout, opened.database, dim)
+                dim, encoding = opened.meta.dim, opened.encoding
+                self._writer = Writer(self._layout, opened.database, dim, encoding)
             yield self._writer
 
     def _scanning(
         self, opened: _Opened, condition: str, bound: list[object], size: int, vectors: bool
     ) -> Iterator[RecordBatch]:
-        dim = opened.meta.dim
         with self._reading(opened) as (connection, snapshot):
             source = snapshot.vectors if vectors else None
             cursor = connection.execute(
@@ -375,8 +392,7 @@ class LocalStore:
                 records = [record_of(line, None) for line in lines]
                 batch = RecordBatch.of(records)
                 if source is not None:
-                    rows = [line[0] for line in lines]
-                    matrix = np.asarray(source[rows]).reshape(-1, dim)
+                    matrix = source[np.array([line[0] for line in lines], np.int64)]
                     batch = RecordBatch(
                         batch.ids, batch.uris, batch.digests, batch.metadata, matrix
                     )

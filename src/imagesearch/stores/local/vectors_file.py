@@ -1,22 +1,55 @@
-"""The vectors of an index: one raw float32 file, appended to and mapped into memory."""
+"""The vectors of an index: one raw file of rows, appended to and mapped into memory."""
 
 from __future__ import annotations
 
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError
+from imagesearch.stores.local.encoding import Encoding
 
-__all__ = ["VectorsFile", "map_vectors"]
-
-_DTYPE = np.dtype("<f4")
+__all__ = ["StoredVectors", "VectorsFile", "map_vectors"]
 
 
-def map_vectors(path: Path, rows: int, dim: int) -> NDArray[np.float32]:
+class StoredVectors:
+    """Rows of a vectors file as float32 vectors, decoded when they are read.
+
+    Args:
+        rows: (n, dim), as they stand in the file.
+        encoding: How to decode them.
+
+    Example:
+        >>> vectors = StoredVectors(np.array([[127, 0], [95, 127]], np.int8), Encoding("int8", "cosine"))
+        >>> vectors[:1].tolist()
+        [[1.0, 0.0]]
+    """
+
+    __slots__ = ("_encoding", "rows")
+
+    def __init__(self, rows: NDArray[Any], encoding: Encoding) -> None:
+        self.rows = rows
+        self._encoding = encoding
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return int(self.rows.shape[1])
+
+    @property
+    def decoded(self) -> bool:
+        """Whether reading makes new arrays; float32 is read where it lies."""
+        return self._encoding.dtype != "float32"
+
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._encoding.decode(self.rows[rows])
+
+
+def map_vectors(path: Path, rows: int, dim: int, encoding: Encoding) -> StoredVectors:
     """Map the first rows of a vectors file into memory, without reading them.
 
     Raises:
@@ -24,17 +57,17 @@ def map_vectors(path: Path, rows: int, dim: int) -> NDArray[np.float32]:
         StoreCorruptError: The file is shorter than its rows.
     """
     size = path.stat().st_size
-    needed = rows * dim * _DTYPE.itemsize
+    needed = rows * dim * encoding.stored.itemsize
     if size < needed:
         raise StoreCorruptError(
             f"{path} has {size} bytes, but the index counts {rows} vectors of {dim} numbers in it "
             f"({needed} bytes); restore it from a backup, or build a new index"
         )
     if not rows:
-        return np.empty((0, dim), np.float32)
-    mapped = np.memmap(path, _DTYPE, "r", shape=(rows, dim))
+        return StoredVectors(np.empty((0, dim), encoding.stored), encoding)
+    mapped = np.memmap(path, encoding.stored, "r", shape=(rows, dim))
     # A plain array over the same memory: slices of np.memmap cost microseconds each.
-    return mapped.view(np.ndarray)
+    return StoredVectors(mapped.view(np.ndarray), encoding)
 
 
 class VectorsFile:
@@ -42,23 +75,23 @@ class VectorsFile:
 
     Args:
         path: The file; it is created if it is missing.
-        dim: Numbers in a row.
+        row_bytes: Size of a row.
     """
 
-    def __init__(self, path: Path, dim: int) -> None:
+    def __init__(self, path: Path, row_bytes: int) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         self._file = io.FileIO(descriptor, "r+b")
-        self._row_bytes = dim * _DTYPE.itemsize
+        self._row_bytes = row_bytes
 
-    def append(self, row: int, vectors: NDArray[np.float32]) -> None:
-        """Write vectors from `row` on and wait until they are on the disk.
+    def append(self, row: int, rows: NDArray[Any]) -> None:
+        """Write encoded rows from `row` on and wait until they are on the disk.
 
         What stood there belongs to a write that was never acknowledged.
 
         Raises:
             OSError: Disk full, or any other failure; the file is cut back to `row`.
         """
-        data = memoryview(np.ascontiguousarray(vectors, _DTYPE).view(np.uint8).data).cast("B")
+        data = memoryview(np.ascontiguousarray(rows).view(np.uint8).data).cast("B")
         try:
             self._file.seek(row * self._row_bytes)
             while data:

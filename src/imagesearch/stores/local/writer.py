@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.stores.local.database import Database
+from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout, sync_folder
 from imagesearch.stores.local.schema import FIELDS, RECORDS
 from imagesearch.stores.local.sql import field_entries
@@ -68,30 +69,35 @@ class Writer:
         layout: Where the files are.
         database: Connections.
         dim: Numbers in a vector.
+        encoding: How they are kept.
     """
 
-    def __init__(self, layout: Layout, database: Database, dim: int) -> None:
+    def __init__(self, layout: Layout, database: Database, dim: int, encoding: Encoding) -> None:
         self._layout = layout
         self._database = database
-        self._dim = dim
+        self._dim, self._encoding = dim, encoding
+        self._row_bytes = dim * encoding.stored.itemsize
         with database.reading() as connection:
             (self._generation,) = connection.execute("SELECT generation FROM state").fetchone()
-        layout.remove_leftovers(self._generation)
-        self._file = VectorsFile(layout.vectors(self._generation), dim)
+        path = layout.vectors(self._generation, encoding)
+        layout.remove_leftovers(path)
+        self._file = VectorsFile(path, self._row_bytes)
 
     def upsert(self, batch: Rows) -> None:
         """Insert or replace; on the disk when it returns.
 
         Raises:
+            StoreRequestError: The index cannot keep such a vector; nothing was written.
             OSError, sqlite3.Error: Nothing was written.
         """
+        encoded = self._encoding.encode(batch.vectors, batch.ids)
         texts = [
             json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
             for fields in batch.metadata
         ]
         with self._database.reading() as connection:
             (first,) = connection.execute("SELECT rows FROM state").fetchone()
-        self._file.append(first, batch.vectors)
+        self._file.append(first, encoded)
         numbers = range(first, first + len(batch.ids))
         with self._database.writing() as connection:
             replaced = _bury(connection, batch.ids)
@@ -150,10 +156,12 @@ class Writer:
                 (row for (row,) in connection.execute("SELECT row FROM records ORDER BY row")),
                 np.int64,
             )
-        following = VectorsFile(self._layout.vectors(generation + 1), self._dim)
+        path = self._layout.vectors(generation + 1, self._encoding)
+        following = VectorsFile(path, self._row_bytes)
         try:
-            old = map_vectors(self._layout.vectors(generation), rows, self._dim)
-            step = max(1, _COPY_BYTES // (4 * self._dim))
+            before = self._layout.vectors(generation, self._encoding)
+            old = map_vectors(before, rows, self._dim, self._encoding).rows
+            step = max(1, _COPY_BYTES // self._row_bytes)
             for first in range(0, len(kept), step):
                 following.append(first, old[kept[first : first + step]])
             sync_folder(self._layout.folder)
@@ -170,7 +178,7 @@ class Writer:
         self._file.close()
         self._file = following
         self._generation = generation + 1
-        self._layout.remove_leftovers(self._generation)
+        self._layout.remove_leftovers(path)
         new = np.full(rows, -1, np.int64)
         new[kept] = np.arange(len(kept))
         return new
@@ -184,7 +192,7 @@ class Writer:
         with suppress(OSError, sqlite3.Error), self._database.reading() as connection:
             (current,) = connection.execute("SELECT generation FROM state").fetchone()
             if current != generation:
-                self._layout.vectors(generation).unlink()
+                self._layout.vectors(generation, self._encoding).unlink()
 
 
 def _bury(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
