@@ -21,6 +21,7 @@ import importlib
 import logging
 from typing import TYPE_CHECKING
 
+from imagesearch.calibration import Calibration
 from imagesearch.errors import ImageSearchError
 from imagesearch.filters import Field, Filter
 from imagesearch.index import ImageIndex
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddReport",
+    "Calibration",
     "Capability",
     "DescriptorEmbedder",
     "Embedder",

@@ -15,7 +15,7 @@ from typing import Self
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from imagesearch.calibration import Calibration, LearnedFrom, learn
+from imagesearch.calibration import Calibration
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.copying import copy_projected
 from imagesearch.duplicates import (
@@ -31,10 +31,12 @@ from imagesearch.duplicates import (
 )
 from imagesearch.errors import ConfigError, QueryError, SourceError
 from imagesearch.filters import Filter, parse_filter
-from imagesearch.groundtruth import labelled_queries, paired_queries
+from imagesearch.groundtruth import EvaluationQuery, labelled_queries, paired_queries
+from imagesearch.index.asking import Asking
 from imagesearch.index.calibrating import (
-    Asking,
     MinScore,
+    calibrate,
+    check_options,
     least_score,
     saved_calibration,
     write_calibration,
@@ -49,6 +51,7 @@ from imagesearch.protocols import Embedder, VectorStore
 from imagesearch.sources import estimate, expand, folder_of, open_image, read
 from imagesearch.types import (
     AddReport,
+    Failure,
     Hits,
     ImageSource,
     ImageTerm,
@@ -799,61 +802,41 @@ class ImageIndex:
         """
         if source is not None and pairs is not None:
             raise ConfigError("give calibrate either a source of labelled images or pairs")
-        for name, number in (("k", k), ("sample", sample)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-                raise ConfigError(f"{name}={number!r}; it must be ≥ 1")
-        if not isinstance(precision, int | float) or not 0 < precision < 1:
-            raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1")
+        check_options(precision=precision, k=k, sample=sample)
         if save:
             write_calibration(self._store, None)
-        queries, failures = [], []
+        queries: list[EvaluationQuery] | None = None
+        failures: list[Failure] = []
         if pairs is not None:
             queries = paired_queries(pairs)
         elif source is not None:
             queries, failures = labelled_queries(source, label=label)
-        records = self.count()
-        bar = make_progress(progress, len(queries) or min(sample, records), unit="query")
-        asking = Asking(
-            store=self._store,
-            meta=self._meta,
-            vectors=QueryVectors(self._store, self._meta, lambda: self.embedder),
-            k=k,
-            sample=sample,
-            seed=seed,
-            advance=bar.advance,
-            skipped=len(failures),
-        )
-        learned_from: LearnedFrom = "labels"
+        for failure in failures:
+            _logger.warning("calibration leaves out %s: %s", failure.source, failure.error)
+        if failures and not queries:
+            raise QueryError(f"no query can be read; the first: {failures[0].error}")
+        asks = min(sample, self.count()) if queries is None else len(queries)
+        bar = make_progress(progress, asks, unit="query")
         try:
-            if source is None and pairs is None:
-                hits = asking.by_own_labels(label)
-                if hits is None:
-                    learned_from = "duplicates"
-                    hits = asking.by_groups(self._copies(label))
-            else:
-                learned_from = "pairs" if pairs is not None else "queries"
-                hits = asking.by_queries(queries, label)
+            calibration = calibrate(
+                Asking(
+                    store=self._store,
+                    meta=self._meta,
+                    vectors=QueryVectors(self._store, self._meta, lambda: self.embedder),
+                    k=k,
+                    sample=sample,
+                    seed=seed,
+                    advance=bar.advance,
+                    skipped=len(failures),
+                ),
+                queries,
+                label=label,
+                learned_from="queries" if pairs is None else "pairs",
+                copies=self._copies,
+                precision=precision,
+            )
         finally:
             bar.close()
-        found = learn(hits, precision=precision)
-        projection = self._meta.projection
-        calibration = Calibration(
-            threshold=found.score,
-            wanted=precision,
-            precision=found.precision,
-            precision_low=found.precision_low,
-            recall=found.recall,
-            queries=hits.asked,
-            pairs=len(hits.scores),
-            skipped=asking.skipped,
-            learned_from=learned_from,
-            kind=asking.kind,
-            k=k,
-            records=records,
-            fingerprint=self._meta.embedding.fingerprint,
-            projection=None if projection is None else projection.fingerprint,
-            metric=self._meta.metric,
-        )
         if save:
             write_calibration(self._store, calibration)
         return calibration
@@ -876,15 +859,9 @@ class ImageIndex:
     def __repr__(self) -> str:
         return f"ImageIndex(embedder={self._meta.embedding.name!r}, store={self._store!r})"
 
-    def _copies(self, label: str) -> dict[str, int]:
+    def _copies(self) -> dict[str, int]:
         report = self.duplicates(tiers=("exact", "near"), progress=False)
-        group_of = {id: number for number, group in enumerate(report) for id in group.ids}
-        if not group_of:
-            raise QueryError(
-                f"no record has the field {label!r} and no two are copies of each other, so "
-                "nothing says which hits are right; give labelled images, pairs= or label="
-            )
-        return group_of
+        return {id: number for number, group in enumerate(report) for id in group.ids}
 
     def _settle_meta(self, metric: Metric | None) -> IndexMeta:
         existing = self._store.describe()
