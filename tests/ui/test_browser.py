@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from imagesearch.cli.pictures import draw_scene
+from tests.ui.conftest import serving
 
 pytest.importorskip("gradio")
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -53,7 +54,7 @@ def browser():
 class Visitor:
     """Somebody in front of the page, and a note of everything that the browser asked for."""
 
-    def __init__(self, browser, page, **context):
+    def __init__(self, browser, page, *, opened=True, **context):
         self.context = browser.new_context(**context)
         self.tab = self.context.new_page()
         self.tab.set_default_timeout(WAIT)
@@ -62,7 +63,8 @@ class Visitor:
         self.context.on("request", lambda request: self.requests.append(request.url))
         self.tab.on("pageerror", lambda error: self.failures.append(str(error)))
         self.tab.goto(page.url)
-        self.wait_for_pictures()
+        if opened:
+            self.wait_for_pictures()
 
     def wait_for_pictures(self):
         self.tab.wait_for_selector("#is-gallery img")
@@ -297,17 +299,27 @@ def test_clearing_goes_back_to_the_index(visit, query):
     assert visitor.tab.locator("#is-picture img").count() == 0
 
 
-def test_the_page_has_its_picture_taken(visit, tmp_path):
-    query = tmp_path / "query.png"
-    draw_scene("balloon", 77).save(query)
-    visitor = visit(viewport={"width": 1280, "height": 900})
-    visitor.give(query)
-    visitor.status("your picture")
-    visitor.choose(1)
-    visitor.tab.evaluate("window.scrollTo(0, 0)")
-    visitor.tab.wait_for_timeout(800)
-    visitor.tab.mouse.move(5, 5)
-    visitor.tab.screenshot(path=tmp_path / "page.png")
+def test_a_visitor_logs_in_and_the_page_has_its_picture_taken(browser, tmp_path, query):
+    with serving(tmp_path, login="open sesame", allow_hosts=["photos.example"]) as page:
+        visitor = Visitor(browser, page, viewport={"width": 1280, "height": 1080}, opened=False)
+        visitor.tab.get_by_label(re.compile("user", re.IGNORECASE)).fill("ada")
+        visitor.tab.get_by_label(re.compile("password", re.IGNORECASE)).fill("open sesame")
+        visitor.tab.get_by_role("button", name="Login").click()
+        visitor.wait_for_pictures()
+        visitor.give(query)
+        visitor.status("your picture")
+        visitor.box("k").fill("8")
+        visitor.press("search")
+        visitor.status(r"\b8 pictures")
+        visitor.choose(1)
+        assert str(tmp_path) not in visitor.tab.locator("#is-detail").inner_text()
+        visitor.tab.mouse.move(5, 5)
+        # The page scrolls smoothly to the details.
+        visitor.tab.wait_for_timeout(1500)
+        visitor.tab.evaluate("window.scrollTo({top: 0, behavior: 'instant'})")
+        visitor.tab.screenshot(path=tmp_path / "page.png")
+        assert visitor.strangers() == []
+        visitor.context.close()
     with Image.open(tmp_path / "page.png") as picture:
         colours = picture.convert("RGB").getcolors(maxcolors=1 << 24)
         if "IMAGESEARCH_SCREENSHOT" in os.environ:

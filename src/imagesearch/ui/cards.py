@@ -46,7 +46,12 @@ class Card:
     @property
     def caption(self) -> str:
         """The score, the name and the first fields, in one line."""
-        values = [_short(value) for value in self.metadata.values() if value not in (None, "")]
+        # A bare true or false says nothing without the field's name; the details have them all.
+        values = [
+            _short(value)
+            for value in self.metadata.values()
+            if value not in (None, "") and not isinstance(value, bool | dict)
+        ]
         words = [*([f"{self.score:.3f}"] if self.score is not None else []), self.name, *values]
         line = " · ".join(words)
         return line if len(line) <= _CAPTION else line[: _CAPTION - 1] + "…"

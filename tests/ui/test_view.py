@@ -1,0 +1,276 @@
+"""What the page does with an index, without a page: these run without Gradio."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from imagesearch import ImageIndex, Item, MemoryStore, Secret
+from imagesearch.cli.pictures import draw_scene
+from imagesearch.errors import (
+    DecodeError,
+    FilterError,
+    ManifestError,
+    QueryError,
+    SourceNotFoundError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
+)
+from imagesearch.ui import Login, PageSettings
+from imagesearch.ui.phrases import PHRASES
+from imagesearch.ui.thumbnails import placeholder
+from imagesearch.ui.view import IndexView, explain
+from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
+
+LOGIN = (Login("ada", Secret("sesame")),)
+
+
+@pytest.fixture
+def view(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    items = []
+    for kind in ("balloon", "boat", "city"):
+        for number in range(3):
+            path = folder / f"{kind}-{number}.png"
+            draw_scene(kind, number).save(path)
+            items.append(Item(path, id=path.stem, metadata={"kind": kind, "n": number}))
+    with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore()) as index:
+        index.add(items)
+        yield IndexView(index, PageSettings(uploads=tmp_path / "uploads"))
+
+
+@pytest.fixture
+def query(tmp_path):
+    path = tmp_path / "query.png"
+    draw_scene("balloon", 77).save(path)
+    return path
+
+
+def ids(answer):
+    return [card.id for card in answer.cards]
+
+
+def test_a_picture_is_answered_with_its_kin_thumbnails_and_captions(view, query):
+    answer = view.search(query, k=3)
+    assert {card.metadata["kind"] for card in answer.cards} == {"balloon"}
+    assert all(max(image.size) <= 384 for image in answer.images)
+    image, caption = answer.gallery[0]
+    assert image is answer.images[0]
+    assert caption.startswith(f"{answer.cards[0].score:.3f} · balloon-")
+    assert answer.status.startswith("3 pictures like <img ")
+
+
+def test_the_answer_is_that_of_the_index_itself(view, query):
+    hits = view.index.search(query, k=5, where="n > 0", min_score=0.5)
+    answer = view.search(query, k=5, where="n > 0", min_score=0.5)
+    assert ids(answer) == hits.ids
+    assert [card.score for card in answer.cards] == [hit.score for hit in hits]
+
+
+def test_picture_words_and_id_add_up(view, query):
+    answer = view.search(query, text="red", id="city-1", k=20)
+    assert "your picture + <q>red</q> + <img" in answer.status
+    assert "city-1.png" in answer.status
+    assert "city-1" not in ids(answer)
+
+
+def test_no_query_shows_the_index_and_a_filter_narrows_it(view):
+    assert len(view.search(k=4).cards) == 4
+    assert view.search(k=4).status.startswith("4 of 9 pictures")
+    answer = view.search(where='kind = "boat"')
+    assert sorted(ids(answer)) == ["boat-0", "boat-1", "boat-2"]
+    assert all(card.score is None for card in answer.cards)
+
+
+def test_empty_answers_say_what_to_do(view, query, tmp_path):
+    assert "Lower the minimum score" in view.search(query, min_score=2).status
+    assert "widen the filter" in view.search(where='kind = "shoe"').status
+    with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as index:
+        empty = IndexView(index, PageSettings())
+        assert "This index is empty" in empty.browse().status
+        assert "This index is empty" in empty.search(query).status
+        assert "没有可供" not in empty.facts_html("zh")
+
+
+def test_a_part_of_a_picture_is_cut_out_upright(view, tmp_path):
+    both = Image.new("RGB", (640, 240))
+    both.paste(draw_scene("boat", 2), (0, 0))
+    both.paste(draw_scene("city", 1), (320, 0))
+    # Stored lying on its side, with the note to turn it: what people see is what is cut.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    both.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    left = view.search(tmp_path / "turned.png", crop="0, 0, 50, 100", k=1)
+    right = view.search(tmp_path / "turned.png", crop="50, 0, 100, 100", k=1)
+    assert (ids(left), ids(right)) == (["boat-2"], ["city-1"])
+    assert right.cards[0].score == pytest.approx(1)
+    assert "a part of your picture" in right.status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"crop": "1, 2, 3"}, QueryError, "four numbers"),
+        ({"crop": "60, 0, 40, 100"}, QueryError, "left must be less"),
+        ({"crop": "nan, 0, 40, 100"}, QueryError, "from 0 to 100"),
+        ({"crop": "0, 0, 140, 100"}, QueryError, "from 0 to 100"),
+        ({"k": 0}, QueryError, "1 to 100"),
+        ({"k": 101}, QueryError, "1 to 100"),
+        ({"where": "kind ="}, FilterError, "value"),
+        ({"id": "nowhere"}, QueryError, "not in the index"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_words(view, query, arguments, error, words):
+    with pytest.raises(error, match=words):
+        view.search(query, **arguments)
+
+
+def test_a_picture_over_the_limits_is_refused_before_it_is_decoded(view, tmp_path):
+    Image.new("L", (3000, 2000)).save(tmp_path / "large.png")
+    small = IndexView(view.index, PageSettings(max_megapixels=5))
+    with pytest.raises(DecodeError, match="6 megapixels"):
+        small.search(tmp_path / "large.png")
+    (tmp_path / "heavy.png").write_bytes(b"x" * 2_000_000)
+    with pytest.raises(QueryError, match=r"at most 1\.0 MB"):
+        IndexView(view.index, PageSettings(max_upload_mb=1)).search(tmp_path / "heavy.png")
+
+
+def test_details_show_every_field_and_escape_all_of_them(view, tmp_path):
+    evil = "<script>alert(1)</script>"
+    draw_scene("trees", 1).save(tmp_path / "a&b.png")
+    view.index.add(
+        Item(tmp_path / "a&b.png", id='"><img src=x>', metadata={evil: evil, "t": [evil]})
+    )
+    [card] = [card for card in view.browse(k=100).cards if card.name == "a&b.png"]
+    detail = view.detail(card)
+    assert "<script" not in detail
+    assert "<img src=x>" not in detail
+    assert "&lt;script&gt;alert(1)" in detail
+    assert "<script" not in view.facts_html()
+    assert "<img src=x>" not in view.search(id='"><img src=x>', text="red", k=1).status
+
+
+def test_a_picture_that_is_gone_has_a_placeholder_and_can_still_be_asked_for(view, tmp_path):
+    (tmp_path / "pictures" / "boat-1.png").unlink()
+    answer = view.search(id="boat-0", where='id = "boat-1"')
+    assert ids(answer) == ["boat-1"]
+    assert answer.images[0].tobytes() == placeholder().tobytes()
+    assert ids(view.more_like_this("boat-1", k=2))
+
+
+def test_pictures_by_url_are_not_fetched_unless_the_owner_says_so(view):
+    record = Item(draw_scene("city", 8), id="far", uri="http://127.0.0.1:9/far.png")
+    view.index.add(record)
+    answer = view.search(where='id = "far"')
+    assert answer.images[0].tobytes() == placeholder().tobytes()
+    assert answer.cards[0].uri == "http://127.0.0.1:9/far.png"
+
+
+def test_strangers_are_not_told_where_files_lie(view, query, tmp_path):
+    public = IndexView(view.index, PageSettings(host="0.0.0.0", logins=LOGIN))
+    answer = public.search(query, k=5)
+    shown = json.dumps([card.to_json() for card in answer.cards]) + public.detail(answer.cards[0])
+    shown += json.dumps(public.facts()) + public.facts_html() + json.dumps(public.record("boat-1"))
+    assert str(tmp_path) not in shown
+    assert str(tmp_path) in view.detail(view.search(query).cards[0])
+
+
+def test_added_pictures_are_kept_shown_and_not_kept_twice(view, tmp_path):
+    draw_scene("flower", 1).save(tmp_path / "my rose.PNG")
+    (tmp_path / "letter.png").write_text("words")
+    added = view.add([tmp_path / "my rose.PNG", tmp_path / "letter.png"], "kind = flower\n\nn: 7")
+    [id] = added.added
+    assert [name for name, _ in added.failed] == ["letter.png"]
+    answer = view.search(id="boat-1", where='kind = "flower"')
+    assert ids(answer) == [id]
+    assert answer.cards[0].metadata == {"kind": "flower", "n": 7}
+    assert answer.cards[0].name.startswith("my rose-")
+    assert answer.images[0].tobytes() != placeholder().tobytes()
+    (tmp_path / "other name.png").write_bytes((tmp_path / "my rose.PNG").read_bytes())
+    again = view.add([tmp_path / "other name.png"])
+    assert (again.added, again.unchanged) == ([], [id])
+    assert len(list((tmp_path / "uploads").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2f..%2fetc.png", "a;rm -rf.png", "名字 🐟.jpg", ".hidden.png", "x" * 200 + ".png"]
+)
+def test_any_file_name_is_kept_inside_the_folder(view, tmp_path, name):
+    draw_scene("flower", 2).save(tmp_path / name, "PNG")
+    assert len(view.add([tmp_path / name]).added) == 1
+    [kept] = (tmp_path / "uploads").iterdir()
+    assert kept.suffix in {".png", ".jpg"}
+    assert not kept.name.startswith(".")
+    assert len(kept.name.encode()) < 200
+
+
+def test_a_picture_without_a_name_of_one_gets_a_suffix_that_folders_are_searched_for(
+    view, tmp_path
+):
+    draw_scene("flower", 3).save(tmp_path / "download", "JPEG")
+    view.add([tmp_path / "download"])
+    [kept] = (tmp_path / "uploads").iterdir()
+    assert kept.suffix == ".jpg"
+
+
+def test_when_the_store_fails_no_file_is_left_behind(view, tmp_path, query):
+    view.index.close()
+    with pytest.raises(Exception, match="open"):
+        view.add([query])
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("fields", ["kind", "= fish", "kind =", "id = 3", "x = 1e400"])
+def test_fields_that_cannot_be_kept_are_refused_before_anything_is_added(view, query, fields):
+    with pytest.raises(ManifestError):
+        view.add([query], fields)
+    assert view.index.count() == 9
+
+
+def test_a_read_only_page_adds_nothing(view, query):
+    read_only = IndexView(view.index, PageSettings(read_only=True))
+    with pytest.raises(UnsupportedOperationError):
+        read_only.add([query])
+
+
+def test_facts_tell_what_the_index_really_holds(view):
+    facts = view.facts()
+    assert (facts["images"], facts["dim"], facts["searches_text"]) == (9, 49, True)
+    kinds = {field["name"]: field for field in facts["fields"]}
+    assert kinds["kind"]["values"] == ["balloon", "boat", "city"]
+    assert (kinds["n"]["kind"], kinds["n"]["low"], kinds["n"]["high"]) == ("number", 0, 2)
+
+
+def test_new_fields_are_offered_once_a_picture_has_them(view, query):
+    assert "colour" not in [field.name for field in view.fields()[1]]
+    view.add([query], "colour = red")
+    assert "colour" in [field.name for field in view.fields()[1]]
+
+
+def test_a_picture_that_browsers_show_is_left_alone_and_another_is_converted(view, query, tmp_path):
+    assert view.displayable(query) is None
+    draw_scene("city", 1).save(tmp_path / "scan.tiff")
+    assert view.displayable(tmp_path / "scan.tiff").size == (320, 240)
+    (tmp_path / "words.tiff").write_text("words")
+    assert view.displayable(tmp_path / "words.tiff") is None
+
+
+def test_messages_are_in_the_visitors_language_and_keep_the_servers_secrets(view, caplog):
+    public = IndexView(view.index, PageSettings(host="0.0.0.0", logins=LOGIN))
+    assert "无法使用" in explain(DecodeError("the picture is empty"), view, "zh")
+    assert explain(SourceNotFoundError("/srv/x is gone"), view, "en").startswith("The uploaded")
+    secret = StoreUnavailableError("cannot reach 10.0.0.8, account root")
+    assert "10.0.0.8" in explain(secret, view, "en")
+    assert "10.0.0.8" not in explain(secret, public, "en")
+    assert "10.0.0.8" not in explain(KeyError("10.0.0.8"), view, "en")
+    assert "10.0.0.8" in caplog.text
+
+
+def test_every_phrase_is_there_in_both_languages_with_the_same_gaps():
+    for key, (english, chinese) in PHRASES.items():
+        assert english, key
+        assert chinese, key
+        assert english.count("{") == chinese.count("{"), key
