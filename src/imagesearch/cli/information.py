@@ -31,6 +31,9 @@ def info(config: Path | None, store: Path | None, as_json: bool) -> None:
             facts["projection"] = (
                 f"from {spec.dim} dimensions, fitted on {projection.fitted_on} records"
             )
+        calibration = index.calibration
+        if calibration is not None:
+            facts["calibration"] = calibration.to_dict() if as_json else str(calibration)
     if as_json:
         print_json(**facts)
         return

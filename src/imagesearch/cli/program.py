@@ -10,6 +10,7 @@ import click
 
 import imagesearch
 from imagesearch.cli.adding import add, sync
+from imagesearch.cli.calibrating import calibrate
 from imagesearch.cli.copying import copy
 from imagesearch.cli.deleting import delete
 from imagesearch.cli.demonstration import demo
@@ -48,7 +49,19 @@ def program(verbose: bool) -> None:
     logging.getLogger("imagesearch").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
-for _command in (add, sync, search, info, delete, copy, evaluate, duplicates, serve, demo):
+for _command in (
+    add,
+    sync,
+    search,
+    info,
+    delete,
+    copy,
+    evaluate,
+    calibrate,
+    duplicates,
+    serve,
+    demo,
+):
     program.add_command(_command)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import cast
 
 import click
 
 from imagesearch.cli.options import json_option, open_existing, print_json, store_options
+from imagesearch.index.calibrating import MinScore
 from imagesearch.types import Hits, Query
 
 __all__ = ["search"]
@@ -22,7 +24,13 @@ __all__ = ["search"]
 @click.option(
     "-w", "--where", help="Only records that match, such as 'label = \"cat\" and price < 10'."
 )
-@click.option("--min-score", type=float, help="Only hits with at least this score.")
+@click.option(
+    "--min-score",
+    metavar="SCORE",
+    callback=lambda _context, _option, value: _min_score(value),
+    help="Only hits with at least this score; 'calibrated': with at least the threshold that "
+    "imagesearch calibrate has learned.",
+)
 @click.option(
     "--group-by", metavar="FIELD", help="One hit for all records that share this field's value."
 )
@@ -44,7 +52,7 @@ def search(
     ids: tuple[str, ...],
     k: int,
     where: str | None,
-    min_score: float | None,
+    min_score: MinScore,
     group_by: str | None,
     sheet: Path | None,
     html: Path | None,
@@ -77,6 +85,15 @@ def search(
         _announce(answers[0].save_contact_sheet(sheet))
     if html is not None:
         _announce(answers[0].save_html(html))
+
+
+def _min_score(text: str | None) -> MinScore:
+    if text is None or text == "calibrated":
+        return cast(MinScore, text)
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a number nor 'calibrated'") from None
 
 
 def _print_hits(hits: Hits, *, heading: bool, as_json: bool) -> None:
