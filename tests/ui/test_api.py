@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import shutil
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from PIL import Image
 
 from imagesearch.cli.pictures import draw_scene
 from tests.bad_files import png_chunk, png_header
-from tests.ui.conftest import serving
+from tests.ui.conftest import ROOT, serving
 
 pytest.importorskip("gradio")
 gradio_client = pytest.importorskip("gradio_client")
@@ -286,6 +287,18 @@ def test_a_login_is_asked_for_before_anything_is_told(tmp_path, query):
         client.close()
         assert "open sesame" not in (page.folder / "server.log").read_text()
         shutil.rmtree(tmp_path / "pictures")
+
+
+def test_the_example_of_the_documentation_runs(page, query, monkeypatch, capsys):
+    text = (ROOT / "docs" / "web-page.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(from gradio_client .*?)```", text, re.DOTALL)
+    monkeypatch.chdir(query.parent)
+    names: dict = {}
+    exec(code.replace("http://127.0.0.1:7860", page.url), names)
+    names["client"].close()
+    printed = capsys.readouterr().out
+    assert printed.count("'kind': 'boat'") == 5
+    assert "pictures" in printed
 
 
 def test_the_server_connects_to_nobody(page, client):
