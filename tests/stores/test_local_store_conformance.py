@@ -23,3 +23,30 @@ class TestLocalStoreWithGraph(VectorStoreConformance):
     def make_store(self, place):
         pytest.importorskip("hnswlib")
         return LocalStore(place / "photos.idx", engine="hnsw", exact_below=100)
+
+
+@pytest.mark.slow
+class TestLocalStoreOfHalves(VectorStoreConformance):
+    """With the graph, under every metric."""
+
+    large_batch = 1001
+    model_examples = 4
+    # Products of long vectors add up what their elements are off.
+    tolerance = 4e-3
+    vector_tolerance = 5e-4
+
+    def make_store(self, place):
+        pytest.importorskip("hnswlib")
+        return LocalStore(place / "photos.idx", engine="hnsw", exact_below=100, dtype="float16")
+
+
+class TestLocalStoreOfBytes(VectorStoreConformance):
+    large_batch = 1001
+    model_examples = 4
+    metrics = ("cosine",)
+    # An element is off by up to 1/254 of the largest, and then scaled to unit length.
+    tolerance = 0.01
+    vector_tolerance = 0.006
+
+    def make_store(self, place):
+        return LocalStore(place / "photos.idx", engine="exact", dtype="int8")

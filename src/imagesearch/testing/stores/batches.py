@@ -86,7 +86,7 @@ class BatchRules(StoreFixtures):
         record = store.get(["id-00000"], vectors=True)["id-00000"]
         assert same_value(dict(record.metadata), {"tags": ["red"], "box": {"x": 1}})
         assert record.vector is not None
-        np.testing.assert_allclose(record.vector, kept[0], atol=1e-6)
+        np.testing.assert_allclose(record.vector, kept[0], atol=max(1e-6, self.vector_tolerance))
 
     def test_changing_what_came_back_changes_nothing(self, store: VectorStore) -> None:
         """A reader gets copies. If this fails, check what get, search and scan hand out."""
@@ -105,7 +105,7 @@ class BatchRules(StoreFixtures):
         again = store.get(["id-00000"], vectors=True)["id-00000"]
         assert same_value(dict(again.metadata), {"tags": ["red"]})
         assert again.vector is not None
-        np.testing.assert_allclose(again.vector, vectors[0], atol=1e-6)
+        np.testing.assert_allclose(again.vector, vectors[0], atol=max(1e-6, self.vector_tolerance))
 
     def test_vectors_in_any_memory_layout_are_stored(self, store: VectorStore) -> None:
         """Strided and Fortran-ordered arrays are fine. If this fails, check raw buffer access."""
@@ -115,4 +115,6 @@ class BatchRules(StoreFixtures):
         for prefix in ("strided", "fortran"):
             vector = store.get([f"{prefix}-00003"], vectors=True)[f"{prefix}-00003"].vector
             assert vector is not None
-            np.testing.assert_allclose(vector, self.vectors(6)[3], atol=1e-6)
+            np.testing.assert_allclose(
+                vector, self.vectors(6)[3], atol=max(1e-6, self.vector_tolerance)
+            )

@@ -48,6 +48,8 @@ class StoreFixtures:
         dim: Dimension of the vectors in most tests, ≥ 4.
         metrics: What the store can compare by.
         tolerance: How far a score may be off.
+        vector_tolerance: How far an element of a vector of unit length may be off when it comes
+            back; 0 unless the store keeps fewer bits than float32 on purpose.
         large_batch: Records of the largest batch that is written at once, ≥ 1001.
         filterable_fields: The fields that `make_store` declares as filterable, for a store
             without `Capability.FILTER_ANY_FIELD`; leave out what it cannot filter by.
@@ -58,6 +60,7 @@ class StoreFixtures:
     dim: ClassVar[int] = 8
     metrics: ClassVar[Sequence[str]] = METRICS
     tolerance: ClassVar[float] = 1e-4
+    vector_tolerance: ClassVar[float] = 0
     large_batch: ClassVar[int] = 3000
     filterable_fields: ClassVar[Mapping[str, type]] = FILTERABLE_FIELDS
     model_examples: ClassVar[int] = 25

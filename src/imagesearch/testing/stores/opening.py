@@ -128,7 +128,7 @@ class OpeningRules(StoreFixtures):
         assert same_value(dict(records["id-00000"].metadata), {"number": 100})
         vector = records["id-00002"].vector
         assert vector is not None
-        np.testing.assert_allclose(vector, vectors[2], atol=1e-6)
+        np.testing.assert_allclose(vector, vectors[2], atol=max(1e-6, self.vector_tolerance))
         assert ids_of(again.search(vectors[2:3], k=1)[0]) == ["id-00002"]
         self.write(again, self.batch(3, prefix="late"))
         assert again.count() == 22

@@ -45,7 +45,9 @@ class ReadingRules(StoreFixtures):
             vector = records[batch.ids[row]].vector
             if vectors:
                 assert vector is not None
-                np.testing.assert_allclose(vector, given[row], atol=1e-6)
+                np.testing.assert_allclose(
+                    vector, given[row], atol=max(1e-6, self.vector_tolerance)
+                )
             else:
                 assert vector is None
 
@@ -89,7 +91,10 @@ class ReadingRules(StoreFixtures):
             assert batch.vectors is not None
             for record in batch:
                 row = 5 if record.id == "id-00007" else int(record.id[-5:])
-                np.testing.assert_allclose(record.vector, vectors[row], atol=1e-6)  # type: ignore[arg-type]  # there, since batch.vectors is
+                assert record.vector is not None
+                np.testing.assert_allclose(
+                    record.vector, vectors[row], atol=max(1e-6, self.vector_tolerance)
+                )
 
     def test_scan_with_a_filter_gives_only_matches(self, store: VectorStore) -> None:
         """Where works in scan over many pages. If this fails, check that each page filters."""
