@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -48,7 +51,10 @@ def demo(folder: Path) -> None:
     click.echo(hits.to_table())
     sheet = hits.save_contact_sheet(folder / "similar.png")
     click.echo(f"\nsee them side by side in {sheet}")
-    click.echo(f"now your own:  imagesearch add PHOTOS && imagesearch search {query}")
+    option = "" if embedder.spec.kind == "timm" else f" --embedder {embedder.spec.kind}"
+    click.echo("\nnow your own:")
+    click.echo(f"  {_program()} add FOLDER{option}")
+    click.echo(f"  {_program()} search PICTURE --sheet similar.png")
 
 
 def _draw(folder: Path) -> list[Item]:
@@ -60,6 +66,13 @@ def _draw(folder: Path) -> list[Item]:
             picture.save(path)
         items.append(Item(path, metadata={"kind": kind}))
     return items
+
+
+def _program() -> str:
+    """Return what to type: a virtual environment that is not activated is not on the path."""
+    if shutil.which("imagesearch"):
+        return "imagesearch"
+    return os.path.relpath(Path(sys.executable).with_name("imagesearch"))
 
 
 def _embedder() -> Embedder:
