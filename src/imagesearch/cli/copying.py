@@ -7,9 +7,12 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.options import json_option, print_json, progress_option, store_at
+from imagesearch.config import PluginConfig
 from imagesearch.copying import copy_projected, copy_records
-from imagesearch.errors import StoreError
+from imagesearch.errors import ConfigError, StoreError
 from imagesearch.index.progress import make_progress
+from imagesearch.plugins import make_store
+from imagesearch.protocols import VectorStore
 
 __all__ = ["copy"]
 
@@ -26,10 +29,21 @@ _EXIT_INCOMPLETE = 1
     help="Fit a projection on FROM and write vectors of DIM elements: smaller, and better at "
     "finding the same kind of thing.",
 )
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="How TO, a new local index, keeps its vectors: in half or a quarter of the bytes.  "
+    "[default: float32]",
+)
 @progress_option
 @json_option
 def copy(
-    source: Path, target: Path, project: int | None, progress: bool | None, as_json: bool
+    source: Path,
+    target: Path,
+    project: int | None,
+    dtype: str | None,
+    progress: bool | None,
+    as_json: bool,
 ) -> int:
     """Copy all records of one store into another, without embedding anything again.
 
@@ -38,9 +52,9 @@ def copy(
 
     \b
     imagesearch copy photos.idx tencent.toml
-    imagesearch copy photos.idx photos-128.idx --project 128
+    imagesearch copy photos.idx photos-128.idx --project 128 --dtype int8
     """
-    origin, copied = store_at(source), store_at(target)
+    origin, copied = store_at(source), _target_at(target, dtype)
     try:
         meta = origin.describe()
         if meta is None:
@@ -70,3 +84,14 @@ def copy(
     else:
         click.echo(str(report))
     return 0 if report.complete else _EXIT_INCOMPLETE
+
+
+def _target_at(place: Path, dtype: str | None) -> VectorStore:
+    if dtype is None:
+        return store_at(place)
+    if place.suffix == ".toml":
+        raise ConfigError(
+            f"--dtype {dtype} is for a local index, and {place} is a TOML file; write "
+            f'dtype = "{dtype}" into its [store] table if its kind is "local"'
+        )
+    return make_store(PluginConfig("local", {"path": str(place), "dtype": dtype}))
