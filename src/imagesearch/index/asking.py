@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,11 +176,11 @@ class Asking:
             raise QueryError("it has no label")
         asked, digest, uri = query.query, "", query.uri
         match asked.terms:
-            case (ImageTerm(source=source, weight=weight),):
-                payload = read(Item(source))
+            case (ImageTerm() as term,):
+                payload = read(Item(term.source))
                 digest = payload.digest
                 content = payload.data if payload.image is None else payload.image
-                asked = weight * Query.image(content or b"")
+                asked = Query((replace(term, source=content or b""),))
         [vector] = self.vectors.of([asked])
 
         def truth(hit: Hit) -> bool | None:

@@ -58,7 +58,7 @@ def calibrate(
         queries: What to ask; None: records of the index, by their labels, or where no record has
             one by `copies`.
         label: Field with the label.
-        learned_from: Where `queries` come from.
+        learned_from: Where `queries` come from, if there are any.
         copies: Gives the group of each record that has copies, by id.
         precision: As for `learn`.
 
@@ -69,6 +69,7 @@ def calibrate(
     if queries is not None:
         hits = asking.by_queries(queries, label)
     else:
+        learned_from = "labels"
         labelled = asking.by_own_labels(label)
         if labelled is None:
             learned_from = "duplicates"

@@ -1,0 +1,354 @@
+"""Calibrating an index, and searching with what was learned."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imagesearch import (
+    Calibration,
+    Capability,
+    ImageIndex,
+    Item,
+    LocalStore,
+    MemoryStore,
+    Query,
+    RecordBatch,
+)
+from imagesearch.errors import (
+    ConfigError,
+    QueryError,
+    StoreLockedError,
+    UnsupportedOperationError,
+)
+from imagesearch.evaluation import EvaluationQuery
+from tests.calibration.axes import KINDS, fill, labelled, near
+from tests.small_embedder import SmallTextEmbedder
+
+# Kinds lie on axes of their own, so that scores within one are above and others below.
+WITHIN, ACROSS = 0.8, 0.4
+
+
+_READER = """
+import sys, json
+from imagesearch import ImageIndex, LocalStore
+with ImageIndex(store=LocalStore(sys.argv[1], read_only=True)) as index:
+    found = index.search(id="0-000", k=60, min_score="calibrated")
+    print(json.dumps([index.calibration.to_dict(), len(found)]))
+"""
+
+
+def between(kind, other):
+    """A query as far from one kind as from another."""
+    vector = np.zeros(8, np.float32)
+    vector[[kind, other, 7]] = 1
+    return vector
+
+
+class WithoutNotes(MemoryStore):
+    capabilities = MemoryStore.capabilities - {Capability.NOTES}
+
+
+def test_labels_of_the_index_teach_where_other_kinds_begin(kinds, axes):
+    # Of 50 hits 39 are of the own kind.
+    calibration = kinds.calibrate(precision=0.95, k=50)
+    assert ACROSS < calibration.threshold < WITHIN + 0.1
+    assert calibration.precision >= calibration.precision_low >= 0.95
+    assert calibration.recall > 0.8
+    assert (calibration.queries, calibration.pairs) == (200, 10_000)
+    assert (calibration.learned_from, calibration.kind, calibration.records) == (
+        "labels",
+        "image",
+        200,
+    )
+    assert axes.embedded == 0
+
+
+def test_search_uses_the_calibration_that_is_saved(kinds):
+    calibration = kinds.calibrate(precision=0.95, k=50)
+    assert kinds.calibration == calibration
+    hits = kinds.search(id="0-000", k=60, min_score="calibrated")
+    assert 20 < len(hits) < 40
+    assert {hit.metadata["label"] for hit in hits} == {"kind 0"}
+    assert hits.ids == kinds.search(id="0-000", k=60, min_score=calibration.threshold).ids
+    assert len(kinds.search(vector=between(0, 1), min_score="calibrated")) == 0
+    [first, second] = kinds.search_many(
+        [Query.id("0-000"), Query.vector(between(0, 1))], min_score="calibrated"
+    )
+    assert (len(first), len(second)) == (10, 0)
+
+
+def test_the_sample_depends_on_the_seed_alone(kinds):
+    one, same, other = (
+        kinds.calibrate(precision=0.8, k=50, sample=100, seed=seed, save=False)
+        for seed in (0, 0, 1)
+    )
+    assert one == same
+    assert one.queries == 100
+    assert one.threshold != other.threshold
+
+
+def test_records_without_a_label_neither_ask_nor_count(kinds):
+    everybody = kinds.calibrate(precision=0.8, k=50, save=False)
+    kinds.update_metadata([f"0-{number:03}" for number in range(40)], {"label": None})
+    calibration = kinds.calibrate(precision=0.8, k=50, save=False)
+    assert calibration.queries == 160
+    assert calibration.pairs < everybody.pairs
+
+
+def test_records_with_the_same_bytes_are_not_counted_as_hits(axes):
+    with ImageIndex(embedder=axes, store=MemoryStore()) as index:
+        fill(index, digest="same")
+        with pytest.raises(QueryError, match="no judged hit"):
+            index.calibrate()
+
+
+def test_one_label_for_all_teaches_nothing(kinds):
+    kinds.update_metadata(None, {"label": "all"}, where="label != ''")
+    with pytest.raises(QueryError, match="all records have the label 'all'"):
+        kinds.calibrate()
+
+
+def test_too_few_records_are_refused_and_an_earlier_calibration_stays(kinds):
+    calibration = kinds.calibrate(precision=0.9, k=5)
+    with pytest.raises(QueryError, match=r"precision=0\.99 cannot be assured.*precision=0\.9"):
+        kinds.calibrate(precision=0.99, k=5)
+    assert kinds.calibration == calibration
+
+
+def test_labelled_images_teach_and_those_of_unknown_labels_say_what_no_match_looks_like(
+    kinds, axes
+):
+    known = [item for kind in range(5) for item in labelled(kind, 16)]
+    calibration = kinds.calibrate(known, precision=0.9, save=False)
+    assert (calibration.learned_from, calibration.queries, calibration.skipped) == (
+        "queries",
+        80,
+        0,
+    )
+    assert axes.embedded == 80
+    # The lowest score ever seen: nothing told of images that are in no kind.
+    assert calibration.precision == 1.0
+    strangers = [*labelled(6, 40, label="stranger")]
+    stricter = kinds.calibrate([*known, *strangers], precision=0.9)
+    assert stricter.queries == 120
+    [stranger] = labelled(6, 1, label="stranger")
+    assert len(kinds.search(stranger.source, min_score="calibrated")) == 0
+    assert len(kinds.search(known[0].source, min_score="calibrated")) > 0
+
+
+def test_queries_that_cannot_be_read_or_judged_are_left_out_and_counted(kinds, caplog):
+    source = [
+        *(item for kind in range(5) for item in labelled(kind, 16)),
+        Item(b"no image", metadata={"label": "kind 0"}),
+        Item(Image.new("RGB", (8, 8))),
+    ]
+    calibration = kinds.calibrate(source, precision=0.9)
+    assert (calibration.queries, calibration.skipped) == (80, 2)
+    assert "it has no label" in caplog.text
+    with pytest.raises(QueryError, match="none of the 1 queries can be asked"):
+        kinds.calibrate([Item(b"no image", metadata={"label": "kind 0"})])
+
+
+def test_folders_are_labels_where_no_record_has_one(axes, tmp_path):
+    for kind in range(5):
+        folder = tmp_path / f"kind {kind}"
+        folder.mkdir()
+        for number, item in enumerate(labelled(kind, 16)):
+            Image.fromarray(item.source).save(folder / f"{number}.png")
+    with ImageIndex(embedder=axes, store=MemoryStore()) as index:
+        fill(index, label=None)
+        calibration = index.calibrate(tmp_path, precision=0.9)
+    assert calibration.queries == 80
+    assert calibration.precision == 1.0
+
+
+def pairs_of(kinds, *, broken=False):
+    return [
+        EvaluationQuery(
+            Query.id("missing" if broken and not number else f"{kind}-{number:03}"),
+            f"{kind}-{number}",
+            relevant={f"{kind}-{other:03}": 1.0 for other in range(40)},
+        )
+        for kind in range(5)
+        for number in range(16)
+    ]
+
+
+def test_pairs_say_which_records_are_right(kinds, tmp_path):
+    lines = ["query_id,relevant_id"]
+    lines += [
+        f"{kind}-{number:03},{kind}-{other:03}"
+        for kind in range(5)
+        for number in range(16)
+        for other in range(40)
+        if other != number
+    ]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    calibration = kinds.calibrate(pairs=tmp_path / "pairs.csv", precision=0.9, k=50)
+    assert (calibration.learned_from, calibration.queries) == ("pairs", 80)
+    assert ACROSS < calibration.threshold < WITHIN + 0.1
+    labels = kinds.calibrate(precision=0.9, k=50, save=False)
+    assert calibration.threshold == pytest.approx(labels.threshold, abs=0.1)
+
+
+def test_queries_given_as_objects_are_passed_through_and_unknown_ids_left_out(kinds):
+    calibration = kinds.calibrate(pairs_of(kinds, broken=True), precision=0.9)
+    assert (calibration.queries, calibration.skipped) == (75, 5)
+
+
+def test_copies_within_the_index_teach_where_labels_are_missing(axes):
+    with ImageIndex(embedder=axes, store=MemoryStore()) as index:
+        for kind in range(KINDS):
+            pictures = near(kind, 20, 0)
+            twins = pictures + np.random.default_rng(kind).normal(0, 0.001, pictures.shape)
+            for name, vectors in (("a", pictures), ("b", twins.astype(np.float32))):
+                index.store.upsert(
+                    RecordBatch(
+                        tuple(f"{kind}-{number:02}-{name}" for number in range(20)),
+                        tuple(f"memory:{kind}-{number}{name}" for number in range(20)),
+                        tuple(f"digest {kind}-{number}" for number in range(20)),
+                        ({},) * 20,
+                        vectors,
+                    )
+                )
+        calibration = index.calibrate(precision=0.9)
+        assert (calibration.learned_from, calibration.queries) == ("duplicates", 200)
+        assert calibration.threshold > 0.98
+        assert index.search(id="0-00-a", min_score="calibrated").ids == ["0-00-b"]
+
+
+def test_an_index_without_labels_or_copies_cannot_be_calibrated_by_itself(axes):
+    with ImageIndex(embedder=axes, store=MemoryStore()) as index:
+        fill(index, label=None, each=3)
+        with pytest.raises(QueryError, match="no record has the field 'label'"):
+            index.calibrate()
+
+
+def test_a_search_without_a_calibration_names_what_learns_one(kinds):
+    with pytest.raises(QueryError, match=r"index\.calibrate"):
+        kinds.search(id="0-000", min_score="calibrated")
+    with pytest.raises(QueryError, match="a number or 'calibrated'"):
+        kinds.search(id="0-000", min_score="best")
+    assert kinds.calibration is None
+
+
+def test_a_reopened_index_remembers_and_so_does_another_process(axes, tmp_path):
+    with ImageIndex(tmp_path / "kinds.idx", embedder=axes) as index:
+        calibration = fill(index).calibrate(precision=0.9, k=50)
+        again = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                _READER,
+                str(tmp_path / "kinds.idx"),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        here = len(index.search(id="0-000", k=60, min_score="calibrated"))
+    seen, found = json.loads(again.stdout)
+    assert Calibration.from_dict(seen) == calibration
+    assert found == here
+    with ImageIndex(tmp_path / "kinds.idx", embedder=axes) as index:
+        assert index.calibration == calibration
+
+
+def test_a_calibration_of_a_projected_index_is_its_own(kinds):
+    kinds.calibrate(precision=0.9, k=50)
+    with kinds.fit_projection(MemoryStore(), dim=4) as projected:
+        assert projected.calibration is None
+        projected.store.note("calibration", kinds.store.notes()["calibration"])
+        with pytest.raises(QueryError, match="projection none and this index has projection '"):
+            projected.search(id="0-000", min_score="calibrated")
+        projected.calibrate(precision=0.9, k=50)
+        assert len(projected.search(id="0-000", min_score="calibrated")) > 0
+
+
+@pytest.mark.parametrize("what", ["fingerprint", "metric"])
+def test_a_calibration_of_another_embedder_or_metric_is_refused(kinds, what):
+    calibration = kinds.calibrate(precision=0.9, k=50)
+    kinds.store.note("calibration", replace(calibration, **{what: "other"}).to_dict())
+    with pytest.raises(QueryError, match=r"learned with .* 'other'"):
+        kinds.search(id="0-000", min_score="calibrated")
+
+
+def test_a_calibration_that_cannot_be_read_is_refused_in_words(kinds):
+    kinds.store.note("calibration", {"threshold": "high"})
+    with pytest.raises(QueryError, match="learn it anew"):
+        kinds.search(id="0-000", min_score="calibrated")
+
+
+def test_the_mean_score_of_a_group_is_not_what_was_calibrated(kinds):
+    kinds.calibrate(precision=0.9, k=50)
+    options = {"group_by": "label", "min_score": "calibrated"}
+    assert len(kinds.search(id="0-000", **options)) == 1
+    with pytest.raises(QueryError, match="mean score of a group"):
+        kinds.search(id="0-000", **options, group_score="mean")
+
+
+def test_texts_and_images_are_calibrated_apart():
+    with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore()) as index:
+        colours = ("red", "green", "blue")
+        index.add(
+            Item(Image.new("RGB", (9, 9), SmallTextEmbedder.COLOURS[name]), id=f"{name}-{number}")
+            for name in colours
+            for number in range(3)
+        )
+        asked = [
+            EvaluationQuery(Query.text(name), name, relevant={f"{name}-{n}": 1.0 for n in range(3)})
+            for name in colours
+            for _ in range(30)
+        ]
+        assert index.calibrate(asked, precision=0.9).kind == "text"
+        assert sorted(index.search(text="red", min_score="calibrated").ids) == [
+            "red-0",
+            "red-1",
+            "red-2",
+        ]
+        with pytest.raises(QueryError, match="learned with text queries"):
+            index.search(id="red-0", min_score="calibrated")
+        mixed = [*asked, EvaluationQuery(Query.id("red-0"), "red", relevant={"red-1": 1.0})]
+        with pytest.raises(QueryError, match="one kind at a time"):
+            index.calibrate(mixed)
+
+
+def test_a_store_without_notes_gives_the_threshold_but_cannot_keep_it(axes):
+    with ImageIndex(embedder=axes, store=WithoutNotes()) as index:
+        fill(index)
+        with pytest.raises(UnsupportedOperationError, match=r"min_score=calibration\.threshold"):
+            index.calibrate(precision=0.9)
+        calibration = index.calibrate(precision=0.9, k=50, save=False)
+        assert 0 < len(index.search(id="0-000", k=60, min_score=calibration.threshold)) < 60
+        with pytest.raises(QueryError, match="its store cannot keep one"):
+            index.search(id="0-000", min_score="calibrated")
+
+
+def test_an_index_that_may_not_be_written_says_so_before_the_work(axes, tmp_path):
+    with ImageIndex(tmp_path / "kinds.idx", embedder=axes) as index:
+        fill(index)
+        with ImageIndex(tmp_path / "kinds.idx", embedder=axes) as other:
+            with pytest.raises(StoreLockedError):
+                other.calibrate(precision=0.9, k=50)
+            assert other.calibrate(precision=0.9, k=50, save=False)
+    with (
+        ImageIndex(store=LocalStore(tmp_path / "kinds.idx", read_only=True)) as reader,
+        pytest.raises(UnsupportedOperationError, match="read_only"),
+    ):
+        reader.calibrate(precision=0.9, k=50)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"precision": 1.0}, {"k": 0}, {"sample": 0}, {"source": [], "pairs": "pairs.csv"}],
+)
+def test_options_out_of_range_are_refused(kinds, options):
+    with pytest.raises(ConfigError):
+        kinds.calibrate(**options)
