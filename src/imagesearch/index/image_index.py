@@ -45,6 +45,7 @@ from imagesearch.index.grouping import GroupScore, search_groups
 from imagesearch.index.ingestion import Ingestion, OnError, Removal
 from imagesearch.index.progress import make_progress
 from imagesearch.index.query_vectors import QueryVectors
+from imagesearch.index.refinement import Refinement
 from imagesearch.pipeline import Pipeline
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder, VectorStore
@@ -291,6 +292,8 @@ class ImageIndex:
         exclude_self: bool = True,
         group_by: str | None = None,
         group_score: GroupScore = "best",
+        expand: int = 0,
+        augment: int = 0,
     ) -> Hits:
         """Find the images that are most like a query.
 
@@ -310,13 +313,20 @@ class ImageIndex:
                 field stands for itself.
             group_score: Whether a group counts as its best record or as the mean of all its
                 records; the mean needs a store that can filter on the field.
+            expand: Look for what the query and this many records nearest to it have in common;
+                0: for the query alone. Costs one more search. 3 is a good number.
+            augment: Judge each of the best max(5 k, 50) records together with this many of the
+                others that are most like it; 0: each alone. Costs the reading of their vectors.
+                3 is a good number.
 
         Returns:
             At most k hits, best first; fewer when fewer match. With `group_by` one hit for each
-            group, with the group's score.
+            group, with the group's score. With `expand` or `augment` scores are higher than
+            without, and `min_score` is compared with those.
 
         Raises:
-            QueryError: There is no query, or it cannot be asked of this index.
+            QueryError: There is no query, it cannot be asked of this index, or options do not go
+                together.
             SourceError: The query image cannot be read.
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
@@ -351,6 +361,8 @@ class ImageIndex:
             exclude_self=exclude_self,
             group_by=group_by,
             group_score=group_score,
+            expand=expand,
+            augment=augment,
         )
         return hits
 
@@ -364,6 +376,8 @@ class ImageIndex:
         exclude_self: bool = True,
         group_by: str | None = None,
         group_score: GroupScore = "best",
+        expand: int = 0,
+        augment: int = 0,
     ) -> list[Hits]:
         """Answer many queries in one pass through the model and one call of the store.
 
@@ -375,6 +389,8 @@ class ImageIndex:
             exclude_self: As for `search`.
             group_by: As for `search`.
             group_score: As for `search`.
+            expand: As for `search`.
+            augment: As for `search`.
 
         Returns:
             One `Hits` for each query, in order.
@@ -397,13 +413,18 @@ class ImageIndex:
             raise QueryError(f"k={k!r}; ask for at least one hit")
         if group_score not in ("best", "mean"):
             raise QueryError(f"group_score={group_score!r}; use 'best' or 'mean'")
+        refinement = Refinement(expand, augment)
+        refinement.check(self._meta.metric, group_by, min_score)
         filter = _as_filter(where)
         least = least_score(
             min_score, asked, self._store, self._meta, group_score if group_by is not None else None
         )
         vectors = QueryVectors(self._store, self._meta, lambda: self.embedder).of(asked)
         without = [query.ids if exclude_self else frozenset[str]() for query in asked]
-        if group_by is None:
+        vectors = refinement.expanded(self._store, vectors, where=filter, without=without)
+        if augment:
+            answers = refinement.ranked(self._store, vectors, k=k, where=filter, without=without)
+        elif group_by is None:
             spare = max(map(len, without), default=0)
             answers = self._store.search(vectors, k=k + spare, where=filter) if asked else []
         else:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import ImageSearchError, QueryError
+from imagesearch.index.regions import cut_out, fuse
 from imagesearch.pipeline import Pipeline, embed_one
 from imagesearch.protocols import Embedder, TextEmbedder, VectorStore
-from imagesearch.sources import read
+from imagesearch.sources import Payload, read
 from imagesearch.types import (
     IdTerm,
     ImageTerm,
@@ -55,12 +56,9 @@ class QueryVectors:
             SourceError: A query image cannot be read.
         """
         terms = [term for query in queries for term in query.terms]
-        embedded = {
+        vectors: dict[int, NDArray[np.float32]] = {
             **self._images([term for term in terms if isinstance(term, ImageTerm)]),
             **self._texts([term for term in terms if isinstance(term, TextTerm)]),
-        }
-        vectors: dict[int, NDArray[np.float32]] = {
-            **{key: self._projected(vector) for key, vector in embedded.items()},
             **self._records([term for term in terms if isinstance(term, IdTerm)]),
             **self._ready([term for term in terms if isinstance(term, VectorTerm)]),
         }
@@ -95,21 +93,32 @@ class QueryVectors:
     def _images(self, terms: Sequence[ImageTerm]) -> dict[int, NDArray[np.float32]]:
         if not terms:
             return {}
-        payloads = [read(Item(term.source)) for term in terms]
+        payloads: list[Payload] = []
+        for term in terms:
+            whole = read(Item(term.source))
+            payloads += [whole] if term.box is None else [whole, cut_out(whole, term.box)]
+        rows = iter(self._embedded(payloads))
+        return {
+            id(term): next(rows)
+            if term.box is None
+            else fuse(next(rows), next(rows), term.focus, self._meta.metric)
+            for term in terms
+        }
+
+    def _embedded(self, payloads: list[Payload]) -> list[NDArray[np.float32]]:
+        """Return the vectors of images as the store holds them."""
         embedder = self._embedder()
         if len(payloads) == 1:
-            return {id(terms[0]): embed_one(embedder, payloads[0])}
+            return [self._projected(embed_one(embedder, payloads[0]))]
         groups = [payloads[start : start + _GROUP] for start in range(0, len(payloads), _GROUP)]
+        vectors = []
         with Pipeline(lambda: embedder) as pipeline:
-            results = [result for group in pipeline.embed(groups) for result in group]
-        for result in results:
-            if isinstance(result, ImageSearchError):
-                raise result
-        return {
-            id(term): result
-            for term, result in zip(terms, results, strict=True)
-            if not isinstance(result, ImageSearchError)
-        }
+            for group in pipeline.embed(groups):
+                for result in group:
+                    if isinstance(result, ImageSearchError):
+                        raise result
+                    vectors.append(self._projected(result))
+        return vectors
 
     def _texts(self, terms: Sequence[TextTerm]) -> dict[int, NDArray[np.float32]]:
         if not terms:
@@ -121,7 +130,7 @@ class QueryVectors:
                 "build the index with an embedder that has one (kind 'clip'), or search by image"
             )
         rows = embedder.embed_text([term.text for term in terms])
-        return {id(term): row for term, row in zip(terms, rows, strict=True)}
+        return {id(term): self._projected(row) for term, row in zip(terms, rows, strict=True)}
 
     def _records(self, terms: Sequence[IdTerm]) -> dict[int, NDArray[np.float32]]:
         if not terms:

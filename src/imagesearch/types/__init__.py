@@ -12,7 +12,7 @@ from imagesearch.types.metadata import (
     check_metadata,
 )
 from imagesearch.types.projection import Projection
-from imagesearch.types.query import IdTerm, ImageTerm, Query, Term, TextTerm, VectorTerm
+from imagesearch.types.query import Box, IdTerm, ImageTerm, Query, Term, TextTerm, VectorTerm
 from imagesearch.types.record import MAX_ID_BYTES, Record, RecordBatch, check_id
 from imagesearch.types.report import AddReport
 from imagesearch.types.secret import Secret
@@ -22,6 +22,7 @@ __all__ = [
     "METRICS",
     "RESERVED_FIELDS",
     "AddReport",
+    "Box",
     "EmbeddingSpec",
     "Failure",
     "Hit",

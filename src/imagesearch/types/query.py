@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -12,15 +13,31 @@ from numpy.typing import ArrayLike, NDArray
 from imagesearch.errors import QueryError
 from imagesearch.types.item import ImageSource
 
-__all__ = ["IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
+__all__ = ["Box", "IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""A region: left, top, right, bottom in pixels of the upright image; right and bottom are outside."""
+
+FOCUS = 0.1
+"""The region's share of a query beside the whole image: the largest that was measured to lose
+nothing where the box says nothing (docs/quality.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTerm:
-    """An image, with its weight in the query."""
+    """An image, with its weight in the query, and the region that matters most.
+
+    Attributes:
+        source: The whole image.
+        weight: Of the term in the query.
+        box: The region; None for the whole image alone.
+        focus: The region's share of the term, from 0 to 1.
+    """
 
     source: ImageSource
     weight: float = 1.0
+    box: Box | None = None
+    focus: float = FOCUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +84,38 @@ class Query:
     terms: tuple[Term, ...]
 
     @staticmethod
-    def image(source: ImageSource) -> Query:
-        """Look for images like this one.
+    def image(
+        source: ImageSource, *, box: Sequence[float] | None = None, focus: float = FOCUS
+    ) -> Query:
+        """Look for images like this one, or like a region of it.
 
         Args:
             source: A path, an http(s) URL, encoded bytes, a PIL image or an array.
+            box: The region that matters most: left, top, right, bottom in pixels, counted from
+                the upper left corner of the upright image; right and bottom lie just outside, as
+                for `PIL.Image.Image.crop`. Parts of pixels count as whole ones. The region is
+                looked for together with the whole image, which gives it context.
+            focus: How much the region counts beside the whole image, from 0 to 1, which leaves
+                the rest out. The default is safe for any box; 0.5 or more is better where
+                pictures show several things and people draw the box around one of them.
+
+        Raises:
+            QueryError: `box` is not four numbers, is empty, or starts outside of the image, or
+                `focus` is out of range. Whether the box ends inside of the image is known when
+                the image is read, in the search.
 
         Example:
             >>> print(Query.image("query.jpg"))
             image 'query.jpg'
+            >>> print(Query.image("query.jpg", box=(40, 10, 200, 180)))
+            image 'query.jpg' in box (40, 10, 200, 180)
         """
         if isinstance(source, Query):
             raise QueryError("Query.image takes an image source, not a Query")
-        return Query((ImageTerm(source),))
+        if isinstance(focus, bool) or not isinstance(focus, int | float) or not 0 <= focus <= 1:
+            raise QueryError(f"focus={focus!r}; give a number from 0 to 1")
+        region = None if box is None else _whole_pixels(box)
+        return Query((ImageTerm(source, box=region, focus=float(focus)),))
 
     @staticmethod
     def text(text: str) -> Query:
@@ -157,8 +193,28 @@ class Query:
         return text
 
 
+def _whole_pixels(box: Sequence[float]) -> Box:
+    try:
+        left, top, right, bottom = map(float, box)
+    except (TypeError, ValueError) as error:
+        raise QueryError(
+            f"box {box!r} is not four numbers: left, top, right, bottom in pixels"
+        ) from error
+    if not all(map(math.isfinite, (left, top, right, bottom))):
+        raise QueryError(f"box {box!r} holds NaN or infinity")
+    if left < 0 or top < 0:
+        raise QueryError(f"box {box!r} starts outside of the image; left and top are at least 0")
+    if left >= right or top >= bottom:
+        raise QueryError(
+            f"box {box!r} is empty; left must be less than right and top less than bottom"
+        )
+    return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+
+
 def _words(term: Term) -> str:
     match term:
+        case ImageTerm(box=(_, _, _, _) as box):
+            return f"{_words(replace(term, box=None))} in box {box}"
         case ImageTerm(source=bytes() as source):
             return f"image of {len(source)} bytes"
         case ImageTerm(source=source) if hasattr(source, "shape") or hasattr(source, "mode"):
