@@ -9,8 +9,6 @@ from importlib import resources
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from imagesearch.errors import QueryError
 from imagesearch.ui.cards import Card, heading_html, report_html
@@ -22,16 +20,13 @@ from imagesearch.ui.facets import (
 )
 from imagesearch.ui.layout import FIRST_K, Layout
 from imagesearch.ui.phrases import language_of, phrase
-from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.view import Answer, IndexView, explain
 
-__all__ = ["build_page", "host_check", "look"]
+__all__ = ["build_page", "look"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 _Updates = dict[Any, Any]
-
-_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]", "::1")
 
 
 def look() -> dict[str, Any]:
@@ -50,14 +45,6 @@ def look() -> dict[str, Any]:
         "css": folder.joinpath("style.css").read_text("utf-8"),
         "head": f"<script>{script}</script>",
     }
-
-
-def host_check(settings: PageSettings) -> list[Middleware]:
-    """Refuse names that are not ours, or any web site could reach a private page by DNS rebinding."""
-    names = [*(_LOCAL_NAMES if settings.is_private else ()), *settings.allow_hosts]
-    if not names:
-        return []
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
 
 
 def build_page(view: IndexView) -> gr.Blocks:

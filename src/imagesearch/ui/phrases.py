@@ -38,7 +38,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "k": ("Results", "结果数量"),
     "min_score": ("Minimum score", "最低分数"),
-    "min_score_info": ("empty: all", "留空：不限"),
+    "min_score_info": ("empty: all", "不限"),
     "filters": ("Filter", "筛选"),
     "filters_none": (
         "No field of this index has a few values or numbers to choose from.",

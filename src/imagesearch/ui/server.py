@@ -15,7 +15,8 @@ from typing import Any
 
 from imagesearch.errors import ConfigError, MissingDependencyError
 from imagesearch.index import ImageIndex
-from imagesearch.ui.phrases import phrase
+from imagesearch.ui.hosts import HostCheck, own_hosts
+from imagesearch.ui.phrases import LANGUAGES, phrase
 from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.view import IndexView
 
@@ -71,16 +72,12 @@ def serve(
         page = page_module.build_page(IndexView(index, settings))
         stack.callback(page.close, verbose=False)
         _, address, _ = page.launch(
-            server_name=settings.host,
+            server_name=_bracketed(settings.host),
             server_port=settings.port,
             auth=[(login.user, login.password.reveal()) for login in settings.logins] or None,
-            auth_message=phrase("login", settings.language) if settings.logins else None,
+            auth_message=_greeting(settings) if settings.logins else None,
             max_file_size=settings.max_upload_bytes,
-            app_kwargs={
-                "middleware": page_module.host_check(settings),
-                "docs_url": None,
-                "redoc_url": None,
-            },
+            app_kwargs={"docs_url": None, "redoc_url": None, "middleware": _middleware(settings)},
             prevent_thread_lock=True,
             share=False,
             ssr_mode=False,
@@ -130,3 +127,19 @@ def _check_port(settings: PageSettings) -> None:
             f"the page cannot listen on {settings.host} port {settings.port} "
             f"({error.strerror or error}); choose another with --port or --host"
         ) from error
+
+
+def _middleware(settings: PageSettings) -> list[Any]:
+    """Return what stands before the page, as pairs that FastAPI unpacks like its own class."""
+    hosts = own_hosts(settings)
+    return [] if hosts is None else [(HostCheck, (), {"hosts": hosts})]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _greeting(settings: PageSettings) -> str:
+    """Return what stands above the login, where the visitor's language is not known yet."""
+    languages = LANGUAGES if settings.language == "auto" else (settings.language,)
+    return " ".join(phrase("login", language) for language in languages)
