@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,15 +16,23 @@ from torch import nn
 from imagesearch.embedders.device import available_cpus
 from imagesearch.errors import EmbeddingError
 
-__all__ = ["Inference"]
+__all__ = ["CPU_BATCH", "Inference", "Runner", "describe_failure", "share_out", "stack_pixels"]
 
 # Larger batches are slower on a CPU, where activations then leave the caches and are mapped and
 # unmapped at every layer (ResNet50, CPU-ms an image: 96 at 4 and 8, 111 at 32).
-_CPU_BATCH = 8
+CPU_BATCH = 8
 _GPU_BATCH = 64
 
 # Torch keeps one process-wide number that every new thread starts with; see `_quiet_workers`.
 _thread_settings = threading.Lock()
+
+
+class Runner(Protocol):
+    """What turns pixels into vectors."""
+
+    def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return the model's outputs for n ≥ 1 arrays of one shape (height, width, 3)."""
+        ...
 
 
 class Inference:
@@ -61,7 +69,7 @@ class Inference:
         shift = -255.0 * torch.tensor(mean, dtype=torch.float64) * scale
         self._scale = scale.to(torch.float32).view(1, 3, 1, 1).to(device)
         self._shift = shift.to(torch.float32).view(1, 3, 1, 1).to(device)
-        self._batch_size = batch_size or (_CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
+        self._batch_size = batch_size or (CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = 0
@@ -78,15 +86,7 @@ class Inference:
         Raises:
             EmbeddingError: The arrays do not fit each other or the model, or memory ran out.
         """
-        try:
-            pixels = np.stack(batch)
-        except ValueError as error:
-            raise EmbeddingError(f"the prepared images differ in shape: {error}") from error
-        if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
-            raise EmbeddingError(
-                f"prepared images have shape {pixels.shape[1:]} and type {pixels.dtype}; give what "
-                "preprocess returns: (height, width, 3) of uint8"
-            )
+        pixels = stack_pixels(batch)
         try:
             if self._device.type != "cpu" or len(pixels) == 1:
                 step = self._batch_size
@@ -95,12 +95,11 @@ class Inference:
                     for start in range(0, len(pixels), step)
                 ]
             else:
-                # Fewer images than a full round are shared out, so that no worker stands idle.
-                step = min(self._batch_size, -(-len(pixels) // available_cpus()))
-                chunks = [pixels[start : start + step] for start in range(0, len(pixels), step)]
-                parts = list(self._workers().map(self._forward, chunks))
+                parts = list(
+                    self._workers().map(self._forward, share_out(pixels, self._batch_size))
+                )
         except RuntimeError as error:
-            raise _translated(error, self._batch_size, self._device) from error
+            raise describe_failure(error, self._batch_size, str(self._device)) from error
         return np.concatenate(parts)
 
     def _forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -160,11 +159,42 @@ def _quiet_workers(count: int) -> ThreadPoolExecutor:
     return pool
 
 
-def _translated(error: RuntimeError, batch_size: int, device: torch.device) -> EmbeddingError:
+def stack_pixels(batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Put prepared images into one array (n, height, width, 3).
+
+    Raises:
+        EmbeddingError: They differ in shape, or are not what `preprocess` returns.
+    """
+    try:
+        pixels = np.stack(batch)
+    except ValueError as error:
+        raise EmbeddingError(f"the prepared images differ in shape: {error}") from error
+    if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
+        raise EmbeddingError(
+            f"prepared images have shape {pixels.shape[1:]} and type {pixels.dtype}; give what "
+            "preprocess returns: (height, width, 3) of uint8"
+        )
+    return pixels
+
+
+def share_out(pixels: NDArray[np.uint8], batch_size: int) -> list[NDArray[np.uint8]]:
+    """Cut images into batches for one-thread workers, of `batch_size` at most.
+
+    Fewer images than a full round are shared out, so that no worker stands idle.
+    """
+    step = min(batch_size, -(-len(pixels) // available_cpus()))
+    return [pixels[start : start + step] for start in range(0, len(pixels), step)]
+
+
+def describe_failure(
+    error: RuntimeError | MemoryError, batch_size: int, device: str
+) -> EmbeddingError:
+    """Say in our words why a model failed."""
     text = (str(error).splitlines() or [""])[0]
     # A CPU's allocator raises a plain RuntimeError.
-    if isinstance(error, torch.cuda.OutOfMemoryError) or any(
-        words in text.lower() for words in ("out of memory", "allocate memory", "not enough memory")
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(
+        words in text.lower()
+        for words in ("out of memory", "allocate memory", "not enough memory", "bad_alloc")
     ):
         return EmbeddingError(
             f"{device} ran out of memory with batch_size={batch_size} ({text}): give a smaller "

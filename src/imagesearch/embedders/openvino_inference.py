@@ -1,0 +1,243 @@
+"""Inference by OpenVINO: the same vectors as torch's, in less time on a CPU."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from imagesearch.embedders.device import available_cpus
+from imagesearch.embedders.inference import CPU_BATCH, describe_failure, share_out, stack_pixels
+from imagesearch.embedders.openvino_library import TorchScriptPythonDecoder, openvino
+from imagesearch.errors import ConfigError
+
+__all__ = ["OpenVinoInference"]
+
+# A converted model of the same meaning differs by rounding alone (seen: below 5e-7 in an element
+# of a unit vector); one that was converted wrongly points elsewhere.
+_SAME_DIRECTION = 0.9999
+
+# A fork leaves the threads behind that a compiled model waits for when it is taken down, so a
+# child keeps its parent's for ever.
+_of_parents: list[Any] = []
+
+
+class OpenVinoInference:
+    """Runs uint8 pixels through a model that OpenVINO has compiled for this CPU.
+
+    Several small batches run side by side, each on one thread (a stream, in OpenVINO's words); a
+    single image runs alone on all threads, for the shortest answer. The number of threads is that
+    of the processors that this process may use, and torch's own setting is not touched.
+
+    Args:
+        model: In eval mode, float32, on the CPU. Its weights stay in use.
+        name: For messages.
+        precision: ``fp32`` or ``bf16``.
+        mean: Of each channel, in [0, 1].
+        std: Of each channel, in [0, 1].
+        input_size: (height, width) in pixels.
+        batch_size: Images that go through the model together; None for 8.
+
+    Raises:
+        ConfigError: OpenVINO cannot convert this model, gives other vectors than torch, or this
+            processor has no bf16.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        name: str,
+        precision: str,
+        mean: Sequence[float],
+        std: Sequence[float],
+        input_size: tuple[int, int],
+        batch_size: int | None,
+    ) -> None:
+        self._batch_size = batch_size or CPU_BATCH
+        self._precision = "bf16" if precision == "bf16" else "f32"
+        complete = _WithNormalisation(model, mean, std).eval()
+        probe = np.random.default_rng(0).integers(0, 256, (3, *input_size, 3), dtype=np.uint8)
+        self._model = _convert(complete, probe[:2], name)
+        _require_the_same(complete, self._model, probe, name)
+        self._lock = threading.Lock()
+        self._engine = _Engine(self._model, self._precision)
+        if self._engine.precision != self._precision:
+            raise ConfigError(
+                f"this processor has no {precision}: OpenVINO would compute in "
+                f"{self._engine.precision}; use precision='fp32'"
+            )
+
+    def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Return the model's outputs; see `Inference.run`.
+
+        Raises:
+            EmbeddingError: The arrays do not fit each other or the model, or memory ran out.
+        """
+        pixels = stack_pixels(batch)
+        try:
+            engine = self._engine_of_this_process()
+            if len(pixels) == 1:
+                return engine.alone(pixels)
+            return np.concatenate(engine.side_by_side(share_out(pixels, self._batch_size)))
+        except (RuntimeError, MemoryError) as error:
+            raise describe_failure(error, self._batch_size, "cpu") from error
+
+    def _engine_of_this_process(self) -> _Engine:
+        with self._lock:
+            if self._engine.owner != os.getpid():
+                _of_parents.append(self._engine)
+                self._engine = _Engine(self._model, self._precision)
+            return self._engine
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError("a loaded model is not pickled: make the embedder again from spec.options")
+
+
+class _Engine:
+    """The compiled forms of one model, with their threads, in one process."""
+
+    def __init__(self, model: Any, precision: str) -> None:
+        self.owner = os.getpid()
+        self._model = model
+        self._precision = precision
+        self._lock = threading.Lock()
+        self._single_lock = threading.Lock()
+        self._cpus = available_cpus()
+        compiled = _compile(model, precision, streams=1, threads=self._cpus)
+        self.precision = _short(compiled.get_property("INFERENCE_PRECISION_HINT"))
+        self._single = compiled.create_infer_request()
+        self._idle: SimpleQueue[Any] = SimpleQueue()
+        self._crew: ThreadPoolExecutor | None = None
+
+    def alone(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._single_lock:
+            return _infer(self._single, pixels)
+
+    def side_by_side(self, parts: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        with self._lock:
+            if self._crew is None:
+                self._crew = self._hire()
+        return list(self._crew.map(self._one_part, parts))
+
+    def _hire(self) -> ThreadPoolExecutor:
+        compiled = _compile(self._model, self._precision, streams=self._cpus, threads=self._cpus)
+        for request in [compiled.create_infer_request() for _ in range(self._cpus)]:
+            self._idle.put(request)
+        # These threads wait while OpenVINO's own compute.
+        return ThreadPoolExecutor(self._cpus, thread_name_prefix="imagesearch-openvino")
+
+    def _one_part(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        request = self._idle.get()
+        try:
+            return _infer(request, pixels)
+        finally:
+            self._idle.put(request)
+
+
+class _WithNormalisation(nn.Module):
+    """From uint8 pixels (n, height, width, 3) to the model's output."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float64))
+        shift = -255.0 * torch.tensor(mean, dtype=torch.float64) * scale
+        self.model = model
+        self.register_buffer("scale", scale.to(torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("shift", shift.to(torch.float32).view(1, 3, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> Any:
+        images = pixels.permute(0, 3, 1, 2).to(torch.float32)
+        return self.model(images * self.scale + self.shift)
+
+
+def _convert(model: nn.Module, example: NDArray[np.uint8], name: str) -> Any:
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # Tracing is what OpenVINO reads best; torch warns that it is old, and wherever Python
+            # looks at a shape. What comes of it is compared with torch below.
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(model, torch.from_numpy(example), check_trace=False)  # type: ignore[no-untyped-call]
+            # openvino.convert_model does these three steps, and more: it reports them to a web
+            # service, sets the root logger's level, and prints where sys.argv has --verbose.
+            decoder = TorchScriptPythonDecoder(traced)
+            frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
+            converted = frontend.convert(frontend.load(decoder))
+            converted.reshape([-1, *example.shape[1:]])
+    # OpenVINO's OpConversionFailure derives from Exception, and a model's own code may raise any.
+    except Exception as error:
+        raise _not_usable(name, "cannot be converted", error) from error
+    return converted
+
+
+def _require_the_same(
+    model: nn.Module, converted: Any, probe: NDArray[np.uint8], name: str
+) -> None:
+    with torch.inference_mode():
+        output = model(torch.from_numpy(probe))
+    if not torch.is_tensor(output):
+        raise ConfigError(f"{name} gives a {type(output).__name__}, not one tensor of vectors")
+    try:
+        compiled = _compile(converted, "f32", streams=1, threads=available_cpus())
+        found = _infer(compiled.create_infer_request(), probe)
+    except RuntimeError as error:
+        raise _not_usable(name, "cannot be run", error) from error
+    if found.shape == tuple(output.shape):
+        cosine = _cosine(output.numpy(), found)
+        # NaN comes from the weights, and is reported where images are embedded.
+        if not (cosine < _SAME_DIRECTION).any():
+            return
+        difference = f"cosine {np.nanmin(cosine):.4f}"
+    else:
+        difference = f"shape {found.shape} in place of {tuple(output.shape)}"
+    raise ConfigError(
+        f"{name} gives other vectors under OpenVINO {openvino.__version__} than under torch "
+        f"({difference}); use runtime='torch'"
+    )
+
+
+def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
+    left, right = (array.reshape(len(array), -1).astype(np.float64) for array in (one, other))
+    with np.errstate(all="ignore"):
+        lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+        cosine: NDArray[np.float64] = (left * right).sum(axis=1) / lengths
+    return cosine
+
+
+def _compile(model: Any, precision: str, *, streams: int, threads: int) -> Any:
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": threads,
+        # Pinned threads would stay on processors that other work has taken.
+        "ENABLE_CPU_PINNING": False,
+    }
+    return openvino.Core().compile_model(model, "CPU", settings)
+
+
+def _infer(request: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    output: NDArray[np.float32] = request.infer([pixels], share_inputs=True)[0]
+    return output.astype(np.float32, copy=False)
+
+
+def _short(element_type: Any) -> str:
+    return str(element_type.get_type_name())
+
+
+def _not_usable(name: str, what: str, error: Exception) -> ConfigError:
+    text = " ".join(str(error).split())[:300]
+    return ConfigError(
+        f"{name} {what} by OpenVINO {openvino.__version__} ({text}); use runtime='torch'"
+    )
