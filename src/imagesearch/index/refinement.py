@@ -146,8 +146,10 @@ class Refinement:
     def _rank(
         self, query: NDArray[np.float32], hits: list[Hit], vectors: NDArray[np.float32]
     ) -> list[Hit]:
+        if not hits:
+            return []
         count = min(self.augment, len(hits) - 1)
-        if count > 0:
+        if count:
             likeness = vectors @ vectors.T
             np.fill_diagonal(likeness, -np.inf)
             neighbours = np.argsort(-likeness, axis=1, kind="stable")[:, :count]
