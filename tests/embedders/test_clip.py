@@ -19,6 +19,8 @@ import_torchvision()
 open_clip = pytest.importorskip("open_clip")
 
 import torch  # noqa: E402
+
+from imagesearch.embedders.clip import OpenClipEmbedder  # noqa: E402
 from tests.embedders.tiny_clip import (  # noqa: E402
     MODEL,
     NAME,
@@ -27,8 +29,6 @@ from tests.embedders.tiny_clip import (  # noqa: E402
     save_safetensors,
     weights,
 )
-
-from imagesearch.embedders.clip import OpenClipEmbedder  # noqa: E402
 
 TEXTS = ["a red shoe", "", "一只白猫坐在椅子上", "an orange cat on a blue sofa", "word " * 500]
 SIZES = [(120, 90), (64, 64), (33, 200), (300, 41), (1, 1), (500, 333)]

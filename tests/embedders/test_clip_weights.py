@@ -11,16 +11,18 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-from tests.embedders.hub_server import HubServer
 
 from imagesearch.embedders.torchvision_repair import import_torchvision
 from imagesearch.errors import ConfigError, MissingDependencyError, WeightsUnavailableError
 from imagesearch.plugins import plugin_class
+from tests.embedders.hub_server import HubServer
 
 import_torchvision()
 open_clip = pytest.importorskip("open_clip")
 
 import torch  # noqa: E402
+
+from imagesearch.embedders.clip import OpenClipEmbedder  # noqa: E402
 from tests.embedders.tiny_clip import (  # noqa: E402
     MODEL,
     NAME,
@@ -29,8 +31,6 @@ from tests.embedders.tiny_clip import (  # noqa: E402
     save_safetensors,
     weights,
 )
-
-from imagesearch.embedders.clip import OpenClipEmbedder  # noqa: E402
 
 TEXTS = ["a red shoe", "a cat"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.embedders.tiny import save_folder, save_safetensors
 
 from imagesearch.embedders.descriptors import DescriptorEmbedder
 from imagesearch.embedders.timm import TimmEmbedder
 from imagesearch.testing.embedders import EmbedderConformance
+from tests.embedders.tiny import save_folder, save_safetensors
 
 
 class TestDescriptorEmbedder(EmbedderConformance):

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from huggingface_hub import constants
 from PIL import Image
-from tests.embedders.hub_server import HubServer
-from tests.embedders.tiny import save_folder
 
 from imagesearch.embedders.timm import TimmEmbedder
+from tests.embedders.hub_server import HubServer
+from tests.embedders.tiny import save_folder
 
 NAME = "timm/test_resnet.r160_in1k"
 

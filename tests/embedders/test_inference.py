@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from tests.embedders.tiny import make_network
 from torch import nn
 
 from imagesearch.embedders.folding import fold_batch_norms
 from imagesearch.embedders.inference import Inference
+from tests.embedders.tiny import make_network
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tests.embedders.tiny import make_network, save_folder, save_safetensors
 
 from imagesearch.embedders.timm import TimmEmbedder
 from imagesearch.errors import ConfigError, EmbeddingError, WeightsUnavailableError
+from tests.embedders.tiny import make_network, save_folder, save_safetensors
 
 
 @pytest.fixture(scope="module")

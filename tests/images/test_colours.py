@@ -9,10 +9,10 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from tests.bad_files import encode, picture, png_chunk
 
 from imagesearch.errors import DecodeError
 from imagesearch.images import decode, upright_rgb
+from tests.bad_files import encode, picture, png_chunk
 
 ORANGE = (255, 128, 0)
 WHITE = (255, 255, 255)

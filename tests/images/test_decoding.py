@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
-from tests.bad_files import encode, picture, png_header
 
 from imagesearch.errors import DecodeError, MissingDependencyError
 from imagesearch.images import (
@@ -22,6 +21,7 @@ from imagesearch.images import (
     looks_like_image_name,
     upright_rgb,
 )
+from tests.bad_files import encode, picture, png_header
 
 FORMATS = ["JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000", "ICO", "MPO"]
 

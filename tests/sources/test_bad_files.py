@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.bad_files import encode, make_bad_files, make_good_files, picture
 
 from imagesearch.errors import ImageSearchError, SourceError
 from imagesearch.sources import expand, folder_of, read
 from imagesearch.types import Failure
+from tests.bad_files import encode, make_bad_files, make_good_files, picture
 
 
 def outcomes(source):

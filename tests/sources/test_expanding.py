@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.bad_files import encode, picture
 
 from imagesearch.errors import (
     DecodeError,
@@ -33,6 +32,7 @@ from imagesearch.sources import (
     read,
 )
 from imagesearch.types import Failure, Item
+from tests.bad_files import encode, picture
 
 PNG = encode(picture((8, 6)), "PNG")
 

@@ -12,13 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 import pytest
-from tests.bad_files import encode, picture
 
 from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
 from imagesearch.sources import open_image, read
 from imagesearch.sources.address import is_public, public_addresses
 from imagesearch.sources.fetch import fetch
 from imagesearch.types import Item
+from tests.bad_files import encode, picture
 
 PNG = encode(picture((8, 6)), "PNG")
 
