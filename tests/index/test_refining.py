@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from imagesearch import EmbeddingSpec, ImageIndex, MemoryStore, Query, RecordBatch
+from imagesearch.cli import main
 from imagesearch.config import PluginConfig
 from imagesearch.errors import QueryError
 from imagesearch.evaluation import Contender, PerLabel, build_gallery, compare, draw_gallery
@@ -241,6 +245,22 @@ def test_metrics_without_a_similarity_to_weigh_by_are_refused(metric):
 def test_a_calibration_is_not_compared_with_refined_scores(chain):
     with pytest.raises(QueryError, match="plain scores"):
         chain.search(id="0", augment=1, min_score="calibrated")
+
+
+def test_eval_measures_them_beside_each_index(tmp_path, capsys):
+    for kind, colour in (("warm", "red"), ("cold", "blue")):
+        for number in range(4):
+            picture = Image.new("RGB", (32, 32), colour)
+            picture.paste((60 * number, 90, 90), (0, 0, 9, 9))
+            (tmp_path / kind).mkdir(exist_ok=True)
+            picture.save(tmp_path / kind / f"{number}.png")
+    command = ["eval", str(tmp_path), "--gallery", str(tmp_path), "-e", "descriptors"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*command, "--project", "3", "--expand", "2", "--augment", "1", "--json"])
+    assert stopped.value.code == 0
+    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
+    ways = ["descriptors", "descriptors projected to 3"]
+    assert names == [*ways, *(f"{way}, expand 2, augment 1" for way in ways)]
 
 
 @pytest.mark.weights

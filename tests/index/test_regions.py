@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from imagesearch import ImageIndex, Item, MemoryStore, Query
+from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore, Query
+from imagesearch.cli import main
 from imagesearch.errors import QueryError
 from imagesearch.evaluation import EvaluationQuery, evaluate
 from imagesearch.vectors import normalise
@@ -142,3 +144,28 @@ def test_an_evaluation_asks_with_the_box(index, scene):
         return evaluate(index, [query], k=1, progress=False)["P@1"]
 
     assert (asked(RIGHT), asked(LEFT)) == (1.0, 0.0)
+
+
+def test_the_command_line_takes_a_box(tmp_path, scene, capsys):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([*map(str, arguments)])
+        return stopped.value.code, capsys.readouterr()
+
+    store, query = tmp_path / "a.idx", tmp_path / "scene.png"
+    scene.save(query)
+    with ImageIndex(store, embedder=DescriptorEmbedder()) as index:
+        index.add(
+            [Item(Image.new("RGB", (32, 32), colour), id=colour) for colour in ("red", "blue")]
+        )
+    asked = ("search", query, "--store", store, "--json", "-k", 1)
+    for box, found in (("30,0,60,40", "blue"), ("0,0,30,40", "red")):
+        code, shown = run(*asked, "--box", box, "--focus", 1)
+        assert code == 0
+        assert json.loads(shown.out)["id"] == found
+        assert "in box" in json.loads(shown.out)["query"]
+    code, shown = run(*asked, "--box", "0,0,61,40")
+    assert code == 3
+    assert "60 × 40" in shown.err
+    for wrong in (("--box", "a,b"), ("--focus", 1), (query, "--box", "0,0,9,9")):
+        assert run(*asked, *wrong)[0] == 2

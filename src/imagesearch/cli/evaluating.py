@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -95,6 +95,20 @@ _file = click.Path(dir_okay=False, path_type=Path)
     "in memory; repeatable.",
 )
 @click.option(
+    "--expand",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Measure beside each index the same one searched with expand=N.",
+)
+@click.option(
+    "--augment",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Measure beside each index the same one searched with augment=N; with --expand: with both.",
+)
+@click.option(
     "-k",
     "depths",
     multiple=True,
@@ -162,6 +176,8 @@ def evaluate(
     embedders: tuple[str, ...],
     per_class: str | None,
     projections: tuple[int, ...],
+    expand: int,
+    augment: int,
     depths: tuple[int, ...],
     label: str,
     index_label: str | None,
@@ -185,6 +201,7 @@ def evaluate(
     imagesearch eval test/ --store photos.idx --html worst.html
     imagesearch eval test/ --gallery train/ -e timm:resnet50.a1_in1k -e descriptors
     imagesearch eval test/ --gallery train/ --per-class 1-10 --project 128 --r-precision
+    imagesearch eval test/ --store photos.idx --expand 3 --augment 3
     """
     if (queries is None) == (pairs is None):
         raise click.UsageError("say what to ask: either QUERIES or --pairs")
@@ -214,6 +231,8 @@ def evaluate(
                 projected = index.fit_projection(memory, dim=dim, progress=progress)
                 open_indexes.enter_context(projected)
                 contenders.append(Contender(projected, f"{name} projected to {dim}"))
+        if expand or augment:
+            contenders += _refined(contenders, {"expand": expand, "augment": augment})
         comparison = compare(
             contenders,
             asked,
@@ -232,6 +251,14 @@ def evaluate(
     if html is not None:
         click.echo(f"saved {comparison.save_html(html, worst=worst)}", err=True)
     return _print_failures(comparison, failures)
+
+
+def _refined(contenders: Sequence[Contender], options: Mapping[str, int]) -> list[Contender]:
+    words = ", ".join(f"{name} {number}" for name, number in options.items() if number)
+    return [
+        replace(contender, name=f"{contender.name}, {words}", options=options)
+        for contender in contenders
+    ]
 
 
 def _given(parameter: str) -> bool:

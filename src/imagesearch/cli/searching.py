@@ -11,7 +11,7 @@ import click
 
 from imagesearch.cli.options import json_option, open_existing, print_json, store_options
 from imagesearch.index.calibrating import MinScore
-from imagesearch.types import Hits, Query
+from imagesearch.types import FOCUS, Hits, Query
 
 __all__ = ["search"]
 
@@ -35,6 +35,33 @@ __all__ = ["search"]
     "--group-by", metavar="FIELD", help="One hit for all records that share this field's value."
 )
 @click.option(
+    "--box",
+    metavar="L,T,R,B",
+    callback=lambda _context, _option, value: _box(value),
+    help="The region of IMAGE that matters most: left, top, right, bottom in pixels of the upright "
+    "image. One IMAGE only.",
+)
+@click.option(
+    "--focus",
+    type=click.FloatRange(0, 1),
+    help="How much the region counts beside the whole image; 1 leaves the rest out.  [default: "
+    f"{FOCUS}]",
+)
+@click.option(
+    "--expand",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Look for what the query and the N records nearest to it have in common; 3 is good.",
+)
+@click.option(
+    "--augment",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Judge each of the best records together with the N others most like it; 3 is good.",
+)
+@click.option(
     "--sheet",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Save a contact sheet (.png, .jpg, .webp). One query only.",
@@ -54,6 +81,10 @@ def search(
     where: str | None,
     min_score: MinScore,
     group_by: str | None,
+    box: tuple[float, ...] | None,
+    focus: float | None,
+    expand: int,
+    augment: int,
     sheet: Path | None,
     html: Path | None,
     config: Path | None,
@@ -65,9 +96,15 @@ def search(
     \b
     imagesearch search query.jpg
     imagesearch search query.jpg -k 5 --where 'price < 10' --sheet similar.png
+    imagesearch search street.jpg --box 120,40,380,300 --focus 0.6 --expand 3 --augment 3
     """
+    if box is not None and len(images) != 1:
+        raise click.UsageError("--box is a region of one IMAGE; ask one at a time")
+    if focus is not None and box is None:
+        raise click.UsageError("--focus says how much a region counts; give it with --box")
+    share = FOCUS if focus is None else focus
     queries = [
-        *(Query.image(image) for image in images),
+        *(Query.image(image, box=box, focus=share) for image in images),
         *(Query.text(text) for text in ([text] if text is not None else [])),
         *(Query.id(id) for id in ids),
     ]
@@ -77,7 +114,13 @@ def search(
         raise click.UsageError("--sheet and --html show one query; ask one at a time")
     with open_existing(config, store) as index:
         answers = index.search_many(
-            queries, k=k, where=where, min_score=min_score, group_by=group_by
+            queries,
+            k=k,
+            where=where,
+            min_score=min_score,
+            group_by=group_by,
+            expand=expand,
+            augment=augment,
         )
     for hits in answers:
         _print_hits(hits, heading=len(answers) > 1, as_json=as_json)
@@ -94,6 +137,17 @@ def _min_score(text: str | None) -> MinScore:
         return float(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a number nor 'calibrated'") from None
+
+
+def _box(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not four numbers with commas between them, such as 120,40,380,300"
+        ) from None
 
 
 def _print_hits(hits: Hits, *, heading: bool, as_json: bool) -> None:

@@ -12,12 +12,13 @@ from imagesearch.types.metadata import (
     check_metadata,
 )
 from imagesearch.types.projection import Projection
-from imagesearch.types.query import Box, IdTerm, ImageTerm, Query, Term, TextTerm, VectorTerm
+from imagesearch.types.query import FOCUS, Box, IdTerm, ImageTerm, Query, Term, TextTerm, VectorTerm
 from imagesearch.types.record import MAX_ID_BYTES, Record, RecordBatch, check_id
 from imagesearch.types.report import AddReport
 from imagesearch.types.secret import Secret
 
 __all__ = [
+    "FOCUS",
     "MAX_ID_BYTES",
     "METRICS",
     "RESERVED_FIELDS",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from imagesearch.errors import QueryError
 from imagesearch.types.item import ImageSource
 
-__all__ = ["Box", "IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
+__all__ = ["FOCUS", "Box", "IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
 
 Box: TypeAlias = tuple[int, int, int, int]
 """A region: left, top, right, bottom in pixels of the upright image; right and bottom are outside."""
