@@ -192,7 +192,7 @@ def evaluate(
     progress: bool | None,
     as_json: bool,
 ) -> int:
-    r"""Measure how well images are found: precision, recall, mAP, nDCG, MRR, latency.
+    """Measure how well images are found: precision, recall, mAP, nDCG, MRR, latency.
 
     QUERIES are images whose right answers are known by their label: class folders, or a CSV or
     JSONL manifest. With several indexes or embedders the gain over the first is shown too.
