@@ -84,6 +84,7 @@ def test_models_come_from_a_mirror_once_and_then_from_the_cache(monkeypatch, tmp
     assert made_again.spec == first[0][0]
 
 
+@pytest.mark.slow
 def test_the_fallback_is_taken_where_safetensors_are_missing_and_is_there_offline(tmp_path):
     with HubServer({"timm/tiny": {"pytorch_model.bin": b"12345"}}) as hub:
         said = run(FETCH, HF_ENDPOINT=hub.url, HF_HOME=tmp_path)
@@ -91,6 +92,7 @@ def test_the_fallback_is_taken_where_safetensors_are_missing_and_is_there_offlin
     assert run(FETCH, HF_HOME=tmp_path, HF_HUB_OFFLINE=1) == said
 
 
+@pytest.mark.slow
 def test_a_slow_download_takes_the_time_it_takes(tmp_path):
     content = bytes(80_000)
     with HubServer({"timm/tiny": {"model.safetensors": content}}, seconds_per_download=1.6) as hub:
@@ -112,6 +114,7 @@ def require_ways_out(said):
         assert way in said
 
 
+@pytest.mark.slow
 def test_a_hub_that_never_answers_is_given_up_in_good_time(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -121,6 +124,7 @@ def test_a_hub_that_never_answers_is_given_up_in_good_time(tmp_path):
     assert re.search(r"no answer within 1 s|Timeout", said)
 
 
+@pytest.mark.slow
 def test_a_hub_that_cannot_be_reached_is_reported_with_the_ways_out(tmp_path):
     # Names below .invalid never exist (RFC 2606).
     said = run(FETCH, HF_ENDPOINT="http://hub.invalid", HF_HOME=tmp_path)
@@ -139,11 +143,22 @@ def test_offline_without_a_cache_says_that_it_is_offline(tmp_path):
 @pytest.mark.parametrize(
     ("repositories", "gated", "message"),
     [
-        ({}, (), "has no repository 'timm/tiny'"),
-        ({"timm/tiny": {"README.md": b"hello"}}, (), "none of the files model.safetensors"),
-        ({"timm/tiny": {}}, ("timm/tiny",), "accept its terms on its page, then set HF_TOKEN"),
+        pytest.param({}, (), "has no repository 'timm/tiny'", id="unknown"),
+        pytest.param(
+            {"timm/tiny": {"README.md": b"hello"}},
+            (),
+            "none of the files model.safetensors",
+            id="without weights",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"timm/tiny": {}},
+            ("timm/tiny",),
+            "accept its terms on its page, then set HF_TOKEN",
+            id="gated",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["unknown", "without weights", "gated"],
 )
 def test_a_hub_that_refuses_is_quoted_with_the_remedy(tmp_path, repositories, gated, message):
     with HubServer(repositories, gated=gated) as hub:

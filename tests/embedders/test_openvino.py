@@ -237,6 +237,7 @@ WATCHED = """
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_reported_to_anybody_and_nothing_is_printed(tmp_path, weights):
     home = tmp_path / "home"
     home.mkdir()

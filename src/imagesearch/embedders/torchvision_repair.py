@@ -63,7 +63,8 @@ def import_torchvision() -> ModuleType:
                 library.define(schema)  # type: ignore[no-untyped-call]
             _declarations.append(library)
         module = importlib.import_module("torchvision")
-        _logger.warning(
+        # Not a warning: everything works, and this would be said again by every command.
+        _logger.info(
             "torchvision %s is built for CUDA, but torch %s is not: its box operators are "
             "unavailable, and imagesearch does without them. The lasting remedy is to install "
             "torch and torchvision from the same index, the CPU one (see PyTorch's install page)",
