@@ -191,10 +191,10 @@ def test_pairs_say_which_records_are_right(kinds, tmp_path):
         if other != number
     ]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    calibration = kinds.calibrate(pairs=tmp_path / "pairs.csv", precision=0.9, k=50)
+    calibration = kinds.calibrate(pairs=tmp_path / "pairs.csv", precision=0.97, k=50)
     assert (calibration.learned_from, calibration.queries) == ("pairs", 80)
     assert ACROSS < calibration.threshold < WITHIN + 0.1
-    labels = kinds.calibrate(precision=0.9, k=50, save=False)
+    labels = kinds.calibrate(precision=0.97, k=50, save=False)
     assert calibration.threshold == pytest.approx(labels.threshold, abs=0.1)
 
 
@@ -287,7 +287,7 @@ def test_a_calibration_that_cannot_be_read_is_refused_in_words(kinds):
 
 
 def test_the_mean_score_of_a_group_is_not_what_was_calibrated(kinds):
-    kinds.calibrate(precision=0.9, k=50)
+    kinds.calibrate(precision=0.97, k=50)
     options = {"group_by": "label", "min_score": "calibrated"}
     assert len(kinds.search(id="0-000", **options)) == 1
     with pytest.raises(QueryError, match="mean score of a group"):
