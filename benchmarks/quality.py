@@ -373,7 +373,7 @@ def main():
     parser.add_argument("pictures", type=Path, help="folder with class folders in it")
     parser.add_argument("--weights", type=Path, help="of mobilenetv2_100")
     parser.add_argument("--config", type=Path, help="TOML with an [embedder] table instead")
-    parser.add_argument("--splits", type=int, default=3, help="of the classes into halves")
+    parser.add_argument("--splits", type=int, default=2, help="of the classes into halves")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if (options.weights is None) == (options.config is None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
@@ -301,3 +302,17 @@ def test_the_published_gains_are_reproduced(shared):
         # 50 queries carry an error of some points; what is lost must stay within it.
         lost = uneven["recommended"]["R-precision"] - uneven["projected"]["R-precision"]
         assert lost >= -0.03
+
+    # A copy that was squashed to 70 % of its width still finds its original first.
+    records = [record for batch in index.scan() for record in batch]
+    squashed = []
+    for record in records:
+        with Image.open(record.uri) as picture:
+            narrow = picture.convert("RGB").resize((round(0.7 * picture.width), picture.height))
+        buffer = io.BytesIO()
+        narrow.save(buffer, "JPEG", quality=85)
+        squashed.append(buffer.getvalue())
+    projected = index.fit_projection(MemoryStore(), dim=128)
+    answers = projected.search_many(squashed, k=1, **recommended)
+    first = [hits[0].id == record.id for hits, record in zip(answers, records, strict=True)]
+    assert np.mean(first) >= 0.99
