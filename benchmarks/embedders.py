@@ -6,6 +6,13 @@ reads the images, and the weights if they are there, from the folder that IMAGES
 (default: ../shared beside this project). The gallery has ten images of each class, a query is one
 further image of a class. mHR@10 is the share of the ten that the first ten hits hold, P@1 how often
 the first hit is right, mAP@10 the average precision divided by min(relevant, 10).
+
+    python benchmarks/embedders.py --speed
+
+measures instead what `embed` takes in torch and OpenVINO, in fp32 and bf16: one-thread workers on
+all processors, the four in turn in every round, the best round of each. The images are prepared
+before. mobilenetv2_100 has its real weights, resnet50 random ones, which cost the same time; the
+cosine is that to torch in fp32, the smallest of all images. On a busy machine trust the CPU time.
 """
 
 from __future__ import annotations
@@ -35,16 +42,22 @@ WEIGHTS = "weights/mobilenetv2_100.tf_in1k.safetensors"
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--copies", type=int, default=200, help="gallery images to copy")
+    arguments.add_argument("--speed", action="store_true", help="measure runtimes, not quality")
+    arguments.add_argument("--images", type=int, default=128, help="images of each round of speed")
+    arguments.add_argument("--rounds", type=int, default=5, help="rounds of speed")
     options = arguments.parse_args()
     gallery, queries = (sorted((SHARED / IMAGES / part).glob("*/*")) for part in ("train", "test"))
     if not gallery or not queries:
         sys.exit(f"no images in {SHARED / IMAGES}: set IMAGESEARCH_SHARED")
     print(f"command: python {' '.join(sys.argv)}")
+    packages = ["numpy", "pillow", "torch", "timm", *(["openvino"] if options.speed else [])]
     print(
-        f"machine: {platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}, Python "
-        f"{platform.python_version()}; "
-        + ", ".join(f"{name} {version(name)}" for name in ("numpy", "pillow", "torch", "timm"))
+        f"machine: {processor()}, {os.cpu_count()} CPUs, {platform.system()}, Python "
+        f"{platform.python_version()}; " + ", ".join(f"{name} {version(name)}" for name in packages)
     )
+    if options.speed:
+        speed(gallery[:: max(1, len(gallery) // options.images)][: options.images], options.rounds)
+        return
     print(f"{len(gallery)} gallery images, {len(queries)} queries\n")
     print(
         "| embedder | dim | CPU-ms an image | mHR@10 | P@1 | mAP@10 | " + " | ".join(COPIES) + " |"
@@ -52,6 +65,83 @@ def main() -> None:
     print("|" + "---|" * (6 + len(COPIES)))
     for name, embedder in embedders().items():
         print(row(name, embedder, gallery, queries, options.copies))
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.machine()} {names[0]}" if names else platform.machine()
+
+
+def speed(images: Sequence[Path], rounds: int) -> None:
+    import tempfile
+
+    print(f"{len(images)} images, best of {rounds} rounds; load average {os.getloadavg()[0]:.1f}\n")
+    print(
+        "| model | runtime | precision | images/s | ratio | CPU-ms an image | ratio | min cosine |"
+    )
+    print("|" + "---|" * 8)
+    with tempfile.TemporaryDirectory() as folder:
+        for model, settings in speed_models(Path(folder)).items():
+            for line in speed_rows(model, settings, images, rounds):
+                print(line, flush=True)
+
+
+def speed_models(folder: Path) -> dict[str, dict]:
+    from imagesearch.embedders.torchvision_repair import import_torchvision
+
+    import_torchvision()
+    import safetensors.torch
+    import timm
+    import torch
+
+    torch.manual_seed(0)
+    random = folder / "resnet50.safetensors"
+    safetensors.torch.save_file(timm.create_model("resnet50").state_dict(), random)
+    found = {"resnet50": {"weights": random}}
+    if (SHARED / WEIGHTS).exists():
+        half = (0.5,) * 3
+        found["mobilenetv2_100"] = {
+            "weights": SHARED / WEIGHTS,
+            "model_args": {"pad_type": "same"},
+            "mean": half,
+            "std": half,
+        }
+    return found
+
+
+def speed_rows(model: str, settings: dict, images: Sequence[Path], rounds: int) -> list[str]:
+    from imagesearch.embedders.timm import TimmEmbedder
+
+    made = {
+        (runtime, precision): TimmEmbedder(
+            model, **settings, runtime=runtime, precision=precision, device="cpu"
+        )
+        for runtime in ("torch", "openvino")
+        for precision in ("fp32", "bf16")
+    }
+    first = made["torch", "fp32"]
+    prepared = [first.preprocess(read(path, first)) for path in images]
+    vectors = {kind: embedder.embed(prepared) for kind, embedder in made.items()}
+    wall = dict.fromkeys(made, float("inf"))
+    busy = dict.fromkeys(made, float("inf"))
+    for _ in range(rounds):
+        for kind, embedder in made.items():
+            start, used = time.perf_counter(), time.process_time()
+            embedder.embed(prepared)
+            wall[kind] = min(wall[kind], time.perf_counter() - start)
+            busy[kind] = min(busy[kind], time.process_time() - used)
+    reference = "torch", "fp32"
+    return [
+        f"| {model} | {kind[0]} | {kind[1]} | {len(images) / wall[kind]:.1f} | "
+        f"{wall[reference] / wall[kind]:.2f} | {1000 * busy[kind] / len(images):.1f} | "
+        f"{busy[reference] / busy[kind]:.2f} | "
+        f"{(vectors[kind] * vectors[reference]).sum(axis=1).min():.6f} |"
+        for kind in made
+    ]
 
 
 def embedders() -> dict[str, Embedder]:
