@@ -57,7 +57,7 @@ def test_the_whole_image_and_its_region_share_the_query(index, scene):
         assert {hit.id: hit.score for hit in hits}["red"] == pytest.approx(scores["red"], abs=1e-5)
     plain = index.search(Query.image(scene, box=RIGHT))
     assert [h.score for h in plain] == [
-        h.score for h in index.search(Query.image(scene, box=RIGHT, focus=0.1))
+        h.score for h in index.search(Query.image(scene, box=RIGHT, focus=0.05))
     ]
 
 

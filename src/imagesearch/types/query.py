@@ -18,9 +18,9 @@ __all__ = ["FOCUS", "Box", "IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "
 Box: TypeAlias = tuple[int, int, int, int]
 """A region: left, top, right, bottom in pixels of the upright image; right and bottom are outside."""
 
-FOCUS = 0.1
-"""The region's share of a query beside the whole image: the largest that was measured to lose
-nothing where the box says nothing (docs/quality.md)."""
+FOCUS = 0.05
+"""The region's share of a query beside the whole image: the largest that was measured, on classes
+that did not choose it, to lose nothing where the box says nothing (docs/quality.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
