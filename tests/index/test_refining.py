@@ -283,7 +283,7 @@ def test_the_published_gains_are_reproduced(shared):
     )
     images = shared / "data" / "imagenet50"
     index, _ = build_gallery(str(images / "train"), embedder)
-    recommended = {"expand": 3, "augment": 3}
+    recommended = {"expand": 5, "augment": 5}
 
     def measured(gallery):
         projected = gallery.fit_projection(MemoryStore(), dim=min(128, gallery.count() - 1))

@@ -201,7 +201,7 @@ def evaluate(
     imagesearch eval test/ --store photos.idx --html worst.html
     imagesearch eval test/ --gallery train/ -e timm:resnet50.a1_in1k -e descriptors
     imagesearch eval test/ --gallery train/ --per-class 1-10 --project 128 --r-precision
-    imagesearch eval test/ --store photos.idx --expand 3 --augment 3
+    imagesearch eval test/ --store photos.idx --expand 5 --augment 5
     """
     if (queries is None) == (pairs is None):
         raise click.UsageError("say what to ask: either QUERIES or --pairs")

@@ -52,14 +52,14 @@ __all__ = ["search"]
     default=0,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Look for what the query and the N records nearest to it have in common; 3 is good.",
+    help="Look for what the query and the N records nearest to it have in common; 5 is good.",
 )
 @click.option(
     "--augment",
     default=0,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Judge each of the best records together with the N others most like it; 3 is good.",
+    help="Judge each of the best records together with the N others most like it; 5 is good.",
 )
 @click.option(
     "--sheet",
@@ -96,7 +96,7 @@ def search(
     \b
     imagesearch search query.jpg
     imagesearch search query.jpg -k 5 --where 'price < 10' --sheet similar.png
-    imagesearch search street.jpg --box 120,40,380,300 --focus 0.6 --expand 3 --augment 3
+    imagesearch search street.jpg --box 120,40,380,300 --focus 0.6 --expand 5 --augment 5
     """
     if box is not None and len(images) != 1:
         raise click.UsageError("--box is a region of one IMAGE; ask one at a time")

@@ -314,10 +314,10 @@ class ImageIndex:
             group_score: Whether a group counts as its best record or as the mean of all its
                 records; the mean needs a store that can filter on the field.
             expand: Look for what the query and this many records nearest to it have in common;
-                0: for the query alone. Costs one more search. 3 is a good number.
+                0: for the query alone. Costs one more search. 5 is a good number.
             augment: Judge each of the best max(5 k, 50) records together with this many of the
                 others that are most like it; 0: each alone. Costs the reading of their vectors.
-                3 is a good number.
+                5 is a good number.
 
         Returns:
             At most k hits, best first; fewer when fewer match. With `group_by` one hit for each
