@@ -45,6 +45,7 @@ def main() -> None:
     arguments.add_argument("--speed", action="store_true", help="measure runtimes, not quality")
     arguments.add_argument("--images", type=int, default=128, help="images of each round of speed")
     arguments.add_argument("--rounds", type=int, default=5, help="rounds of speed")
+    arguments.add_argument("--batch-size", type=int, help="batch_size of the embedders of speed")
     options = arguments.parse_args()
     gallery, queries = (sorted((SHARED / IMAGES / part).glob("*/*")) for part in ("train", "test"))
     if not gallery or not queries:
@@ -56,7 +57,8 @@ def main() -> None:
         f"{platform.python_version()}; " + ", ".join(f"{name} {version(name)}" for name in packages)
     )
     if options.speed:
-        speed(gallery[:: max(1, len(gallery) // options.images)][: options.images], options.rounds)
+        chosen = gallery[:: max(1, len(gallery) // options.images)][: options.images]
+        speed(chosen, options.rounds, options.batch_size)
         return
     print(f"{len(gallery)} gallery images, {len(queries)} queries\n")
     print(
@@ -76,7 +78,7 @@ def processor() -> str:
     return f"{platform.machine()} {names[0]}" if names else platform.machine()
 
 
-def speed(images: Sequence[Path], rounds: int) -> None:
+def speed(images: Sequence[Path], rounds: int, batch_size: int | None) -> None:
     import tempfile
 
     print(f"{len(images)} images, best of {rounds} rounds; load average {os.getloadavg()[0]:.1f}\n")
@@ -86,6 +88,7 @@ def speed(images: Sequence[Path], rounds: int) -> None:
     print("|" + "---|" * 8)
     with tempfile.TemporaryDirectory() as folder:
         for model, settings in speed_models(Path(folder)).items():
+            settings["batch_size"] = batch_size
             for line in speed_rows(model, settings, images, rounds):
                 print(line, flush=True)
 
