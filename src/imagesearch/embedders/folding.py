@@ -7,9 +7,14 @@ from collections import Counter
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from imagesearch.embedders.torchvision_repair import import_torchvision
+
+import_torchvision()
+
+from timm.layers import BatchNormAct2d, Conv2dSame  # noqa: E402  # needs the line above
 
 __all__ = ["fold_batch_norms"]
 

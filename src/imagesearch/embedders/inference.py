@@ -142,6 +142,9 @@ def _quiet_workers(count: int) -> ThreadPoolExecutor:
     ready = threading.Barrier(count)
 
     def become_single() -> None:
+        # A thread takes over the process-wide number when it first asks, and would then forget
+        # what it was told before.
+        torch.get_num_threads()
         torch.set_num_threads(1)
         # Each worker takes exactly one of these tasks, because none ends before all have begun.
         ready.wait(timeout=60)
