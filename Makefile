@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 help:
 	@echo "make demo    install into .venv, index pictures, search them, show the result"
 	@echo "make test    install into .venv and run the tests"
-	@echo "make slow    run the tests that take longer"
+	@echo "make slow    run the tests that take longer, also those in a browser if chromium is there"
 	@echo "make check   what CI runs: all tests, format, lint, types, layers, spelling"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -29,10 +29,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/imagesearch demo
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not browser" -n 2 --dist loadscope
 
 slow: $(VENV)/.tested
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow or browser" -n 4 --dist loadscope
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check
