@@ -17,6 +17,9 @@ from imagesearch.testing.tencent_server import (
     TencentServer,
 )
 
+# With a fifth of all requests failing, six failures in a row happen now and then among so many.
+PATIENT = {"retries": 15}
+
 FIELDS = {
     "label": "string",
     "price": "double",
@@ -95,6 +98,7 @@ class TestOnAFlatIndexWithOneConnection(OnTheStandIn):
 class WithFaults(OnTheStandIn):
     large_batch = 1001
     model_examples = 3
+    options: ClassVar = PATIENT
     kind = "reset"
 
     @classmethod
@@ -147,6 +151,7 @@ class TestWithEveryFifthAnswerLate(WithFaults):
 class TestWithEveryFifthRequestOverTheRateLimit(OnTheStandIn):
     large_batch = 1001
     model_examples = 3
+    options: ClassVar = PATIENT
     faults = (Fault("status", status=429, every=5),)
 
 
@@ -169,6 +174,7 @@ class TestOverGrpc(OverGrpc):
 class TestOverGrpcWithFaults(OverGrpc):
     large_batch = 1001
     model_examples = 3
+    options: ClassVar = {"transport": "grpc", **PATIENT}
     faults = (
         Fault("status", every=5),
         Fault("reset_after", every=7),
