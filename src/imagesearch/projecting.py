@@ -73,6 +73,4 @@ def fit_projection(
     # The sign of an axis is arbitrary; fixing it makes the fingerprint repeatable.
     largest_rows = np.abs(components).argmax(axis=0)
     components = components * np.sign(components[largest_rows, np.arange(dim)])
-    return Projection(
-        mean.astype(np.float32), np.ascontiguousarray(components, np.float32), count
-    )
+    return Projection(mean.astype(np.float32), np.ascontiguousarray(components, np.float32), count)
