@@ -7,7 +7,6 @@ last images of a group finish. What is in flight is bounded by count and by enco
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import EmbeddingError, ImageSearchError
+from imagesearch.processors import available_cpus
 from imagesearch.protocols import Embedder
 from imagesearch.sources import Payload, derive_id, describe, read
 from imagesearch.types import Failure, Item
 
-__all__ = ["Embedded", "Pipeline", "available_cpus", "embed_one", "grouped"]
+__all__ = ["Embedded", "Pipeline", "embed_one", "grouped"]
 
 _GROUP_BYTES = 64 * 2**20
 """Encoded bytes that one group may hold: 32 photos of 2 MB, or fewer larger ones."""
@@ -220,18 +220,6 @@ def grouped(
             group, heavy = [], 0
     if group:
         yield group
-
-
-def available_cpus() -> int:
-    """Return how many processors this process may use.
-
-    Example:
-        >>> available_cpus() >= 1
-        True
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read(item: Item | Failure) -> Payload | Failure:

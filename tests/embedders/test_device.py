@@ -7,8 +7,9 @@ import os
 import pytest
 import torch
 
-from imagesearch.embedders.device import available_cpus, choose_device
+from imagesearch.embedders.device import choose_device
 from imagesearch.errors import ConfigError
+from imagesearch.processors import available_cpus
 
 
 def test_auto_takes_the_best_that_is_there():

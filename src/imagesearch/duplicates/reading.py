@@ -10,7 +10,7 @@ from typing import TypeVar
 from imagesearch.duplicates.groups import Picture
 from imagesearch.duplicates.looks import SHRINK_TO, Look, look_at
 from imagesearch.errors import ImageSearchError, SourceError
-from imagesearch.pipeline import available_cpus
+from imagesearch.processors import available_cpus
 from imagesearch.sources import Payload, describe, read
 from imagesearch.types import Failure, Item, Record
 

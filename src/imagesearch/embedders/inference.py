@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from imagesearch.embedders.device import available_cpus
 from imagesearch.errors import EmbeddingError
+from imagesearch.processors import available_cpus
 
 __all__ = ["CPU_BATCH", "Inference", "Runner", "describe_failure", "share_out", "stack_pixels"]
 

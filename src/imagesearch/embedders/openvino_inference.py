@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from imagesearch.embedders.device import available_cpus
 from imagesearch.embedders.inference import CPU_BATCH, describe_failure, share_out, stack_pixels
 from imagesearch.embedders.openvino_library import TorchScriptPythonDecoder, openvino
 from imagesearch.errors import ConfigError
+from imagesearch.processors import available_cpus
 
 __all__ = ["OpenVinoInference"]
 
