@@ -170,6 +170,14 @@ def test_the_demo_finds_pictures_of_the_querys_own_kind(run, tmp_path, monkeypat
         assert sheet.width > 800
 
 
+# A process that was started in the background inherits that interrupts are ignored.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from imagesearch.cli import main
+main(sys.argv[1:])
+"""
+
 SLOW_PLUGIN = """
 import time
 from tests.small_embedder import SmallEmbedder
@@ -191,7 +199,7 @@ def test_an_interrupted_add_keeps_what_it_stored_and_goes_on(tmp_path, photos):
     many.mkdir()
     for number in range(300):
         shutil.copy(photos / f"{number % 10:02}.png", many / f"{number:03}.png")
-    command = [sys.executable, "-m", "imagesearch", "add", str(many), "-e", "slow"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "add", str(many), "-e", "slow"]
     process = subprocess.Popen(
         [*command, "--progress"],
         cwd=tmp_path,
