@@ -1,4 +1,4 @@
-"""Vectors: check them, normalise them, score them, pick the best."""
+"""Vectors: check them, normalise them, score them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreRequestError
 from imagesearch.types import Metric
 
-__all__ = ["check_vectors", "normalise", "scores", "top_k", "unit_or_as_is"]
+__all__ = ["check_vectors", "normalise", "scores", "unit_or_as_is"]
 
 # float32 rounding moves the length of a unit vector of 4096 elements by less than this.
 _UNIT_TOLERANCE = 1e-5
@@ -125,27 +125,6 @@ def scores(
             )
             result: NDArray[np.float32] = np.minimum(1.0 + products - lengths / 2, 1.0)
             return result
-
-
-def top_k(row: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """Return the positions of the k highest scores, best first; equal scores by position.
-
-    Args:
-        row: Scores, shape (m,).
-        k: How many, ≥ 1; fewer come back when m < k.
-
-    Example:
-        >>> top_k(np.array([0.1, 0.9, 0.5, 0.9], np.float32), 3).tolist()
-        [1, 3, 2]
-    """
-    if k < len(row):
-        # Everything that ties with the k-th score stays in, so that ties fall by position.
-        threshold = np.partition(row, len(row) - k)[len(row) - k]
-        candidates = np.flatnonzero(row >= threshold)
-    else:
-        candidates = np.arange(len(row))
-    order = np.lexsort((candidates, -row[candidates]))
-    return candidates[order][:k]
 
 
 def _row(good: NDArray[np.bool_], ids: Sequence[str]) -> str:
