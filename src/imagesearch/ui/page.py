@@ -193,6 +193,8 @@ class _Page(Layout):
             self.status: answer.status,
             self.gallery: answer.gallery,
             self.results: [card.to_json() for card in answer.cards],
+            # With the answer, not after it: somebody may already have chosen one of its pictures.
+            self.detail_box: gr.update(visible=False),
         }
 
     def _speak(self, language: str) -> _Updates:
@@ -247,7 +249,7 @@ class _Page(Layout):
     def _connect(self) -> None:
         private: Any = {"api_visibility": "private"}
         quiet: Any = {"show_progress": "hidden", **private}
-        shown = [self.status, self.gallery, self.results]
+        shown = [self.status, self.gallery, self.results, self.detail_box]
         options = [self.k, self.min_score, self.where, self.language]
         picked = [*self.choices, *(box for _, low, high in self.ranges for box in (low, high))]
         offered = [self.slots, self.no_facets, *picked, *(row for row, _, _ in self.ranges)]
@@ -266,9 +268,7 @@ class _Page(Layout):
                 api_name="more_like_this",
             ),
         ):
-            event.success(self._hide, None, [self.detail_box], **quiet).then(
-                fn=None, js="() => imagesearchShowResults()", **private
-            )
+            event.success(fn=None, js="() => imagesearchShowResults()", **private)
         self.gallery.select(
             self._guarded(self.choose),
             [self.results, self.language],
@@ -288,7 +288,7 @@ class _Page(Layout):
             [self.k, self.where, self.language],
             shown,
             api_name="browse",
-        ).then(self._hide, None, [self.detail_box], **quiet)
+        )
 
         self.picture.upload(
             self._guarded(self.make_visible), [self.picture], [self.picture], **quiet
@@ -339,7 +339,3 @@ class _Page(Layout):
             )
         gr.api(self._guarded(self.view.record), api_name="record")
         gr.api(self._guarded(self.view.facts), api_name="facts")
-
-    @staticmethod
-    def _hide() -> Any:
-        return gr.update(visible=False)
