@@ -60,9 +60,9 @@ def test_a_wrong_key_is_an_auth_error_without_a_retry(server, make_store):
 
 
 def test_a_timeout_says_so(server, make_store):
-    store = make_store(timeout=0.1, retries=1)
+    store = make_store(timeout=1, retries=0)
     store.open(meta())
-    server.faults.add(Fault("delay", seconds=0.5))
+    server.faults.add(Fault("delay", seconds=1.5))
     with pytest.raises(StoreUnavailableError, match="timed out"):
         store.count()
 
