@@ -1,41 +1,32 @@
-"""Write docs/command-line.md from the help texts of the commands: ``python docs/generate.py``."""
+"""Write the pages that the code describes itself: ``python docs/generate.py``, or ``make docs``."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-import click
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))  # for the package beside this file, however this file is run
 
-from imagesearch.cli.program import program
-
-TARGET = Path(__file__).with_name("command-line.md")
-
-_INTRODUCTION = """\
-# Command line
-
-Every command reads `--store` (a local index, `imagesearch.idx` by default) or `--config` (a TOML
-file, see [configuration](configuration.md)). Results go to standard output, everything else to
-standard error. With `--json` a command prints one JSON object a line.
-
-Exit codes: 0 all is well; 1 some inputs failed, each is named; 2 wrong usage; 3 nothing could be
-done, the message says why; 130 interrupted, what was stored until then stays.
-
-This page is generated from the commands' own help texts.
-"""
+from generating.command_line import command_line_guide  # noqa: E402  # needs the path
+from generating.errors import errors_page  # noqa: E402
+from generating.examples import examples_page  # noqa: E402
+from generating.option_tables import option_tables  # noqa: E402
+from generating.sections import fill  # noqa: E402
 
 
-def command_line_guide() -> str:
-    """Return the whole page."""
-    parts = [_INTRODUCTION]
-    settings = {**program.context_settings, "terminal_width": 92, "max_content_width": 92}
-    with click.Context(program, info_name="imagesearch", **settings) as context:
-        parts.append(f"```text\n{program.get_help(context)}\n```\n")
-        for name, command in sorted(program.commands.items()):
-            with click.Context(command, info_name=name, parent=context, **settings) as inner:
-                text = command.get_help(inner)
-            parts.append(f"## imagesearch {name}\n\n```text\n{text}\n```\n")
-    return "\n".join(parts)
+def pages() -> dict[Path, str]:
+    """Return every page that is generated, whole or in parts, with its text as it should be."""
+    configuration = DOCS / "configuration.md"
+    tables = {f"{group} keys": option_tables(group) for group in ("embedders", "stores")}
+    return {
+        DOCS / "command-line.md": command_line_guide(),
+        DOCS / "examples.md": examples_page(DOCS.parent / "examples"),
+        DOCS / "reference" / "errors.md": errors_page(),
+        configuration: fill(configuration.read_text(encoding="utf-8"), tables),
+    }
 
 
 if __name__ == "__main__":
-    TARGET.write_text(command_line_guide(), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
