@@ -1,4 +1,4 @@
-"""Rendering: captioned thumbnails as a contact sheet or an HTML page, and rows as a text table."""
+"""Rendering: captioned thumbnails as a contact sheet or an HTML page, and rows as a table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import base64
 import functools
 import html
 import io
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
+
+from imagesearch.tables import one_line, text_table
 
 __all__ = [
     "Tile",
@@ -63,35 +64,6 @@ class Tile:
     name: str = ""
     details: str = ""
     is_query: bool = False
-
-
-def text_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, width: int | None = None
-) -> str:
-    """Lay out rows in aligned columns; East Asian characters count as two columns.
-
-    Args:
-        header: Column names.
-        rows: Cells; as many in each row as there are names.
-        width: Columns of the terminal; the widest column gives way, in its middle. None: no limit.
-
-    Example:
-        >>> print(text_table(["id", "n"], [["a", "1"], ["bcd", "2"]]))
-        id   n
-        a    1
-        bcd  2
-    """
-    cells = [[_one_line(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(_columns(row[column]) for row in cells) for column in range(len(header))]
-    if width is not None:
-        while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
-            widest = widths.index(max(widths))
-            widths[widest] -= 1
-    lines = []
-    for row in cells:
-        fitted = (_fit(cell, columns) for cell, columns in zip(row, widths, strict=True))
-        lines.append("  ".join(fitted).rstrip())
-    return "\n".join(lines)
 
 
 def contact_sheet(tiles: Iterable[Tile], *, columns: int = 5, title: str = "") -> Image.Image:
@@ -229,7 +201,7 @@ def _write(
     draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, room: int, ink: str
 ) -> None:
     """Draw one line, shortened to `room` pixels."""
-    line = _one_line(text)
+    line = one_line(text)
     font = _font(wide=not line.isascii() and any(ord(mark) > _LATIN for mark in line))
     if font.getlength(line) > room:
         while len(line) > 1 and font.getlength(line + "…") > room:
@@ -247,22 +219,3 @@ def _font(*, wide: bool) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
         except OSError:
             continue
     return ImageFont.load_default(_FONT_SIZE)
-
-
-def _one_line(text: str) -> str:
-    return "".join(" " if unicodedata.category(mark).startswith("C") else mark for mark in text)
-
-
-def _columns(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(mark) in "WF" else 1 for mark in text)
-
-
-def _fit(text: str, columns: int) -> str:
-    if _columns(text) > columns:
-        head, tail = text, text
-        while _columns(head) > columns // 2 - 1:
-            head = head[:-1]
-        while _columns(tail) > columns - _columns(head) - 1:
-            tail = tail[1:]
-        text = head + "…" + tail
-    return text + " " * (columns - _columns(text))

@@ -1,0 +1,5 @@
+"""Diagnosis: what is installed and configured here, whether it works, and how to mend it."""
+
+from imagesearch.diagnosis.finding import Finding, Status
+
+__all__ = ["Finding", "Status"]

@@ -1,0 +1,48 @@
+"""Finding: one thing that was looked at, how it is, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["Finding", "Status"]
+
+Status: TypeAlias = Literal["ok", "info", "warning", "problem"]
+"""``info`` is neither good nor bad, such as an optional package that nobody installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: What it belongs to, such as ``packages``.
+        status: How it is.
+        text: What was found, in a sentence or less.
+        remedy: What to do; a warning and a problem always have one.
+
+    Raises:
+        ValueError: A warning or a problem comes without a remedy.
+
+    Example:
+        >>> Finding("packages", "info", "tcvectordb is not installed", "pip install tcvectordb").remedy
+        'pip install tcvectordb'
+    """
+
+    topic: str
+    status: Status
+    text: str
+    remedy: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status in {"warning", "problem"} and not self.remedy:
+            raise ValueError(f"the {self.status} {self.text!r} has no remedy")
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the finding as JSON values."""
+        return {
+            "topic": self.topic,
+            "status": self.status,
+            "text": self.text,
+            "remedy": self.remedy,
+        }
