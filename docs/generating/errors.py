@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 
 from imagesearch import errors
 
 __all__ = ["errors_page", "every_error"]
+
+Error = type[Exception]
 
 _INTRODUCTION = """\
 # Errors
@@ -34,7 +37,7 @@ This page is generated from the docstrings of `imagesearch.errors`.
 """
 
 
-def every_error() -> list[type[Exception]]:
+def every_error() -> list[Error]:
     """Return all errors, each after its base, as the tree shows them."""
     return [cls for cls, _ in _walk(errors.ImageSearchError, ())]
 
@@ -47,26 +50,26 @@ def errors_page() -> str:
     return "\n".join([_INTRODUCTION, f"```text\n{tree}\n```\n", *sections, _CLOSING])
 
 
-def _walk(cls, lasts):
+def _walk(cls: Error, lasts: tuple[bool, ...]) -> Iterator[tuple[Error, tuple[bool, ...]]]:
     yield cls, lasts
     children = [child for child in cls.__subclasses__() if child.__module__ == errors.__name__]
     for child in children:
         yield from _walk(child, (*lasts, child is children[-1]))
 
 
-def _line(cls, lasts) -> str:
+def _line(cls: Error, lasts: tuple[bool, ...]) -> str:
     branches = "".join("    " if last else "│   " for last in lasts[:-1])
     own = ("└── " if lasts[-1] else "├── ") if lasts else ""
     builtin = _builtin(cls)
     return f"{branches}{own}{cls.__name__}" + (f" ({builtin.__name__})" if builtin else "")
 
 
-def _builtin(cls) -> type | None:
+def _builtin(cls: Error) -> type | None:
     bases = [base for base in cls.__bases__ if base.__module__ == "builtins"]
     return next((base for base in bases if base is not Exception), None)
 
 
-def _section(cls) -> str:
+def _section(cls: Error) -> str:
     parts = inspect.getdoc(cls).replace("``", "`").split("\n\n")
     text = "\n\n".join(parts)
     for label in ("Raised when:", "What to do:"):

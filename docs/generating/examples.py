@@ -35,9 +35,7 @@ _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
 
 def examples_page(folder: Path) -> str:
     """Return the whole page: a section for each folder of examples, with all of its files."""
-    sections = [
-        _section(example) for example in sorted(folder.iterdir()) if any(_files(example))
-    ]
+    sections = [_section(example) for example in sorted(folder.iterdir()) if any(_files(example))]
     return "\n".join([_INTRODUCTION, *sections, _CLOSING])
 
 

@@ -1,0 +1,66 @@
+"""Generated pages say what the code says, and every page can be found."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from imagesearch import errors
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+LISTED = re.compile(r"^ +- [^\n]*?([\w./-]+\.md)$", re.MULTILINE)
+VARIABLE = re.compile(r"\bIMAGESEARCH_[A-Z_]+\b")
+
+
+@pytest.fixture(scope="module")
+def generated():
+    return runpy.run_path(str(DOCS / "generate.py"))["pages"]()
+
+
+def test_generated_pages_are_current(generated):
+    outdated = [
+        path.relative_to(ROOT).as_posix()
+        for path, text in generated.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    assert not outdated, "run: make docs"
+
+
+def test_every_page_is_in_the_navigation():
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = LISTED.findall(settings)
+    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
+    assert sorted(listed) == sorted(pages)
+
+
+def test_every_error_says_when_it_is_raised_and_what_to_do(generated):
+    page = generated[DOCS / "reference" / "errors.md"]
+    for name in errors.__all__:
+        _, _, section = page.partition(f"\n## {name} ")
+        section, _, _ = section.partition("\n## ")
+        assert "**Raised when**: " in section, name
+        assert "**What to do**: " in section, name
+
+
+def test_every_benchmark_is_described():
+    page = (DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    programs = [path.name for path in (ROOT / "benchmarks").glob("*.py")]
+    assert programs
+    assert not [name for name in programs if f"python benchmarks/{name}" not in page]
+
+
+def test_every_environment_variable_is_documented():
+    written = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    source = [path for path in (ROOT / "src").rglob("*.py") if "testing" not in path.parts]
+    used = {name for path in source for name in VARIABLE.findall(path.read_text(encoding="utf-8"))}
+    assert "IMAGESEARCH_CONFIG" in used
+    assert not [name for name in sorted(used) if f"`{name}`" not in written]
+
+
+def test_pages_speak_of_no_place_on_the_machine_that_wrote_them(generated):
+    for path, text in generated.items():
+        assert str(ROOT) not in text, path
