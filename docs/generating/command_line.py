@@ -25,7 +25,7 @@ This page is generated from the commands' own help texts.
 def command_line_guide() -> str:
     """Return the whole page."""
     parts = [_INTRODUCTION]
-    settings = {**program.context_settings, "terminal_width": 92, "max_content_width": 92}
+    settings = {**program.context_settings, "terminal_width": 84, "max_content_width": 84}
     with click.Context(program, info_name="imagesearch", **settings) as context:
         parts.append(f"```text\n{program.get_help(context)}\n```\n")
         for name, command in sorted(program.commands.items()):

@@ -29,6 +29,9 @@ _LANGUAGES = {
     ".txt": "text",
     ".yml": "yaml",
 }
+_DATA = {".csv", ".jsonl", ".txt"}
+_FIRST = ("quickstart", "tutorial")
+_LONGEST_DATA = 40  # lines; what is longer is data, and no example
 _NOT_RUN = "<!-- not run: the tests of the examples run it -->\n"
 _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
 
@@ -40,15 +43,15 @@ def examples_page(folder: Path) -> str:
 
 
 def _section(example: Path) -> str:
-    parts = []
     readme = example / "README.md"
-    if readme.exists():
-        parts.append(_demoted(readme.read_text(encoding="utf-8")).strip())
-    else:
-        parts.append(f"## {example.name.replace('_', ' ').capitalize()}")
+    parts = [
+        _demoted(readme.read_text(encoding="utf-8")).strip()
+        if readme.exists()
+        else f"## {example.name.replace('_', ' ').capitalize()}",
+        f"In `examples/{example.name}/`:",
+    ]
     for path in _files(example):
-        name = path.relative_to(example.parent.parent).as_posix()
-        parts.append(f"### `{name}`\n\n{_shown(path)}")
+        parts.append(f"### `{path.relative_to(example).as_posix()}`\n\n{_shown(path)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -58,7 +61,8 @@ def _files(example: Path) -> Iterator[Path]:
         return
     found = [path for path in example.rglob("*") if path.suffix in {*_LANGUAGES, ".ipynb"}]
     for path in sorted(found, key=lambda path: (len(path.parts), path.name)):
-        if path.read_text(encoding="utf-8").strip():
+        lines = path.read_text(encoding="utf-8").strip().splitlines()
+        if lines and (len(lines) <= _LONGEST_DATA or path.suffix not in _DATA):
             yield path
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``imagesearch add | sync | search | info | delete | demo``."""
+"""The command line: what the library does, from a shell."""
 
 from imagesearch.cli.program import main
 
