@@ -15,6 +15,7 @@ from imagesearch import ImageIndex, RecordBatch
 from imagesearch.cli.pictures import draw_scene
 from imagesearch.config import PluginConfig
 from imagesearch.plugins import make_embedder
+from tests.docs.walkthrough import WALKTHROUGHS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -73,7 +74,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.name)
+# Walkthroughs are run with their commands and outputs, in tests/docs.
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if blocks(p) and p.name not in WALKTHROUGHS],
+    ids=lambda page: page.name,
+)
 def test_every_block_runs(page, folder):
     code = "\n".join(text for text, skipped in blocks(page) if not skipped)
     if "tencent" in code:
