@@ -1,1 +1,11 @@
-"""Vector stores: each adapter stands alone and is reached by name, through its entry point."""
+"""Vector stores: each adapter stands alone and is reached by name, through its entry point.
+
+What stores have in common, for those who write one: the checks that come first, an exact ranking,
+and the text of a note.
+"""
+
+from imagesearch.stores.checks import check_batch, check_queries, possible_ids
+from imagesearch.stores.notes import note_text
+from imagesearch.stores.ranking import rank
+
+__all__ = ["check_batch", "check_queries", "note_text", "possible_ids", "rank"]

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreError, StoreRequestError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
+from imagesearch.stores.checks import check_batch, check_queries
 from imagesearch.stores.notes import note_text
 from imagesearch.stores.ranking import nearest, order
-from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch, check_metadata
-from imagesearch.vectors import check_vectors, unit_or_as_is
+from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch
 
 __all__ = ["MemoryStore"]
 
@@ -92,24 +92,17 @@ class MemoryStore:
         """
         with self._lock:
             meta = self._opened()
-            if batch.vectors is None:
-                raise StoreRequestError("the batch has no vectors; give one for each record")
-            vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
-            if meta.metric == "cosine":
-                vectors = unit_or_as_is(vectors)
-            metadata = [check_metadata(one) for one in batch.metadata]
-            self._reserve(len(self._entries) + len(batch))
-            for id, uri, digest, fields, vector in zip(
-                batch.ids, batch.uris, batch.digests, metadata, vectors, strict=True
-            ):
-                entry = self._entries.get(id)
+            checked = check_batch(batch, meta)
+            self._reserve(len(self._entries) + len(checked))
+            for record in checked:
+                entry = self._entries.get(record.id)
                 if entry is None:
                     row = len(self._id_of_row)
-                    self._id_of_row.append(id)
+                    self._id_of_row.append(record.id)
                 else:
                     row = entry.row
-                self._entries[id] = _Entry(row, uri, digest, fields)
-                self._vectors[row] = vector
+                self._entries[record.id] = _Entry(row, record.uri, record.digest, record.metadata)
+                self._vectors[row] = record.vector
 
     def search(
         self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
@@ -122,11 +115,7 @@ class MemoryStore:
         """
         with self._lock:
             meta = self._opened()
-            if k < 1:
-                raise StoreRequestError(f"k={k}; ask for at least one hit")
-            queries = check_vectors(vectors, meta.dim, meta.metric)
-            if meta.metric == "cosine":
-                queries = unit_or_as_is(queries)
+            queries = check_queries(vectors, meta, k)
             rows = np.array([self._entries[id].row for id in self._matching(where)], np.int64)
             found = nearest(
                 queries,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imagesearch.types import Metric
 from imagesearch.vectors import scores
 
-__all__ = ["Candidates", "exact_scores", "nearest", "order"]
+__all__ = ["Candidates", "exact_scores", "nearest", "order", "rank"]
 
 Candidates = tuple[NDArray[np.int64], NDArray[np.float64]]
 """Rows and their exact scores, in no order; ties with the k-th score are all there."""
@@ -55,6 +55,42 @@ def nearest(
             exact = _score_rows(query, rows, fetch, metric)
             best = _above_kth(exact, k, 0.0)
             yield rows[best], exact[best]
+
+
+def rank(
+    queries: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    ids: Sequence[str],
+    *,
+    k: int,
+    metric: Metric,
+) -> list[list[tuple[int, float]]]:
+    """Compare queries with all vectors, and name the k best rows as a store's hits are ordered.
+
+    Args:
+        queries: (n, dim); of unit length under ``cosine``.
+        vectors: (m, dim); of unit length under ``cosine``.
+        ids: m ids, all different, which decide between equal scores.
+        k: How many, ≥ 1.
+        metric: How to compare.
+
+    Returns:
+        For each query min(k, m) pairs of a row and its score, best first, then by id.
+
+    Example:
+        >>> vectors = np.eye(3, dtype=np.float32)
+        >>> rank(vectors[:1], vectors, ["c", "b", "a"], k=2, metric="cosine")
+        [[(0, 1.0), (2, 0.0)]]
+    """
+    everything = np.arange(len(vectors))
+    found = nearest(
+        queries, lambda: [(everything, vectors)], vectors.__getitem__, k=k, metric=metric
+    )
+    answers = []
+    for rows, scored in found:
+        best = zip(rows.tolist(), scored.tolist(), strict=True)
+        answers.append(sorted(best, key=lambda pair: (-pair[1], ids[pair[0]]))[:k])
+    return answers
 
 
 def exact_scores(

@@ -1,0 +1,99 @@
+"""Checks: what every store asks of a batch, of queries and of ids before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreRequestError
+from imagesearch.types import IndexMeta, RecordBatch, check_id, check_metadata
+from imagesearch.vectors import check_vectors, unit_or_as_is
+
+__all__ = ["check_batch", "check_queries", "possible_ids"]
+
+
+def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
+    """Return a batch as it is to be stored; what `upsert` calls first.
+
+    Args:
+        batch: What the caller gave.
+        meta: What the store was opened with.
+
+    Returns:
+        A batch with float32 vectors, of unit length under ``cosine``, and with metadata that are
+        plain-Python copies.
+
+    Raises:
+        StoreRequestError: A vector is missing, of another dimension, not finite, or zero under
+            ``cosine``; metadata are no JSON values; a uri or digest is no valid Unicode.
+
+    Example:
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> meta = IndexMeta(EmbeddingSpec("mine", 2, False, "v1"))
+        >>> batch = RecordBatch(("a",), ("/a.jpg",), ("",), ({"t": (1, 2)},), np.ones((1, 2)))
+        >>> checked = check_batch(batch, meta)
+        >>> checked.metadata, np.linalg.norm(checked.vectors).round(6).item()
+        (({'t': [1, 2]},), 1.0)
+    """
+    if batch.vectors is None:
+        raise StoreRequestError("the batch has no vectors; give one for each record")
+    vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
+    if meta.metric == "cosine":
+        vectors = unit_or_as_is(vectors)
+    for id, uri, digest in zip(batch.ids, batch.uris, batch.digests, strict=True):
+        try:
+            (uri + digest).encode()
+        except UnicodeEncodeError as error:
+            raise StoreRequestError(
+                f"the uri of id {id!r} is no valid Unicode: {uri!r}; rename the file"
+            ) from error
+    metadata = tuple(check_metadata(fields) for fields in batch.metadata)
+    return RecordBatch(batch.ids, batch.uris, batch.digests, metadata, vectors)
+
+
+def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float32]:
+    """Return queries as they are to be asked; what `search` calls first.
+
+    Args:
+        vectors: What the caller gave, (n, dim).
+        meta: What the store was opened with.
+        k: Hits wanted for each query.
+
+    Returns:
+        float32 of shape (n, dim), of unit length under ``cosine``.
+
+    Raises:
+        StoreRequestError: k < 1, or queries of another dimension, not finite, or zero under
+            ``cosine``.
+
+    Example:
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> check_queries([[0, 2]], IndexMeta(EmbeddingSpec("mine", 2, False, "v1")), 10).tolist()
+        [[0.0, 1.0]]
+    """
+    if k < 1:
+        raise StoreRequestError(f"k={k}; ask for at least one hit")
+    queries = check_vectors(vectors, meta.dim, meta.metric)
+    return unit_or_as_is(queries) if meta.metric == "cosine" else queries
+
+
+def possible_ids(ids: Sequence[str]) -> list[str]:
+    r"""Return the ids that a record could have, each once; what `get` and `delete` call first.
+
+    An engine may take an impossible id for another one: SQLite's JSON ends a text at a NUL.
+
+    Example:
+        >>> possible_ids(["b", "a", "b", "a\0b", ""])
+        ['b', 'a']
+    """
+    return [id for id in dict.fromkeys(ids) if _possible(id)]
+
+
+def _possible(id: str) -> bool:
+    try:
+        check_id(id)
+    except StoreRequestError:
+        return False
+    return True
