@@ -77,4 +77,5 @@ def _section(cls: Error) -> str:
             raise LookupError(f"the docstring of {cls.__name__} needs one paragraph {label!r}")
         text = re.sub(rf"^{label}", f"**{label[:-1]}**:", text, flags=re.MULTILINE)
     anchor = f"{cls.__module__}.{cls.__name__}"
-    return f"## {cls.__name__} {{ #{anchor} }}\n\n{text}\n"
+    # The mark is what references of the Python pages resolve to.
+    return f"[](){{ #{anchor} }}\n\n## {cls.__name__}\n\n{text}\n"

@@ -34,6 +34,7 @@ _FIRST = ("quickstart", "tutorial")
 _LONGEST_DATA = 40  # lines; what is longer is data, and no example
 _NOT_RUN = "<!-- not run: the tests of the examples run it -->\n"
 _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
+_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 
 
 def examples_page(folder: Path) -> str:
@@ -43,16 +44,24 @@ def examples_page(folder: Path) -> str:
 
 
 def _section(example: Path) -> str:
+    parts = [f"## {_title(example)}"]
     readme = example / "README.md"
-    parts = [
-        _demoted(readme.read_text(encoding="utf-8")).strip()
-        if readme.exists()
-        else f"## {example.name.replace('_', ' ').capitalize()}",
-        f"In `examples/{example.name}/`:",
+    if readme.exists():
+        _, _, rest = readme.read_text(encoding="utf-8").partition("\n")
+        parts.append(_prose(rest, example, deeper=1))
+    parts.append(f"In `examples/{example.name}/`:")
+    parts += [
+        f"### `{path.relative_to(example).as_posix()}`\n\n{_shown(path)}"
+        for path in _files(example)
     ]
-    for path in _files(example):
-        parts.append(f"### `{path.relative_to(example).as_posix()}`\n\n{_shown(path)}")
     return "\n\n".join(parts) + "\n"
+
+
+def _title(example: Path) -> str:
+    readme = example / "README.md"
+    if readme.exists():
+        return readme.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    return example.name.replace("_", " ").capitalize()
 
 
 def _files(example: Path) -> Iterator[Path]:
@@ -69,7 +78,7 @@ def _files(example: Path) -> Iterator[Path]:
 def _shown(path: Path) -> str:
     text = path.read_text(encoding="utf-8").strip()
     if path.suffix == ".ipynb":
-        return "\n\n".join(_cells(json.loads(text)))
+        return "\n\n".join(_cells(json.loads(text), path.parent))
     return _fenced(text, _LANGUAGES[path.suffix])
 
 
@@ -78,11 +87,11 @@ def _fenced(text: str, language: str) -> str:
     return f"{mark}```{language}\n{text}\n```"
 
 
-def _cells(notebook: dict) -> Iterator[str]:
+def _cells(notebook: dict, folder: Path) -> Iterator[str]:
     for cell in notebook["cells"]:
         source = "".join(cell["source"]).strip()
         if cell["cell_type"] == "markdown":
-            yield _HEADING.sub(r"###\1 ", source)
+            yield _prose(source, folder, deeper=3)
         elif source:
             yield _fenced(source, "python")
             output = "".join(_printed(cell)).strip()
@@ -98,9 +107,31 @@ def _printed(cell: dict) -> Iterator[str]:
             yield "".join(output["data"]["text/plain"]) + "\n"
 
 
-def _demoted(text: str) -> str:
-    """Move every heading one level down, outside of code."""
-    pieces = re.split(r"(^```.*?^```)", text, flags=re.DOTALL | re.MULTILINE)
+def _prose(text: str, folder: Path, *, deeper: int) -> str:
+    """Fit Markdown of a file into this page: headings go deeper, links lead to where things are."""
+    pieces = re.split(r"(^```.*?^```)", text.strip(), flags=re.DOTALL | re.MULTILINE)
     return "".join(
-        piece if piece.startswith("```") else _HEADING.sub(r"#\1 ", piece) for piece in pieces
+        piece
+        if piece.startswith("```")
+        else _LINK.sub(
+            lambda match: _relinked(match, folder),
+            _HEADING.sub(rf"{'#' * deeper}\1 ", piece),
+        )
+        for piece in pieces
     )
+
+
+def _relinked(match: re.Match[str], folder: Path) -> str:
+    words, target = match.groups()
+    path, _, anchor = target.partition("#")
+    place = (folder / path).resolve()
+    examples = folder.parent.resolve()
+    if place.is_relative_to(examples) and place != examples:
+        example = examples / place.relative_to(examples).parts[0]
+        slug = re.sub(r"[^\w\s-]", "", _title(example)).lower().replace(" ", "-")
+        return f"[{words}](#{slug})"
+    docs = examples.parent / "docs"
+    if place.is_relative_to(docs) and place.suffix == ".md":
+        there = place.relative_to(docs).as_posix() + (f"#{anchor}" if anchor else "")
+        return f"[{words}]({there})"
+    return words

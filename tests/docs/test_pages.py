@@ -40,7 +40,7 @@ def test_every_page_is_in_the_navigation():
 def test_every_error_says_when_it_is_raised_and_what_to_do(generated):
     page = generated[DOCS / "reference" / "errors.md"]
     for name in errors.__all__:
-        _, _, section = page.partition(f"\n## {name} ")
+        _, _, section = page.partition(f"\n## {name}\n")
         section, _, _ = section.partition("\n## ")
         assert "**Raised when**: " in section, name
         assert "**What to do**: " in section, name

@@ -50,12 +50,10 @@ class DescriptorEmbedder:
     Measured by ``benchmarks/embedders.py`` on 50 classes of ImageNet, 500 gallery images and 50
     queries, beside a small pretrained network (a random order gives an mHR@10 of 0.02):
 
-    ==================  ======  ====  ======
-    embedder            mHR@10  P@1   mAP@10
-    ==================  ======  ====  ======
-    descriptors         0.07    0.16  0.04
-    mobilenetv2_100     0.61    0.82  0.56
-    ==================  ======  ====  ======
+    | embedder | mHR@10 | P@1 | mAP@10 |
+    |---|---|---|---|
+    | descriptors | 0.07 | 0.16 | 0.04 |
+    | mobilenetv2_100 | 0.61 | 0.82 | 0.56 |
 
     Of 200 changed gallery images (half size and JPEG quality 60; the middle 90 % or 80 %; 1.3
     times as bright) all find their original at rank 1 among the 500; mobilenetv2_100 98.5 to 100 %.
