@@ -4,7 +4,7 @@ What a page shows is held against what happens:
 
 - ```` ```console ````: each ``$ command`` with the output below it. ``imagesearch`` runs in this
   process, ``rm``, ``mv`` and ``cp`` as they are; ``cat FILE`` writes the file that is shown; other
-  commands (pip, export …), and those with no output that wait or need a network, are left out.
+  commands (pip, export …), and those that wait, are left out. ```` ```bash ```` is not run at all.
 - ```` ```toml ```` with ``# NAME.toml`` as its first line: writes that file.
 - ```` ```python ````: runs, with the names of the blocks before it; a ```` ```text ```` block right
   after it is what it prints.
@@ -25,13 +25,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from click.testing import CliRunner
-
-from imagesearch.cli.program import program
+from imagesearch.cli import main
 
 __all__ = ["HOME", "WALKTHROUGHS", "blocks", "walk"]
 
-WALKTHROUGHS = ("quickstart.md",)
+WALKTHROUGHS = ("concepts.md", "quickstart.md")
 
 # The reader's folder, as the pages show it.
 HOME = "/home/ada"
@@ -103,7 +101,7 @@ def _run(command: str, shown: str, folder: Path) -> str | None:
     if words[0] in _SHELL:
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
         return done.stdout
-    if words[0] != "imagesearch" or words[1] in _WAITING or (not shown and "clip" in command):
+    if words[0] != "imagesearch" or words[1] in _WAITING:
         return None
     if words[1] == "demo":
         # What it says depends on weights that a machine may have; here it has none.
@@ -112,7 +110,14 @@ def _run(command: str, shown: str, folder: Path) -> str | None:
         return subprocess.run(
             command, cwd=folder, env=os.environ | place, capture_output=True, text=True, check=True
         ).stdout
-    return CliRunner().invoke(program, words[1:]).output
+    printed = io.StringIO()
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        contextlib.suppress(SystemExit),
+    ):
+        main(words[1:])
+    return printed.getvalue()
 
 
 def _compare(command: str, shown: str, came: str | None, folder: Path) -> list[str]:
