@@ -1,0 +1,1 @@
+"""Search in our shop: our own network as an embedder, and a store in one SQLite file."""
