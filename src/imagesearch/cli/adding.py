@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from imagesearch.cli.candidates import complete_files
 from imagesearch.cli.options import (
     embedder_option,
     json_option,
@@ -14,23 +15,41 @@ from imagesearch.cli.options import (
     progress_option,
     store_options,
 )
+from imagesearch.cli.places import store_table
+from imagesearch.cli.rehearsing import (
+    dry_run_option,
+    echo_listed,
+    open_rehearsal,
+    rehearse_new,
+)
+from imagesearch.cli.terminal import Role, complain
 from imagesearch.index import ImageIndex
+from imagesearch.index.rehearsal import RehearsalStore
 from imagesearch.types import AddReport
 
 __all__ = ["add", "sync"]
 
 _EXIT_SOME_FAILED = 1
 _EXIT_INTERRUPTED = 130
+_STATUSES = ("added", "updated", "unchanged", "removed")
+_PREVIEWS: dict[str, tuple[str, Role]] = {
+    "added": ("would add    ", "ok"),
+    "updated": ("would update ", "warning"),
+    "removed": ("would remove ", "error"),
+}
 
 _strict_option = click.option(
     "--strict", is_flag=True, help="Stop at the first input that fails instead of reporting it."
 )
 
 
-@click.command()
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.command(short_help="Add images: files, folders, manifests, URLs.")
+@click.argument(
+    "sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_files
+)
 @store_options
 @embedder_option
+@dry_run_option
 @progress_option
 @_strict_option
 @json_option
@@ -39,6 +58,7 @@ def add(
     config: Path | None,
     store: Path | None,
     embedder: str | None,
+    dry_run: bool,
     progress: bool | None,
     strict: bool,
     as_json: bool,
@@ -49,16 +69,20 @@ def add(
 
     \b
     imagesearch add photos/
+    imagesearch add photos/ --dry-run
     imagesearch add products.csv --store products.idx --embedder timm:mobilenetv3_large_100
     """
+    if dry_run:
+        return _rehearse(config, store, sources, progress, strict, as_json, removing=False)
     with open_index(config, store, embedder) as index:
         return _run(index, sources, progress, strict, as_json, removing=False)
 
 
-@click.command()
-@click.argument("source", metavar="SOURCE")
+@click.command(short_help="Add images, and remove those that are gone.")
+@click.argument("source", metavar="SOURCE", shell_complete=complete_files)
 @store_options
 @embedder_option
+@dry_run_option
 @progress_option
 @_strict_option
 @json_option
@@ -67,6 +91,7 @@ def sync(
     config: Path | None,
     store: Path | None,
     embedder: str | None,
+    dry_run: bool,
     progress: bool | None,
     strict: bool,
     as_json: bool,
@@ -74,11 +99,15 @@ def sync(
     """Add images, and remove those whose file is gone.
 
     For a folder only records below it are considered; a manifest or a glob is taken to name all
-    that the index shall hold. A file that moved keeps its vector.
+    that the index shall hold. A file that moved keeps its vector. --dry-run shows what would be
+    added, updated and removed.
 
     \b
+    imagesearch sync photos/ --dry-run
     imagesearch sync photos/
     """
+    if dry_run:
+        return _rehearse(config, store, (source,), progress, strict, as_json, removing=True)
     with open_index(config, store, embedder) as index:
         return _run(index, (source,), progress, strict, as_json, removing=True)
 
@@ -92,38 +121,93 @@ def _run(
     *,
     removing: bool,
 ) -> int:
-    work = index.sync if removing else index.add
     try:
-        report = work(
-            sources[0] if len(sources) == 1 else list(sources),
-            progress=progress,
-            on_error="raise" if strict else "collect",
-        )
+        report = _ingest(index, sources, progress, strict, removing=removing)
     except KeyboardInterrupt:
-        click.echo(
-            f"interrupted: what was embedded until now is stored ({index.count()} images in the "
-            "index); run the same command again to go on",
-            err=True,
+        complain(
+            f"what was embedded until now is stored ({index.count()} images in the index); run "
+            "the same command again to go on",
+            word="interrupted",
+            role="warning",
         )
         return _EXIT_INTERRUPTED
-    _print_report(report, index, as_json=as_json)
+    if as_json:
+        _print_json_lines(report)
+    else:
+        _print_failures(report)
+        click.echo(f"{report} in {report.seconds:.1f} s; {index.count()} images in the index")
     return 0 if report.ok else _EXIT_SOME_FAILED
 
 
-def _print_report(report: AddReport, index: ImageIndex, *, as_json: bool) -> None:
+def _rehearse(
+    config: Path | None,
+    store: Path | None,
+    sources: tuple[str, ...],
+    progress: bool | None,
+    strict: bool,
+    as_json: bool,
+    *,
+    removing: bool,
+) -> int:
+    with open_rehearsal(store_table(config, store)) as opened:
+        index, rehearsal = opened or rehearse_new()
+        before = index.count()
+        report = _ingest(index, sources, progress, strict, removing=removing)
+    after = before + len(report.added) - len(report.removed)
     if as_json:
-        for status in ("added", "updated", "unchanged", "removed"):
-            for id in getattr(report, status):
+        _print_json_lines(report, rehearsal)
+    else:
+        for status, (word, role) in _PREVIEWS.items():
+            echo_listed(word, role, (_uri(rehearsal, id) for id in getattr(report, status)))
+        _print_failures(report)
+        new = "" if opened else " in a new index"
+        click.echo(
+            f"would be: {report}; {after} images{new} (dry run: nothing was changed, and "
+            f"{report.embedded} images would go through the model)"
+        )
+    return 0 if report.ok else _EXIT_SOME_FAILED
+
+
+def _ingest(
+    index: ImageIndex,
+    sources: tuple[str, ...],
+    progress: bool | None,
+    strict: bool,
+    *,
+    removing: bool,
+) -> AddReport:
+    work = index.sync if removing else index.add
+    return work(
+        sources[0] if len(sources) == 1 else list(sources),
+        progress=progress,
+        on_error="raise" if strict else "collect",
+    )
+
+
+def _uri(rehearsal: RehearsalStore, id: str) -> str:
+    return rehearsal.written.get(id) or rehearsal.deleted.get(id) or id
+
+
+def _print_json_lines(report: AddReport, rehearsal: RehearsalStore | None = None) -> None:
+    for status in _STATUSES:
+        for id in getattr(report, status):
+            if rehearsal is None:
                 print_json(status=status, id=id)
-        for failure in report.failed:
-            print_json(
-                status="failed",
-                source=failure.source,
-                id=failure.id,
-                error=type(failure.error).__name__,
-                reason=str(failure.error),
-            )
-        return
+            elif status == "unchanged":
+                print_json(status=status, id=id, dry_run=True)
+            else:
+                print_json(status=status, id=id, uri=_uri(rehearsal, id), dry_run=True)
     for failure in report.failed:
-        click.echo(f"failed: {failure.source}: {failure.error}", err=True)
-    click.echo(f"{report} in {report.seconds:.1f} s; {index.count()} images in the index")
+        print_json(
+            status="failed",
+            source=failure.source,
+            id=failure.id,
+            error=type(failure.error).__name__,
+            reason=str(failure.error),
+            **({} if rehearsal is None else {"dry_run": True}),
+        )
+
+
+def _print_failures(report: AddReport) -> None:
+    for failure in report.failed:
+        complain(f"{failure.source}: {failure.error}", word="failed")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from imagesearch.cli.candidates import complete_fields, complete_files
 from imagesearch.cli.options import (
     json_option,
     open_existing,
@@ -17,13 +18,14 @@ from imagesearch.cli.options import (
 __all__ = ["calibrate"]
 
 
-@click.command()
-@click.argument("source", required=False, metavar="[SOURCE]")
+@click.command(short_help="Learn which scores can be trusted.")
+@click.argument("source", required=False, metavar="[SOURCE]", shell_complete=complete_files)
 @click.option(
     "--label",
     default="label",
     show_default=True,
     metavar="FIELD",
+    shell_complete=complete_fields,
     help="Column or metadata field with the label; with SOURCE, where none has it, the name of the "
     "image's folder is its label.",
 )

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from imagesearch.cli.options import json_option, print_json, progress_option, store_at
+from imagesearch.cli.candidates import complete_files
+from imagesearch.cli.options import json_option, print_json, progress_option
+from imagesearch.cli.places import table_at
+from imagesearch.cli.rehearsing import dry_run_option, open_untouched
 from imagesearch.config import PluginConfig
-from imagesearch.copying import copy_projected, copy_records
-from imagesearch.errors import ConfigError, StoreError
-from imagesearch.index.progress import make_progress
+from imagesearch.copying import CopyReport, copy_projected, copy_records
+from imagesearch.errors import ConfigError, IncompatibleIndexError, StoreError
+from imagesearch.index.progress import Progress, make_progress
 from imagesearch.plugins import make_store
 from imagesearch.protocols import VectorStore
+from imagesearch.types import IndexMeta, Record, canonical_metadata
 
 __all__ = ["copy"]
 
 _EXIT_INCOMPLETE = 1
+_BATCH = 1000
 
 
-@click.command()
-@click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
-@click.argument("target", metavar="TO", type=click.Path(path_type=Path))
+@click.command(short_help="Copy all records into another store.")
+@click.argument(
+    "source", metavar="FROM", type=click.Path(path_type=Path), shell_complete=complete_files
+)
+@click.argument(
+    "target", metavar="TO", type=click.Path(path_type=Path), shell_complete=complete_files
+)
 @click.option(
     "--project",
     metavar="DIM",
@@ -35,6 +46,7 @@ _EXIT_INCOMPLETE = 1
     help="How TO, a new local index, keeps its vectors: in half or a quarter of the bytes.  "
     "[default: float32]",
 )
+@dry_run_option
 @progress_option
 @json_option
 def copy(
@@ -42,37 +54,27 @@ def copy(
     target: Path,
     project: int | None,
     dtype: str | None,
+    dry_run: bool,
     progress: bool | None,
     as_json: bool,
 ) -> int:
     """Copy all records of one store into another, without embedding anything again.
 
     FROM and TO are local indexes or TOML files with a [store] table. Repeat an interrupted copy
-    to go on with it. At the end counts and the neighbours of sampled records are compared.
+    to go on with it. Records of TO with the same id are replaced, unless they are the same; others
+    stay. At the end counts and the neighbours of sampled records are compared.
 
     \b
+    imagesearch copy photos.idx tencent.toml --dry-run
     imagesearch copy photos.idx tencent.toml
     imagesearch copy photos.idx photos-128.idx --project 128 --dtype int8
     """
-    origin, copied = store_at(source), _target_at(target, dtype)
-    try:
-        meta = origin.describe()
-        if meta is None:
-            raise StoreError(f"there is no index at {source}; nothing was copied")
-        origin.open(meta)
-        passes = 1 if project is None else 2
-        bar = make_progress(progress, passes * origin.count(), unit="record")
-        try:
-            if project is None:
-                copied.open(meta)
-                report = copy_records(origin, copied, advance=bar.advance)
-            else:
-                report = copy_projected(origin, copied, meta, project, advance=bar.advance)
-        finally:
-            bar.close()
-    finally:
-        copied.close()
-        origin.close()
+    if source.absolute() == target.absolute():
+        raise click.UsageError(f"FROM and TO are both {source}; give TO another path")
+    tables = table_at(source), _target_table(target, dtype)
+    if dry_run:
+        return _rehearse(source, *tables, project, progress, as_json=as_json)
+    report = _copied(source, *tables, project, progress)
     if as_json:
         print_json(
             copied=report.copied,
@@ -86,12 +88,122 @@ def copy(
     return 0 if report.complete else _EXIT_INCOMPLETE
 
 
-def _target_at(place: Path, dtype: str | None) -> VectorStore:
+def _copied(
+    source: Path,
+    origin_table: PluginConfig,
+    target_table: PluginConfig,
+    project: int | None,
+    progress: bool | None,
+) -> CopyReport:
+    with (
+        closing(make_store(origin_table)) as origin,
+        closing(make_store(target_table)) as copied,
+    ):
+        meta = origin.describe()
+        if meta is None:
+            raise _nothing(source)
+        origin.open(meta)
+        passes = 1 if project is None else 2
+        with closing(make_progress(progress, passes * origin.count(), unit="record")) as bar:
+            if project is not None:
+                return copy_projected(origin, copied, meta, project, advance=bar.advance)
+            copied.open(meta)
+            return copy_records(origin, copied, advance=bar.advance)
+
+
+def _rehearse(
+    source: Path,
+    origin_table: PluginConfig,
+    target_table: PluginConfig,
+    project: int | None,
+    progress: bool | None,
+    *,
+    as_json: bool,
+) -> int:
+    with ExitStack() as opened:
+        origin, meta = opened.enter_context(open_untouched(origin_table))
+        if meta is None:
+            raise _nothing(source)
+        copied, begun = opened.enter_context(open_untouched(target_table))
+        _check(meta, begun, project, repr(copied))
+        bar = opened.enter_context(closing(make_progress(progress, origin.count(), unit="record")))
+        new, replaced, unchanged = _compared(origin, None if begun is None else copied, bar)
+        before = copied.count() if begun is not None else 0
+    if as_json:
+        print_json(
+            copied=new + replaced,
+            replaced=replaced,
+            unchanged=unchanged,
+            source_count=new + replaced + unchanged,
+            target_count=before + new,
+            dry_run=True,
+        )
+        return 0
+    where = "" if begun is not None else " in a new index"
+    click.echo(
+        f"would be: {new + replaced} copied, {replaced} of them in place of others, {unchanged} "
+        f"unchanged; {before + new} records in the target{where} (dry run: nothing was changed)"
+    )
+    return 0
+
+
+def _check(meta: IndexMeta, begun: IndexMeta | None, project: int | None, target: str) -> None:
+    """Refuse what the copy itself would refuse, as far as that can be told before it."""
+    if project is None:
+        if begun is not None:
+            begun.require_compatible(meta, where=target)
+        return
+    if meta.metric != "cosine" or meta.projection is not None or project > meta.dim:
+        raise ConfigError(
+            f"--project {project} needs an index with the cosine metric and the embedder's own "
+            f"vectors of {project} elements or more; this one has metric {meta.metric!r}, "
+            f"{meta.dim} elements and {'a' if meta.projection else 'no'} projection"
+        )
+    if begun is None:
+        return
+    begun.require_compatible(replace(meta, projection=begun.projection), where=target)
+    if begun.projection is None or begun.dim != project:
+        raise IncompatibleIndexError(
+            f"{target} holds vectors of {begun.dim} elements already, and --project {project} was "
+            "asked for; give TO another path"
+        )
+
+
+def _compared(
+    origin: VectorStore, copied: VectorStore | None, bar: Progress
+) -> tuple[int, int, int]:
+    """Count the records that would be new, would replace others, and are there already."""
+    new = replaced = unchanged = 0
+    for batch in origin.scan(batch_size=_BATCH):
+        existing = copied.get(batch.ids) if copied is not None else {}
+        for record in batch:
+            other = existing.get(record.id)
+            if other is None:
+                new += 1
+            elif _content(record) == _content(other):
+                unchanged += 1
+            else:
+                replaced += 1
+        bar.advance(len(batch))
+    return new, replaced, unchanged
+
+
+def _content(record: Record) -> tuple[str, str, str]:
+    return record.uri, record.digest, canonical_metadata(record.metadata)
+
+
+def _nothing(source: Path) -> StoreError:
+    return StoreError(
+        f"there is no index at {source}, so nothing was copied; check the path of FROM"
+    )
+
+
+def _target_table(place: Path, dtype: str | None) -> PluginConfig:
     if dtype is None:
-        return store_at(place)
+        return table_at(place)
     if place.suffix == ".toml":
         raise ConfigError(
             f"--dtype {dtype} is for a local index, and {place} is a TOML file; write "
             f'dtype = "{dtype}" into its [store] table if its kind is "local"'
         )
-    return make_store(PluginConfig("local", {"path": str(place), "dtype": dtype}))
+    return table_at(place, dtype=dtype)

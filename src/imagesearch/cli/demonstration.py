@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.pictures import draw_scene, draw_scenes
+from imagesearch.cli.terminal import echo_table, terminal_width
 from imagesearch.config import PluginConfig
 from imagesearch.errors import WeightsUnavailableError
 from imagesearch.index import ImageIndex
@@ -23,7 +24,7 @@ _EACH = 10
 _QUERY = "balloon"
 
 
-@click.command()
+@click.command(short_help="Draw pictures, index and search them.")
 @click.argument(
     "folder", default="imagesearch-demo", type=click.Path(file_okay=False, path_type=Path)
 )
@@ -32,6 +33,10 @@ def demo(folder: Path) -> None:
 
     Uses ResNet50 when its weights are cached or can be downloaded, else the embedder that needs
     none.  [default FOLDER: imagesearch-demo]
+
+    \b
+    imagesearch demo
+    imagesearch demo /tmp/imagesearch-demo
     """
     pictures = folder / "pictures"
     items = _draw(pictures)
@@ -48,7 +53,7 @@ def demo(folder: Path) -> None:
         hits = index.search(query, k=9)
 
     click.echo(f"\nthe pictures most like {query}:\n")
-    click.echo(hits.to_table())
+    echo_table(hits.to_table(width=terminal_width()))
     sheet = hits.save_contact_sheet(folder / "similar.png")
     click.echo(f"\nsee them side by side in {sheet}")
     option = "" if embedder.spec.kind == "timm" else f" --embedder {embedder.spec.kind}"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from imagesearch.cli.options import json_option, open_existing, store_options
+from imagesearch.cli.candidates import complete_folders
+from imagesearch.cli.options import json_option, open_existing, store_options, where_option
+from imagesearch.cli.outputs import OutputFile
+from imagesearch.cli.terminal import complain, echo_table, terminal_width
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Tier
 
 __all__ = ["duplicates"]
 
 
-@click.command()
+@click.command(short_help="Find pictures that are copies.")
 @click.option(
     "-t",
     "--tier",
@@ -44,10 +45,11 @@ __all__ = ["duplicates"]
     show_default=True,
     help="Whether 'near' sees mirror images.",
 )
-@click.option("-w", "--where", help="Only records that match, such as 'label = \"cat\"'.")
+@where_option("Only records that match, such as 'label = \"cat\"'.")
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
+    shell_complete=complete_folders,
     help="Folder of another local index: find pictures of this index that are copies of pictures "
     "there, such as test pictures in a training set.",
 )
@@ -56,7 +58,7 @@ __all__ = ["duplicates"]
 )
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Save an HTML page with thumbnails.",
 )
 @store_options
@@ -98,7 +100,7 @@ def duplicates(
         )
     _print(report, extras=extras, as_json=as_json)
     for failure in report.unread:
-        click.echo(f"not opened: {failure.source}: {failure.error}", err=True)
+        complain(f"{failure.source}: {failure.error}", word="not opened", role="warning")
     if html is not None:
         click.echo(f"saved {report.save_html(html)}", err=True)
     # As for inputs that fail: the answer is there, but not all was looked at.
@@ -113,5 +115,4 @@ def _print(report: DuplicateReport, *, extras: bool, as_json: bool) -> None:
         for id in report.extras:
             click.echo(id)
     else:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        click.echo(report.to_table(width=width))
+        echo_table(report.to_table(width=terminal_width()))

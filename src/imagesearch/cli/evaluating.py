@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,13 +9,17 @@ from pathlib import Path
 
 import click
 
+from imagesearch.cli.candidates import complete_embedders, complete_fields, complete_files
 from imagesearch.cli.options import (
-    DEFAULT_STORE,
     json_option,
     open_existing,
     print_json,
     progress_option,
+    where_option,
 )
+from imagesearch.cli.outputs import OutputFile
+from imagesearch.cli.places import DEFAULT_STORE
+from imagesearch.cli.terminal import complain, terminal_width
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.evaluation import (
     Comparison,
@@ -39,8 +41,8 @@ _EXIT_SOME_FAILED = 1
 _file = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.command("eval")
-@click.argument("queries", required=False, metavar="[QUERIES]")
+@click.command("eval", short_help="Measure how well images are found.")
+@click.argument("queries", required=False, metavar="[QUERIES]", shell_complete=complete_files)
 @click.option(
     "--pairs",
     type=_file,
@@ -69,6 +71,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--gallery",
     metavar="SOURCE",
+    shell_complete=complete_files,
     help="Index these images in memory and search them, instead of an index that exists.",
 )
 @click.option(
@@ -77,6 +80,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
     "embedders",
     multiple=True,
     metavar="KIND[:MODEL]",
+    shell_complete=complete_embedders,
     help="With --gallery: the embedder; repeat it to compare several with the first.  [default: "
     "timm:resnet50.a1_in1k]",
 )
@@ -122,15 +126,17 @@ _file = click.Path(dir_okay=False, path_type=Path)
     default="label",
     show_default=True,
     metavar="FIELD",
+    shell_complete=complete_fields,
     help="Column or metadata field with a query's label; where no query has it, the name of the "
     "image's folder is its label.",
 )
 @click.option(
     "--index-label",
     metavar="FIELD",
+    shell_complete=complete_fields,
     help="The same for the records that are searched.  [default: as --label]",
 )
-@click.option("-w", "--where", help="Search only records that match, such as 'year < 2020'.")
+@where_option("Search only records that match, such as 'year < 2020'.")
 @click.option(
     "--exclude-self/--include-self",
     default=True,
@@ -157,7 +163,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
     help="Bootstrap resamples behind the 95 % intervals.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap and of --per-class.")
-@click.option("--html", type=_file, help="Save a page with the worst queries as pictures.")
+@click.option("--html", type=OutputFile(), help="Save a page with the worst queries as pictures.")
 @click.option(
     "--worst",
     default=12,
@@ -331,8 +337,7 @@ class _Drawing:
 
 def _print(comparison: Comparison, *, as_json: bool) -> None:
     if not as_json:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        click.echo(comparison.to_table(width=width))
+        click.echo(comparison.to_table(width=terminal_width()))
         return
     gains = comparison.differences()
     for evaluation in comparison.evaluations:
@@ -351,9 +356,9 @@ def _print_failures(comparison: Comparison, gallery: Sequence[Failure]) -> int:
         for failure in (*gallery, *(f for each in comparison.evaluations for f in each.failed))
     }
     for source, reason in sorted(failed):
-        click.echo(f"failed: {source}: {reason}", err=True)
+        complain(f"{source}: {reason}", word="failed")
     for query in first.unjudgeable:
-        click.echo(f"unjudgeable: {query.name}: {query.reason}", err=True)
+        complain(f"{query.name}: {query.reason}", word="unjudgeable", role="warning")
     for name in first.missing:
-        click.echo(f"not in the index: {name}", err=True)
+        complain(name, word="not in the index", role="warning")
     return _EXIT_SOME_FAILED if failed else 0

@@ -7,15 +7,21 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.options import json_option, open_existing, print_json, store_options
+from imagesearch.cli.terminal import fitted_lines, painted, terminal_width
 
 __all__ = ["info"]
 
 
-@click.command()
+@click.command(short_help="Say what an index holds.")
 @store_options
 @json_option
 def info(config: Path | None, store: Path | None, as_json: bool) -> None:
-    """Say what an index holds, and what it was made with."""
+    """Say what an index holds, and what it was made with.
+
+    \b
+    imagesearch info
+    imagesearch info --store photos.idx --json
+    """
     with open_existing(config, store) as index:
         spec = index.meta.embedding
         facts: dict[str, object] = {
@@ -37,6 +43,7 @@ def info(config: Path | None, store: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(**facts)
         return
-    width = max(len(name) for name in facts)
+    names = max(len(name) for name in facts) + 2
     for name, value in facts.items():
-        click.echo(f"{name:{width}}  {value}")
+        text = fitted_lines(str(value), terminal_width(), indent=names)
+        click.echo(f"{painted(f'{name:{names}}', 'heading')}{text}")

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from imagesearch.cli.candidates import complete_embedders, complete_filters, complete_folders
+from imagesearch.cli.places import DEFAULT_STORE, no_index, store_table
 from imagesearch.config import PluginConfig, load_config
-from imagesearch.errors import ConfigError, StoreError
 from imagesearch.index import ImageIndex
 from imagesearch.plugins import make_embedder, make_store
-from imagesearch.protocols import Embedder, VectorStore
+from imagesearch.protocols import Embedder
 
 __all__ = [
-    "DEFAULT_STORE",
     "embedder_option",
     "json_option",
     "open_existing",
     "open_index",
     "print_json",
     "progress_option",
-    "store_at",
     "store_options",
+    "where_option",
 ]
-
-DEFAULT_STORE = "imagesearch.idx"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -46,6 +45,7 @@ def store_options(command: _Command) -> _Command:
             "--store",
             envvar="IMAGESEARCH_STORE",
             type=click.Path(path_type=Path),
+            shell_complete=complete_folders,
             help=f"Folder of a local index.  [env: IMAGESEARCH_STORE; default: {DEFAULT_STORE}]",
         ),
     ):
@@ -53,10 +53,16 @@ def store_options(command: _Command) -> _Command:
     return command
 
 
+def where_option(help: str) -> Callable[[_Command], _Command]:
+    """Return ``--where``, which completes the names of fields."""
+    return click.option("-w", "--where", shell_complete=complete_filters, help=help)
+
+
 embedder_option = click.option(
     "-e",
     "--embedder",
     metavar="KIND[:MODEL]",
+    shell_complete=complete_embedders,
     help="Embedder of a new index: 'timm', 'timm:MODEL', 'descriptors' …  An existing index knows "
     "its own.  [default: timm:resnet50.a1_in1k]",
 )
@@ -77,7 +83,7 @@ def open_index(config: Path | None, store: Path | None, embedder: str | None) ->
     """Open the index that the options name, making it if need be."""
     if config is not None and store is None and embedder is None:
         return ImageIndex.from_config(config)
-    chosen = _make_store(config, store)
+    chosen = make_store(store_table(config, store))
     return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder))
 
 
@@ -87,38 +93,17 @@ def open_existing(config: Path | None, store: Path | None) -> ImageIndex:
     Raises:
         StoreError: There is none.
     """
-    chosen = _make_store(config, store)
+    chosen = make_store(store_table(config, store))
     if chosen.describe() is None:
-        raise StoreError(
-            f"there is no index at {store or config or DEFAULT_STORE}; make one with: imagesearch "
-            f"add FOLDER --store {store or DEFAULT_STORE}"
-        )
+        raise no_index(config, store)
     return ImageIndex(store=chosen)
 
 
 def print_json(**values: object) -> None:
     """Print one JSON object on a line of its own."""
-    click.echo(json.dumps(values, ensure_ascii=False))
-
-
-def store_at(place: Path) -> VectorStore:
-    """Make the store that a TOML file describes, or a local one at that path; not opened yet."""
-    if place.suffix == ".toml":
-        return _configured_store(place)
-    return make_store(PluginConfig("local", {"path": str(place)}))
-
-
-def _configured_store(config: Path) -> VectorStore:
-    table = load_config(config).store
-    if table is None:
-        raise ConfigError(f"{config} has no [store] table; add one, or name a local index")
-    return make_store(table)
-
-
-def _make_store(config: Path | None, store: Path | None) -> VectorStore:
-    if store is None and config is not None:
-        return _configured_store(config)
-    return store_at(store or Path(DEFAULT_STORE))
+    # Escapes are right for every reader; readable text only where all of it can be written.
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(json.dumps(values, ensure_ascii=not unicode))
 
 
 def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from pathlib import Path
 from typing import cast
 
 import click
 
-from imagesearch.cli.options import json_option, open_existing, print_json, store_options
+from imagesearch.cli.candidates import complete_fields, complete_files
+from imagesearch.cli.fields import hint_at_unknown_fields
+from imagesearch.cli.options import (
+    json_option,
+    open_existing,
+    print_json,
+    store_options,
+    where_option,
+)
+from imagesearch.cli.outputs import OutputFile, PictureFile
+from imagesearch.cli.terminal import echo_table, terminal_width
 from imagesearch.index.calibrating import MinScore
 from imagesearch.types import FOCUS, Hits, Query
 
 __all__ = ["search"]
 
 
-@click.command()
-@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.command(short_help="Find the images most like an image or text.")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_files)
 @click.option("--text", help="Search by a description; needs an embedder with a text tower.")
 @click.option("--id", "ids", multiple=True, help="Search by a record of the index; repeatable.")
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Hits wanted.")
-@click.option(
-    "-w", "--where", help="Only records that match, such as 'label = \"cat\" and price < 10'."
-)
+@where_option("Only records that match, such as 'label = \"cat\" and price < 10'.")
 @click.option(
     "--min-score",
     metavar="SCORE",
@@ -32,7 +38,10 @@ __all__ = ["search"]
     "imagesearch calibrate has learned.",
 )
 @click.option(
-    "--group-by", metavar="FIELD", help="One hit for all records that share this field's value."
+    "--group-by",
+    metavar="FIELD",
+    shell_complete=complete_fields,
+    help="One hit for all records that share this field's value.",
 )
 @click.option(
     "--box",
@@ -63,12 +72,12 @@ __all__ = ["search"]
 )
 @click.option(
     "--sheet",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=PictureFile(),
     help="Save a contact sheet (.png, .jpg, .webp). One query only.",
 )
 @click.option(
     "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OutputFile(),
     help="Save an HTML page with thumbnails. One query only.",
 )
 @store_options
@@ -124,6 +133,8 @@ def search(
         )
     for hits in answers:
         _print_hits(hits, heading=len(answers) > 1, as_json=as_json)
+    if not any(answers) and not as_json:
+        hint_at_unknown_fields(config, store, where)
     if sheet is not None:
         _announce(answers[0].save_contact_sheet(sheet))
     if html is not None:
@@ -164,8 +175,7 @@ def _print_hits(hits: Hits, *, heading: bool, as_json: bool) -> None:
         return
     if heading:
         click.echo(f"\n{hits.query}")
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(hits.to_table(width=width))
+    echo_table(hits.to_table(width=terminal_width()))
 
 
 def _announce(path: Path) -> None:

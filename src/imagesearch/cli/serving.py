@@ -17,7 +17,7 @@ from imagesearch.ui import serve as serve_page
 __all__ = ["serve"]
 
 
-@click.command()
+@click.command(short_help="Open a web page to search an index.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7860, show_default=True, type=int, help="Port to listen on.")
 @click.option(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Finding", "Status"]
+__all__ = ["Finding", "Status", "finding_of"]
 
 Status: TypeAlias = Literal["ok", "info", "warning", "problem"]
 """``info`` is neither good nor bad, such as an optional package that nobody installed."""
+
+# Where our own messages go over from what is wrong to what to do.
+_REMEDY = re.compile(r";\s+|\.\s+(?=Check |Leave |Use |Ways out:)")
+_LAST_RESORT = "see the message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +51,28 @@ class Finding:
             "text": self.text,
             "remedy": self.remedy,
         }
+
+
+def finding_of(
+    topic: str, what: str, error: Exception, *, status: Status = "problem", remedy: str = ""
+) -> Finding:
+    """Turn an error into a finding.
+
+    Args:
+        topic: Of the finding.
+        what: What was looked at; may be empty.
+        error: What happened.
+        status: Of the finding.
+        remedy: What to do if the message does not say so itself.
+
+    Example:
+        >>> finding_of("store", "a.idx", ValueError("it is a file; choose another path")).remedy
+        'choose another path'
+    """
+    text, *told = _REMEDY.split(str(error), maxsplit=1)
+    return Finding(
+        topic,
+        status,
+        f"{what}: {text}" if what else text,
+        told[0] if told else remedy or _LAST_RESORT,
+    )
