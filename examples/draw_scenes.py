@@ -1,0 +1,32 @@
+"""How the photos of scenes were drawn: smaller ones of those of `imagesearch demo`.
+
+No example needs it.
+python draw_scenes.py .
+"""
+
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from imagesearch.cli.pictures import draw_scene, kinds
+
+SIZE = (160, 120)
+
+
+def draw(kind, number, path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scene = draw_scene(kind, number).resize(SIZE, Image.Resampling.LANCZOS)
+    scene.save(path, quality=75)
+
+
+def main(folder):
+    for kind in kinds():
+        for number in range(1, 7):
+            draw(kind, number, Path(folder, "photos", kind, f"{number}.jpg"))
+    draw("balloon", 9, Path(folder, "quickstart", "query.jpg"))
+    draw("boat", 3, Path(folder, "recipes", "harbour.jpg"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
