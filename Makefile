@@ -12,6 +12,7 @@ help:
 	@echo "make demo    install into .venv, index pictures, search them, show the result"
 	@echo "make test    install into .venv and run the tests"
 	@echo "make slow    run the tests that take longer, also those in a browser if chromium is there"
+	@echo "make docs    write the generated pages, then build the documentation into site/"
 	@echo "make check   what CI runs: all tests, format, lint, types, layers, spelling"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -45,6 +46,7 @@ check: test slow lint
 
 docs: $(VENV)/.tested
 	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) imagesearch-demo build dist
+	rm -rf $(VENV) imagesearch-demo build dist site
