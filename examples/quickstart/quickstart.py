@@ -33,7 +33,7 @@ def main(photos, query, path="photos.idx", embedder=None):  # None: ResNet50
 def show(title, hits):
     print(f"\n{title}")
     for hit in hits:
-        print(f"{hit.score:.2f}", Path(hit.uri).relative_to(Path(hit.uri).parents[1]).as_posix())
+        print(f"{hit.score:.2f} {'/'.join(Path(hit.uri).parts[-2:])}")
 
 
 if __name__ == "__main__":
