@@ -9,14 +9,8 @@ from pathlib import Path
 
 __all__ = ["examples_page"]
 
-_INTRODUCTION = """\
-# Examples
-
-Complete programs, as they stand in the folder `examples` of the source. Each is run by the tests.
-"""
-
 _CLOSING = """\
-This page is generated from the files of the folder `examples`.
+This page is generated from the files of the folder `examples` in the source.
 """
 
 _LANGUAGES = {
@@ -30,7 +24,7 @@ _LANGUAGES = {
     ".yml": "yaml",
 }
 _DATA = {".csv", ".jsonl", ".txt"}
-_FIRST = ("quickstart", "tutorial")
+_BUILT = {"__pycache__", "build", "dist"}
 _LONGEST_DATA = 40  # lines; what is longer is data, and no example
 _NOT_RUN = "<!-- not run: the tests of the examples run it -->\n"
 _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
@@ -38,20 +32,27 @@ _LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 
 
 def examples_page(folder: Path) -> str:
-    """Return the whole page: a section for each folder of examples, with all of its files."""
-    sections = [_section(example) for example in sorted(folder.iterdir()) if any(_files(example))]
-    return "\n".join([_INTRODUCTION, *sections, _CLOSING])
+    """Return the whole page: the folder's README, then each example in the order it has there."""
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    found = [example for example in sorted(folder.iterdir()) if any(_files(example))]
+    unnamed = [example.name for example in found if f"]({example.name}" not in readme]
+    if unnamed:
+        raise LookupError(f"examples/README.md does not name {', '.join(unnamed)}")
+    found.sort(key=lambda example: readme.index(f"]({example.name}"))
+    introduction = _prose(readme, folder, folder, deeper=0)
+    sections = [_section(example, folder) for example in found]
+    return "\n".join([introduction + "\n", *sections, _CLOSING])
 
 
-def _section(example: Path) -> str:
+def _section(example: Path, folder: Path) -> str:
     parts = [f"## {_title(example)}"]
     readme = example / "README.md"
     if readme.exists():
         _, _, rest = readme.read_text(encoding="utf-8").partition("\n")
-        parts.append(_prose(rest, example, deeper=1))
+        parts.append(_prose(rest, example, folder, deeper=1))
     parts.append(f"In `examples/{example.name}/`:")
     parts += [
-        f"### `{path.relative_to(example).as_posix()}`\n\n{_shown(path)}"
+        f"### `{path.relative_to(example).as_posix()}`\n\n{_shown(path, folder)}"
         for path in _files(example)
     ]
     return "\n\n".join(parts) + "\n"
@@ -70,15 +71,18 @@ def _files(example: Path) -> Iterator[Path]:
         return
     found = [path for path in example.rglob("*") if path.suffix in {*_LANGUAGES, ".ipynb"}]
     for path in sorted(found, key=lambda path: (len(path.parts), path.name)):
+        inside = path.relative_to(example).parts
+        if any(part in _BUILT or part.startswith(".") or ".egg" in part for part in inside):
+            continue
         lines = path.read_text(encoding="utf-8").strip().splitlines()
         if lines and (len(lines) <= _LONGEST_DATA or path.suffix not in _DATA):
             yield path
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path, examples: Path) -> str:
     text = path.read_text(encoding="utf-8").strip()
     if path.suffix == ".ipynb":
-        return "\n\n".join(_cells(json.loads(text), path.parent))
+        return "\n\n".join(_cells(json.loads(text), path.parent, examples))
     return _fenced(text, _LANGUAGES[path.suffix])
 
 
@@ -87,11 +91,11 @@ def _fenced(text: str, language: str) -> str:
     return f"{mark}```{language}\n{text}\n```"
 
 
-def _cells(notebook: dict, folder: Path) -> Iterator[str]:
+def _cells(notebook: dict, folder: Path, examples: Path) -> Iterator[str]:
     for cell in notebook["cells"]:
         source = "".join(cell["source"]).strip()
         if cell["cell_type"] == "markdown":
-            yield _prose(source, folder, deeper=3)
+            yield _prose(source, folder, examples, deeper=3)
         elif source:
             yield _fenced(source, "python")
             output = "".join(_printed(cell)).strip()
@@ -107,25 +111,25 @@ def _printed(cell: dict) -> Iterator[str]:
             yield "".join(output["data"]["text/plain"]) + "\n"
 
 
-def _prose(text: str, folder: Path, *, deeper: int) -> str:
+def _prose(text: str, folder: Path, examples: Path, *, deeper: int) -> str:
     """Fit Markdown of a file into this page: headings go deeper, links lead to where things are."""
     pieces = re.split(r"(^```.*?^```)", text.strip(), flags=re.DOTALL | re.MULTILINE)
     return "".join(
         piece
         if piece.startswith("```")
         else _LINK.sub(
-            lambda match: _relinked(match, folder),
+            lambda match: _relinked(match, folder, examples),
             _HEADING.sub(rf"{'#' * deeper}\1 ", piece),
         )
         for piece in pieces
     )
 
 
-def _relinked(match: re.Match[str], folder: Path) -> str:
+def _relinked(match: re.Match[str], folder: Path, examples: Path) -> str:
     words, target = match.groups()
     path, _, anchor = target.partition("#")
     place = (folder / path).resolve()
-    examples = folder.parent.resolve()
+    examples = examples.resolve()
     if place.is_relative_to(examples) and place != examples:
         example = examples / place.relative_to(examples).parts[0]
         slug = re.sub(r"[^\w\s-]", "", _title(example)).lower().replace(" ", "-")
