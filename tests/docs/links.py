@@ -28,7 +28,7 @@ _IN_STYLE = re.compile(r"""url\(\s*["']?([^"')]+)|@import\s+["']([^"']+)""")
 _CODE = {"code", "pre", "script", "style"}
 
 
-@dataclass
+@dataclass(repr=False)
 class Page(HTMLParser):
     """One HTML page, read."""
 

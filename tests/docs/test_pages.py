@@ -33,8 +33,10 @@ def test_generated_pages_are_current(generated):
 def test_every_page_is_in_the_navigation():
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = LISTED.findall(settings)
-    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
-    assert sorted(listed) == sorted(pages)
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert pages - set(listed) == set(), "add them to nav in mkdocs.yml"
+    assert set(listed) - pages == set(), "nav in mkdocs.yml names pages that do not exist"
+    assert len(listed) == len(set(listed))
 
 
 def test_every_error_says_when_it_is_raised_and_what_to_do(generated):
