@@ -29,7 +29,7 @@ from imagesearch.cli import main
 
 __all__ = ["HOME", "WALKTHROUGHS", "blocks", "walk"]
 
-WALKTHROUGHS = ("concepts.md", "quickstart.md")
+WALKTHROUGHS = ("concepts.md", "embedders.md", "filters.md", "quickstart.md", "tencent.md")
 
 # The reader's folder, as the pages show it.
 HOME = "/home/ada"
