@@ -30,8 +30,7 @@ def replacements(monkeypatch):
 
     with TencentServer() as server:
         monkeypatch.setenv("TCVDB_KEY", server.key)
-        monkeypatch.setenv("TCVDB_URL", server.url)
-        yield {"http://10.0.1.17:80": server.url, "http://127.0.0.1:8100": server.url}
+        yield {"http://10.0.1.17:80": server.url}
 
 
 @pytest.mark.parametrize("page", WALKTHROUGHS)

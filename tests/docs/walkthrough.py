@@ -9,8 +9,8 @@ What a page shows is held against what happens:
 - ```` ```python ````: runs, with the names of the blocks before it; a ```` ```text ```` block right
   after it is what it prints.
 
-Numbers may differ in their last digits, times altogether, and ``…`` alone on a line stands for
-any further lines.
+Numbers may differ in their last digits, times altogether, and ``…`` alone on a line stands for any
+lines.
 """
 
 from __future__ import annotations
@@ -121,19 +121,18 @@ def _run(command: str, shown: str, folder: Path) -> str | None:
 
 
 def _compare(command: str, shown: str, came: str | None, folder: Path) -> list[str]:
-    if came is None:
+    if came is None or _agree(_tidy(shown), got := _tidy(came.replace(str(folder), HOME))):
         return []
-    wanted, got = _tidy(shown), _tidy(came.replace(str(folder), HOME))
-    line = 0
-    for line, expected in enumerate(wanted):
-        if expected == "…":
-            return []
-        if line >= len(got) or not _alike(expected, got[line]):
-            break
-    else:
-        if len(got) == len(wanted):
-            return []
-    return [f"{command.strip()}\n  line {line + 1} of the output:\n" + "\n".join(got)]
+    return [f"{command.strip()}\n  came out as:\n" + "\n".join(got)]
+
+
+def _agree(wanted: list[str], got: list[str]) -> bool:
+    """Whether lines are those that are wanted, where ``…`` is any number of any lines."""
+    if not wanted:
+        return not got
+    if wanted[0] == "…":
+        return any(_agree(wanted[1:], got[skipped:]) for skipped in range(len(got) + 1))
+    return bool(got) and _alike(wanted[0], got[0]) and _agree(wanted[1:], got[1:])
 
 
 def _tidy(text: str) -> list[str]:
