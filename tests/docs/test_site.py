@@ -160,11 +160,14 @@ def test_a_browser_asks_nobody_else_and_finds_what_is_searched(site):
             page = browser.new_page()
             page.set_default_timeout(60_000)
             page.on("request", lambda request: asked.add(urlsplit(request.url)[:2]))
-            page.on("response", lambda answer: answer.ok or missing.append(answer.url))
+            page.on("response", lambda reply: reply.status < 400 or missing.append(reply.url))
             for name in ("", "reference/image-index/", "duplicates/"):
                 page.goto(f"{address}/{name}", wait_until="networkidle")
-            page.fill("input.md-search__input", "fit_projection")
-            page.wait_for_selector(".md-search-result__item a[href*='fit_projection']")
+            # Typed, since the page listens to keys.
+            page.locator("input.md-search__input").press_sequentially("update_metadata")
+            page.wait_for_selector(
+                ".md-search-result__item a[href*='image-index']", state="attached"
+            )
             browser.close()
         server.shutdown()
     assert {(scheme, host) for scheme, host in asked if scheme not in {"data", "blob"}} == {
