@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.walkthrough import WALKTHROUGHS, walk
-
-pytestmark = pytest.mark.slow
+from tests.docs.walkthrough import TWINS, WALKTHROUGHS, blocks, walk
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,7 +31,16 @@ def replacements(monkeypatch):
         yield {"http://10.0.1.17:80": server.url}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", WALKTHROUGHS)
 def test_a_guide_shows_what_its_commands_and_programs_print(page, folder, replacements):
     differences = walk(DOCS / page, folder, replacements)
     assert not differences, "\n\n".join(differences)
+
+
+@pytest.mark.parametrize("page", TWINS)
+def test_a_translated_guide_shows_the_same_commands_programs_and_outputs(page):
+    translated, original = (
+        blocks((DOCS / name).read_text(encoding="utf-8")) for name in (page, TWINS[page])
+    )
+    assert [block for block in translated if block in original] == original

@@ -27,9 +27,12 @@ from typing import Any
 
 from imagesearch.cli import main
 
-__all__ = ["HOME", "WALKTHROUGHS", "blocks", "walk"]
+__all__ = ["HOME", "TWINS", "WALKTHROUGHS", "blocks", "walk"]
 
 WALKTHROUGHS = ("concepts.md", "embedders.md", "filters.md", "quickstart.md", "tencent.md")
+
+# Pages that show the same in another language.
+TWINS = {"quickstart.zh-CN.md": "quickstart.md", "tencent.zh-CN.md": "tencent.md"}
 
 # The reader's folder, as the pages show it.
 HOME = "/home/ada"
