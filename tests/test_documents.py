@@ -15,7 +15,7 @@ from imagesearch import ImageIndex, RecordBatch
 from imagesearch.cli.pictures import draw_scene
 from imagesearch.config import PluginConfig
 from imagesearch.plugins import make_embedder
-from tests.docs.walkthrough import WALKTHROUGHS
+from tests.docs.walkthrough import TWINS, WALKTHROUGHS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -85,7 +85,7 @@ def folder(tmp_path, monkeypatch):
 # Walkthroughs are run with their commands and outputs, in tests/docs.
 @pytest.mark.parametrize(
     "page",
-    [p for p in PAGES if blocks(p) and p.name not in WALKTHROUGHS],
+    [p for p in PAGES if blocks(p) and p.name not in {*WALKTHROUGHS, *TWINS}],
     ids=lambda page: page.name,
 )
 def test_every_block_runs(page, folder):
