@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from generating.cells import row
+
 __all__ = ["layer_table"]
 
 
@@ -18,10 +20,10 @@ def layer_table(pyproject: Path) -> str:
     for number, layer in enumerate(contract["layers"]):
         for module in re.split(r"\s*[|:]\s*", layer):
             name = module.removeprefix("imagesearch.")
-            rows.append(f"| {len(contract['layers']) - number} | `{name}` | {_summary(module)} |")
+            rows.append(row(str(len(contract["layers"]) - number), f"`{name}`", _summary(module)))
     return "\n".join(rows)
 
 
 def _summary(module: str) -> str:
     first = (importlib.import_module(module).__doc__ or "").strip().splitlines()[0]
-    return first.replace("``", "`").replace("|", "\\|")
+    return first.replace("``", "`")

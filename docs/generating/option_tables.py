@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from generating.cells import row
 from imagesearch.types import Secret
 
 __all__ = ["key_names", "option_tables", "our_adapters"]
@@ -51,13 +52,8 @@ def _section(kind: str, cls: type) -> str:
     for name, parameter in parameters.items():
         if name not in meanings:
             raise LookupError(f"the docstring of {cls.__name__} does not say what {name!r} is")
-        cells = (
-            f"`{name}`",
-            _kind_of_value(hints[name]),
-            _default(parameter.default),
-            meanings[name],
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        default = _default(parameter.default)
+        lines.append(row(f"`{name}`", _kind_of_value(hints[name]), default, meanings[name]))
     return "\n".join([*lines, ""])
 
 
