@@ -32,11 +32,13 @@ def drawn(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_picture_that_is_drawn_is_kept_and_no_other(drawn):
     assert sorted(path.name for path in drawn.iterdir()) == NAMES
 
 
 # Processors and versions of Pillow and numpy may differ in the last digits of a computation.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_picture_shows_what_is_computed_today(drawn, name):
     kept, fresh = (list(ET.parse(folder / name).iter()) for folder in (PICTURES, drawn))
