@@ -163,11 +163,12 @@ def test_a_browser_asks_nobody_else_and_finds_what_is_searched(site):
             page.on("response", lambda reply: reply.status < 400 or missing.append(reply.url))
             for name in ("", "reference/image-index/", "duplicates/"):
                 page.goto(f"{address}/{name}", wait_until="networkidle")
-            # Typed, since the page listens to keys.
-            page.locator("input.md-search__input").press_sequentially("update_metadata")
-            page.wait_for_selector(
-                ".md-search-result__item a[href*='image-index']", state="attached"
-            )
+            for words, place in (("update_metadata", "image-index"), ("以图搜图", "quickstart.zh")):
+                page.fill("input.md-search__input", words)
+                page.press("input.md-search__input", "End")  # the page listens to keys
+                page.wait_for_selector(
+                    f".md-search-result__item a[href*='{place}']", state="attached"
+                )
             browser.close()
         server.shutdown()
     assert {(scheme, host) for scheme, host in asked if scheme not in {"data", "blob"}} == {
