@@ -11,34 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
-from imagesearch.cli import main
 from tests.bad_files import make_bad_files
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in this process; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def indexed(run, photos):
-    code, _, _ = run("add", photos, "--embedder", "descriptors")
-    assert code == 0
-    return photos
 
 
 def test_add_then_search_needs_no_options_but_the_first_embedder(run, indexed):

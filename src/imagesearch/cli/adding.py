@@ -43,7 +43,7 @@ _strict_option = click.option(
 )
 
 
-@click.command(short_help="Add images: files, folders, manifests, URLs.")
+@click.command(short_help="Add images to an index.")
 @click.argument(
     "sources", nargs=-1, required=True, metavar="SOURCE...", shell_complete=complete_files
 )
@@ -78,7 +78,7 @@ def add(
         return _run(index, sources, progress, strict, as_json, removing=False)
 
 
-@click.command(short_help="Add images, and remove those that are gone.")
+@click.command(short_help="Add images and remove those that are gone.")
 @click.argument("source", metavar="SOURCE", shell_complete=complete_files)
 @store_options
 @embedder_option

@@ -24,7 +24,7 @@ _EACH = 10
 _QUERY = "balloon"
 
 
-@click.command(short_help="Draw pictures, index and search them.")
+@click.command(short_help="Draw pictures to index and search.")
 @click.argument(
     "folder", default="imagesearch-demo", type=click.Path(file_okay=False, path_type=Path)
 )

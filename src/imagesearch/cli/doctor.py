@@ -25,7 +25,7 @@ _ROLES: dict[Status, Role] = {
 _INDENT = 11
 
 
-@click.command(short_help="Say what is installed, and what is wrong.")
+@click.command(short_help="Say what is installed and what is wrong.")
 @click.option(
     "--online",
     is_flag=True,

@@ -1,0 +1,414 @@
+"""``imagesearch doctor``: what is wrong is found and told with its remedy; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imagesearch import DescriptorEmbedder, ImageIndex, Item, LocalStore
+from imagesearch.config import PluginConfig, load_config
+from imagesearch.diagnosis import Finding
+from imagesearch.diagnosis.configuration import config_findings
+from imagesearch.diagnosis.machine import room_findings
+from imagesearch.diagnosis.packages import read_requirement
+from imagesearch.diagnosis.probe import Probe, ProbeError
+from imagesearch.diagnosis.stores import store_findings
+from imagesearch.diagnosis.weights import hub_findings
+from tests.cli.installation import about, contents
+from tests.embedders.hub_server import HubServer
+
+FORMATS = Path(__file__).parents[1] / "stores" / "formats"
+TOPICS = ("packages", "device", "images", "plug-ins", "config", "store", "weights")
+
+
+def make_index(path, count=12, **options):
+    pictures = [
+        Item(Image.new("RGB", (24, 24), (number, 255 - number, 90)), id=str(number))
+        for number in range(count)
+    ]
+    with ImageIndex(embedder=DescriptorEmbedder(), store=LocalStore(path, **options)) as index:
+        index.add(pictures)
+        index.search(id="0")
+    return path
+
+
+@pytest.fixture
+def index(tmp_path):
+    return make_index(tmp_path / "photos.idx")
+
+
+def look_at(path, **options):
+    """Return what is found out about a local store."""
+    table = PluginConfig("local", {"path": str(path), **options})
+    return [finding.to_dict() for finding in store_findings(table)]
+
+
+def problems(findings):
+    return [found for found in findings if found["status"] == "problem"]
+
+
+# Whole runs, in processes of their own.
+
+
+def test_in_a_sound_installation_all_is_well_and_extras_are_information(installation):
+    index = make_index(installation.workplace / "imagesearch.idx")
+    before = contents(index)
+    installation.requires += ['nobody-made-this>=1; extra == "clip"']
+    code, findings = installation.doctor(HF_TOKEN="hf_hidden_token")
+    assert (code, problems(findings)) == (0, [])
+    assert tuple(dict.fromkeys(found["topic"] for found in findings)) == TOPICS
+    assert re.search(r"click \d+\.\d+", about(findings, "click ")["text"])
+    missing = about(findings, "nobody-made-this is not installed", status="info")
+    assert "searching by text" in missing["text"]
+    assert missing["remedy"] == 'pip install "imagesearch-index[clip]"'
+    assert about(findings, "12 images, ")["status"] == "ok"
+    assert about(findings, "the index's embedder (descriptors)")["status"] == "ok"
+    assert "PNG" in about(findings, "can be read: JPEG")["text"]
+    assert about(findings, "HF_TOKEN is set")["status"] == "ok"
+    assert "hf_hidden_token" not in str(findings)
+    assert contents(index) == before
+
+
+def test_each_thing_that_is_broken_is_told_and_hides_nothing_behind_it(installation):
+    installation.requires += ["crashes", "raises", "leaves", "whole", "old>=2,<3", "not-made-yet"]
+    installation.add_module("crashes", "import os\nos.abort()")
+    installation.add_module("raises", "print('noise')\nraise OSError('libgreat.so.1: not found')")
+    installation.add_module("leaves", "import sys\nsys.exit(7)")
+    installation.add_module("whole", "print('{')", "3.2")
+    installation.add_module("old", "", "1.9")
+    repaired = "import sys\nif 'repaired' not in sys.modules:\n    sys.modules['repaired'] = sys\n"
+    nms = "operator torchvision::nms does not exist"
+    installation.add_module("torchvision", f"{repaired}    raise RuntimeError({nms!r})")
+    installation.add_module("fine", "class Fine:\n    def preprocess(self): ...\n    embed = None")
+    installation.add_distribution("fine", "1.0", "[imagesearch.embedders]\nfine = fine:Fine\n")
+    points = "[imagesearch.stores]\nlost = nowhere:Lost\nbare = collections:OrderedDict\n"
+    installation.add_distribution("broken-ones", "1.0", points)
+    points = "[imagesearch.embedders]\ndescriptors = fine:Fine\n"
+    installation.add_distribution("rival", "1.0", points)
+    (installation.workplace / "imagesearch.idx").write_text("a letter")
+    code, findings = installation.doctor()
+    assert code == 1
+    assert "crashed the whole process" in about(findings, "crashes 1.0", status="problem")["text"]
+    assert "libgreat.so.1" in about(findings, "raises 1.0", status="problem")["text"]
+    assert "exit code 7" in about(findings, "leaves 1.0", status="problem")["text"]
+    assert about(findings, "whole 3.2")["status"] == "ok"
+    assert "needs >= 2, < 3" in about(findings, "old 1.9", status="problem")["text"]
+    missing = about(findings, "not-made-yet", status="problem")
+    assert missing["remedy"] == 'pip install "not-made-yet"'
+    torchvision = about(findings, "torchvision 1.0", status="warning")
+    assert nms in torchvision["text"]
+    assert "same index" in torchvision["remedy"]
+    assert "fine (of fine)" in about(findings, "embedders: ")["text"]
+    assert "nowhere" in about(findings, "store lost of broken-ones", status="problem")["text"]
+    assert "upsert" in about(findings, "store bare of broken-ones", status="problem")["text"]
+    rival = about(findings, "declared by imagesearch-index and by rival", status="warning")
+    assert "that of imagesearch-index is used" in rival["text"]
+    assert "is a file, not an index" in about(findings, "imagesearch.idx", status="problem")["text"]
+
+
+def test_gpus_are_named_and_what_the_config_says_is_checked(installation):
+    installation.add_torch(gpus=2, cuda="12.8")
+    (installation.workplace / "imagesearch.toml").write_text(
+        '[embedder]\nkind = "descriptors"\nsize = 9\n[store]\nkind = "local"\npath = "a/new.idx"\n'
+    )
+    code, findings = installation.doctor("--config", "imagesearch.toml")
+    assert code == 1
+    assert about(findings, "auto means")["text"] == "auto means cuda: Great GPU 0, Great GPU 1"
+    assert "has no option 'size'" in about(findings, "the config's embedder")["text"]
+    assert "imagesearch add" in about(findings, "there is no index", status="info")["remedy"]
+    assert sorted(path.name for path in installation.workplace.iterdir()) == ["imagesearch.toml"]
+
+
+def test_a_driver_without_a_torch_for_it_is_a_warning(installation):
+    tools = installation.folder / "bin"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    _, findings = installation.doctor(PATH=str(tools))
+    found = about(findings, "auto means cpu", status="warning")
+    assert "built without CUDA" in found["text"]
+
+
+def test_the_hub_is_asked_only_when_told_to(monkeypatch):
+    def ask(*, online):
+        return [f.to_dict() for f in hub_findings(probe, online=online, needed=False)]
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    files = {"timm/resnet50.a1_in1k": {"config.json": b"{}"}}
+    with HubServer(files) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with Probe() as probe:
+            assert len(ask(online=False)) == 1
+            assert hub.requests == []
+            assert about(ask(online=True), f"the hub {hub.url} answers")["status"] == "ok"
+    monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("//", "//ann:hidden@"))
+    with Probe() as probe:
+        findings = ask(online=True)
+    assert "mirror" in about(findings, "cannot be reached", status="warning")["remedy"]
+    assert "hidden" not in str(findings)
+
+
+@pytest.mark.slow
+def test_weights_that_are_not_here_are_told_and_without_the_hub_a_problem(tmp_path):
+    def doctor(**variables):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "imagesearch", "doctor"],
+            cwd=tmp_path,
+            env={**kept, "HF_HOME": str(tmp_path / "empty"), **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert "Traceback" not in done.stderr
+        assert re.search(r"ok +torch \d", done.stdout)
+        assert done.returncode == (1 if re.search(r"\d+ problem", done.stdout) else 0)
+        return done.stdout
+
+    uncached = r"{} +the default embedder \(timm\): timm/resnet50.a1_in1k is not in the cache"
+    assert re.search(uncached.format("info"), doctor())
+    assert re.search(uncached.format("problem"), doctor(HF_HUB_OFFLINE="1"))
+
+
+# Packages.
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("torch>=2.2", ("2.2", "2.13.0+cpu", "3.0.1"), ("2.1.9", "1.13")),
+        ('gradio>=6,<7; extra == "ui"', ("6.0", "6.31.0"), ("5.9", "7", "7.0.1")),
+        ("numpy", ("0.1", "99"), ()),
+    ],
+)
+def test_versions_are_compared_by_number(text, inside, outside):
+    requirement = read_requirement(text)
+    assert all(map(requirement.allows, inside))
+    assert not any(map(requirement.allows, outside))
+
+
+def test_a_package_that_hangs_is_given_up(tmp_path):
+    (tmp_path / "hangs.py").write_text("import time\ntime.sleep(3600)")
+    with (
+        Probe({"PYTHONPATH": str(tmp_path)}, patience=3) as probe,
+        pytest.raises(ProbeError, match="no answer within 3 s"),
+    ):
+        probe.ask("package", module="hangs")
+
+
+def test_a_warning_without_a_remedy_cannot_be_made():
+    with pytest.raises(ValueError, match="no remedy"):
+        Finding("store", "problem", "it is broken")
+
+
+# The config.
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[store", "no valid TOML"),
+        ('[store]\nkind = "lokal"\n', "did you mean 'local'"),
+        ('[store]\nkind = "local"\npath = "a.idx"\ndtyp = "int8"\n', "did you mean 'dtype'"),
+        ('[stroe]\nkind = "local"\n', "did you mean 'store'"),
+    ],
+    ids=["syntax", "kind", "option", "table"],
+)
+def test_what_is_wrong_in_the_config_is_said(tmp_path, text, words):
+    (tmp_path / "imagesearch.toml").write_text(text)
+    findings = [f.to_dict() for f in config_findings(tmp_path / "imagesearch.toml")]
+    assert words in problems(findings)[0]["text"] + problems(findings)[0]["remedy"]
+
+
+def test_a_config_that_is_not_there_is_a_problem(tmp_path):
+    [finding] = config_findings(tmp_path / "nowhere.toml")
+    assert finding.status == "problem"
+    assert "nowhere.toml" in finding.text
+
+
+# The local store.
+
+
+def test_a_look_changes_no_byte_and_makes_no_file(index, tmp_path):
+    before = contents(index)
+    findings = look_at(index)
+    assert "made with descriptors" in about(findings, "12 images")["text"]
+    assert contents(index) == before
+    assert about(look_at(tmp_path / "a" / "new.idx"), "there is no index", status="info")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_of_other_things_is_no_index(tmp_path):
+    (tmp_path / "a.txt").write_text("dear")
+    assert "holds other things" in problems(look_at(tmp_path))[0]["text"]
+
+
+def test_a_process_that_writes_is_named(index):
+    holding = f"""
+from imagesearch import LocalStore
+store = LocalStore({str(index)!r})
+store.open(store.describe())
+store.note("held", 1)
+print("held", flush=True)
+input()
+"""
+    command = [sys.executable, "-c", holding]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as writer:
+        assert writer.stdout.readline() == "held\n"
+        found = about(look_at(index), f"process {writer.pid} is writing", status="warning")
+        assert "wait" in found["remedy"]
+        writer.kill()
+    # It died with the lock in its hand: nobody writes now.
+    assert not [found for found in look_at(index) if "is writing" in found["text"]]
+    with ImageIndex(index) as opened:
+        opened.delete("0")
+
+
+def test_a_damaged_database_is_a_problem(index):
+    database = index / "index.sqlite"
+    body = database.read_bytes()
+    database.write_bytes(body[:4096] + b"\xff" * (len(body) - 4096))
+    [found, *_] = problems(look_at(index))
+    assert "damaged" in found["text"]
+    assert "backup" in found["remedy"]
+
+
+def test_vectors_that_were_cut_off_are_a_problem(index):
+    [vectors] = index.glob("vectors-*")
+    vectors.write_bytes(vectors.read_bytes()[:100])
+    assert problems(look_at(index))
+
+
+def test_an_older_format_is_told_and_left_as_it_is(tmp_path):
+    folder = tmp_path / "old.idx"
+    folder.mkdir()
+    connection = sqlite3.connect(folder / "index.sqlite")
+    connection.executescript((FORMATS / "format-1.sql").read_text())
+    rows, meta = connection.execute("SELECT rows, meta FROM state").fetchone()
+    connection.close()
+    dim = int(re.search(r'"dim": (\d+)', meta)[1])
+    (folder / "vectors-1.f32").write_bytes(b"\0" * (4 * rows * dim))
+    before = contents(folder)
+    assert about(look_at(folder), "has format 1", status="info")
+    assert contents(folder) == before
+
+
+def test_the_search_graph_is_fresh_behind_damaged_or_not_there(tmp_path):
+    pytest.importorskip("hnswlib")
+    folder = make_index(tmp_path / "photos.idx", 60, exact_below=10, engine="hnsw")
+
+    def graph():
+        return about(look_at(folder, exact_below=10), "search graph")["text"]
+
+    assert "has all 60 vectors" in graph()
+    [saved] = folder.glob("graph-*.hnsw")
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[:-1] + b"?")
+    assert "damaged" in graph()
+    saved.write_bytes(whole)
+    with ImageIndex(store=LocalStore(folder, engine="exact")) as index:
+        index.add(Item(Image.new("RGB", (9, 9), "red"), id="late"))
+    assert "60 of 61" in graph()
+    for file in folder.glob("graph*"):
+        file.unlink()
+    assert "no search graph yet" in graph()
+
+
+def test_a_place_that_may_not_be_written_or_has_no_room_is_told(tmp_path, monkeypatch):
+    full = os.statvfs(tmp_path).f_bavail * 0
+    usage = type("Usage", (), {"free": full})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    # Root may write anywhere, so that taking the right away would tell nothing.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    findings = [f.to_dict() for f in room_findings("store", "the index", tmp_path / "a" / "b")]
+    assert about(findings, "0.0 GB free", status="problem")
+    assert str(tmp_path) in about(findings, "may not be written", status="warning")["text"]
+
+
+# Tencent Cloud VectorDB.
+
+
+TENCENT = """
+[store]
+kind = "tencent"
+url = "{url}"
+key = "env:GREAT_KEY"
+database = "photos"
+collection = "all"
+"""
+
+
+@pytest.fixture
+def server():
+    pytest.importorskip("tcvectordb")
+    from imagesearch.testing.tencent_server import TencentServer
+
+    with TencentServer(key="a-great-secret") as server:
+        yield server
+
+
+def configured(tmp_path, url):
+    path = tmp_path / "imagesearch.toml"
+    path.write_text(TENCENT.format(url=url))
+    return load_config(path).store
+
+
+def test_a_tencent_store_is_looked_at_step_by_step_and_nothing_is_made(
+    tmp_path, server, monkeypatch
+):
+    monkeypatch.setenv("GREAT_KEY", "a-great-secret")
+    table = configured(tmp_path, server.url)
+    findings = [finding.to_dict() for finding in store_findings(table)]
+    assert problems(findings) == []
+    assert "root is let in" in about(findings, f"{server.url} answers")["text"]
+    assert about(findings, "the database photos does not exist yet")["status"] == "info"
+    path = tmp_path / "imagesearch.toml"
+    path.write_text(f'{path.read_text()}\n[embedder]\nkind = "descriptors"\n')
+    ImageIndex.from_config(path).close()
+    before = len(server.requests)
+    findings = [finding.to_dict() for finding in store_findings(table)]
+    assert about(findings, "there is a collection photos/all")["status"] == "ok"
+    assert "0 images, made with descriptors" in about(findings, "made with")["text"]
+    asked = {request.path for request in server.requests[before:]}
+    assert asked == {
+        "/database/list",
+        "/collection/describe",
+        "/document/count",
+    }
+
+
+def test_a_refused_key_is_a_problem_and_is_not_shown(installation, server):
+    installation.requires.clear()
+    configured(installation.workplace, server.url)
+    done = installation.run("doctor", "--config", "imagesearch.toml", GREAT_KEY="wrong-secret")
+    assert done.returncode == 1
+    assert re.search(
+        r"^store$\n  problem  .* was refused for account 'root' .*\n +→ check username and key",
+        done.stdout,
+        re.MULTILINE,
+    )
+    assert re.search(r"^\d problems?$", done.stdout, re.MULTILINE)
+    assert "wrong-secret" not in done.stdout + done.stderr
+
+
+def test_a_server_that_is_not_there_and_a_key_that_is_not_set_are_problems(tmp_path, monkeypatch):
+    pytest.importorskip("tcvectordb")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    table = configured(tmp_path, f"http://127.0.0.1:{port}")
+    monkeypatch.delenv("GREAT_KEY", raising=False)
+    [unset] = store_findings(table)
+    assert "GREAT_KEY, which is not set" in unset.text
+    monkeypatch.setenv("GREAT_KEY", "a-great-secret")
+    [gone] = store_findings(table)
+    assert (gone.status, "no connection" in gone.text) == ("problem", True)
+    assert "address and port" in gone.remedy
