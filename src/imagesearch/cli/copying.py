@@ -102,6 +102,7 @@ def _copied(
         meta = origin.describe()
         if meta is None:
             raise _nothing(source)
+        _check_source(meta, project)
         origin.open(meta)
         passes = 1 if project is None else 2
         with closing(make_progress(progress, passes * origin.count(), unit="record")) as bar:
@@ -125,7 +126,9 @@ def _rehearse(
         if meta is None:
             raise _nothing(source)
         copied, begun = opened.enter_context(open_untouched(target_table))
-        _check(meta, begun, project, repr(copied))
+        _check_source(meta, project)
+        if begun is not None:
+            _check_target(meta, begun, project, target=repr(copied))
         bar = opened.enter_context(closing(make_progress(progress, origin.count(), unit="record")))
         new, replaced, unchanged = _compared(origin, None if begun is None else copied, bar)
         before = copied.count() if begun is not None else 0
@@ -147,11 +150,9 @@ def _rehearse(
     return 0
 
 
-def _check(meta: IndexMeta, begun: IndexMeta | None, project: int | None, target: str) -> None:
-    """Refuse what the copy itself would refuse, as far as that can be told before it."""
+def _check_source(meta: IndexMeta, project: int | None) -> None:
+    """Refuse to project what is no embedder's own vector: queries could not follow."""
     if project is None:
-        if begun is not None:
-            begun.require_compatible(meta, where=target)
         return
     if meta.metric != "cosine" or meta.projection is not None or project > meta.dim:
         raise ConfigError(
@@ -159,7 +160,12 @@ def _check(meta: IndexMeta, begun: IndexMeta | None, project: int | None, target
             f"vectors of {project} elements or more; this one has metric {meta.metric!r}, "
             f"{meta.dim} elements and {'a' if meta.projection else 'no'} projection"
         )
-    if begun is None:
+
+
+def _check_target(meta: IndexMeta, begun: IndexMeta, project: int | None, *, target: str) -> None:
+    """Refuse what the copy itself would refuse, as far as that can be told before it."""
+    if project is None:
+        begun.require_compatible(meta, where=target)
         return
     begun.require_compatible(replace(meta, projection=begun.projection), where=target)
     if begun.projection is None or begun.dim != project:
