@@ -100,17 +100,18 @@ class _Column:
         return width / 2 if self.kind == "path" else width
 
     def fitted(self, cell: str, width: int) -> str:
-        if display_width(cell) <= width:
-            return cell
         if self.kind == "path":
-            head = (width - 1) // 3
-        elif " " in cell:
-            head = width - 1
-        else:
-            head = width // 2
-        front = _front(cell, head)
-        back = _front(cell[::-1], width - 1 - display_width(front))[::-1]
-        return f"{front}{_ELLIPSIS}{back}" if head < width - 1 else f"{front.rstrip()}{_ELLIPSIS}"
+            return _shortened(cell, width, (width - 1) // 3)
+        return _shortened(cell, width, width - 1 if " " in cell else width // 2)
+
+
+def _shortened(cell: str, width: int, head: int) -> str:
+    """Leave out what is behind the first `head` columns, as far as need be."""
+    if display_width(cell) <= width:
+        return cell
+    front = _front(cell, head)
+    back = _front(cell[::-1], width - 1 - display_width(front))[::-1]
+    return f"{front}{_ELLIPSIS}{back}" if head < width - 1 else f"{front.rstrip()}{_ELLIPSIS}"
 
 
 def _blocks(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
@@ -137,13 +138,20 @@ def _shrunk(columns: Sequence[_Column], width: int) -> list[int]:
 
 
 def _block(columns: Sequence[_Column], widths: Sequence[int], width: int | None = None) -> str:
+    # Names that were made from each other differ at their end.
+    headings = [
+        _shortened(column.name, room, room // 2)
+        for column, room in zip(columns, widths, strict=True)
+    ]
+    rows = [headings]
+    rows += (
+        [column.fitted(cell, room) for cell, column, room in zip(row, columns, widths, strict=True)]
+        for row in zip(*(column.cells for column in columns), strict=True)
+    )
     lines = []
-    for row in zip(*([column.name, *column.cells] for column in columns), strict=True):
-        fitted = (
-            _padded(column.fitted(cell, room), room)
-            for cell, column, room in zip(row, columns, widths, strict=True)
-        )
-        line = (" " * _GAP).join(fitted).rstrip()
+    for row in rows:
+        padded = map(_padded, row, widths)
+        line = (" " * _GAP).join(padded).rstrip()
         lines.append(line if width is None else _front(line, width))
     return "\n".join(lines)
 

@@ -63,6 +63,12 @@ def test_columns_without_room_follow_in_a_block_that_repeats_the_first_one():
     assert "0.812 [0.790, 0.834]" in first
 
 
+def test_long_names_of_columns_keep_the_end_that_tells_them_apart():
+    names = ["metric", "photos.idx, expand 5", "photos.idx, expand 5, augment 5"]
+    table = text_table(names, [["mAP", "0.812 [0.790, 0.834]", "0.9"]], width=50)
+    assert table.splitlines()[0].endswith("augment 5")
+
+
 def test_hits_with_many_fields_show_all_of_them_in_a_narrow_terminal():
     fields = {f"field{number}": f"value {number}" for number in range(9)}
     table = Hits([Hit("a", 0.93, "/photos/a.jpg", fields)]).to_table(width=40)

@@ -68,9 +68,10 @@ def add(
     What is in the index and unchanged is skipped.
 
     \b
-    imagesearch add photos/
-    imagesearch add photos/ --dry-run
-    imagesearch add products.csv --store products.idx --embedder timm:mobilenetv3_large_100
+    Examples:
+      imagesearch add photos/
+      imagesearch add photos/ --dry-run
+      imagesearch add products.csv --store products.idx --embedder timm:mobilenetv3_large_100
     """
     if dry_run:
         return _rehearse(config, store, sources, progress, strict, as_json, removing=False)
@@ -103,8 +104,9 @@ def sync(
     added, updated and removed.
 
     \b
-    imagesearch sync photos/ --dry-run
-    imagesearch sync photos/
+    Examples:
+      imagesearch sync photos/ --dry-run
+      imagesearch sync photos/
     """
     if dry_run:
         return _rehearse(config, store, (source,), progress, strict, as_json, removing=True)

@@ -82,9 +82,10 @@ def calibrate(
     labels say what is right, or where it has none, its copies.
 
     \b
-    imagesearch calibrate --label kind --precision 0.9
-    imagesearch calibrate queries/
-    imagesearch search query.jpg --min-score calibrated
+    Examples:
+      imagesearch calibrate --label kind --precision 0.9
+      imagesearch calibrate queries/
+      imagesearch search query.jpg --min-score calibrated
     """
     if source is not None and pairs is not None:
         raise click.UsageError("give either SOURCE or --pairs")

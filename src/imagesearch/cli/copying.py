@@ -65,9 +65,10 @@ def copy(
     stay. At the end counts and the neighbours of sampled records are compared.
 
     \b
-    imagesearch copy photos.idx tencent.toml --dry-run
-    imagesearch copy photos.idx tencent.toml
-    imagesearch copy photos.idx photos-128.idx --project 128 --dtype int8
+    Examples:
+      imagesearch copy photos.idx tencent.toml --dry-run
+      imagesearch copy photos.idx tencent.toml
+      imagesearch copy photos.idx photos-128.idx --project 128 --dtype int8
     """
     if source.absolute() == target.absolute():
         raise click.UsageError(f"FROM and TO are both {source}; give TO another path")

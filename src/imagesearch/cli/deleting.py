@@ -44,9 +44,10 @@ def delete(
     """Delete records by id, or by filter; image files are never touched.
 
     \b
-    imagesearch delete 4f2a91d3 77c0be12
-    imagesearch delete --where 'sold = true' --dry-run
-    imagesearch delete --where 'sold = true' --yes
+    Examples:
+      imagesearch delete 4f2a91d3 77c0be12
+      imagesearch delete --where 'sold = true' --dry-run
+      imagesearch delete --where 'sold = true' --yes
     """
     if bool(ids) == (where is not None):
         raise click.UsageError("say what to delete: either IDs or --where")

@@ -35,8 +35,9 @@ def demo(folder: Path) -> None:
     none.  [default FOLDER: imagesearch-demo]
 
     \b
-    imagesearch demo
-    imagesearch demo /tmp/imagesearch-demo
+    Examples:
+      imagesearch demo
+      imagesearch demo /tmp/imagesearch-demo
     """
     pictures = folder / "pictures"
     items = _draw(pictures)

@@ -43,8 +43,9 @@ def doctor(online: bool, config: Path | None, store: Path | None, as_json: bool)
     What is missing but optional is told as info. The exit code is 1 if there is a problem.
 
     \b
-    imagesearch doctor
-    imagesearch doctor --config imagesearch.toml --online
+    Examples:
+      imagesearch doctor
+      imagesearch doctor --config imagesearch.toml --online
     """
     if config is None and store is None:
         store = Path(DEFAULT_STORE)

@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.candidates import complete_folders
-from imagesearch.cli.options import json_option, open_existing, store_options, where_option
+from imagesearch.cli.options import (
+    json_option,
+    open_existing,
+    progress_option,
+    store_options,
+    where_option,
+)
 from imagesearch.cli.outputs import OutputFile
 from imagesearch.cli.terminal import complain, echo_table, terminal_width
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Tier
@@ -61,6 +67,7 @@ __all__ = ["duplicates"]
     type=OutputFile(),
     help="Save an HTML page with thumbnails.",
 )
+@progress_option
 @store_options
 @json_option
 def duplicates(
@@ -72,6 +79,7 @@ def duplicates(
     against: Path | None,
     extras: bool,
     html: Path | None,
+    progress: bool | None,
     config: Path | None,
     store: Path | None,
     as_json: bool,
@@ -79,9 +87,10 @@ def duplicates(
     """Find pictures that are copies of each other; nothing is deleted.
 
     \b
-    imagesearch duplicates
-    imagesearch duplicates --tier exact --extras | xargs -r imagesearch delete
-    imagesearch duplicates --store test.idx --against train.idx --html leaks.html
+    Examples:
+      imagesearch duplicates
+      imagesearch duplicates --tier exact --extras | xargs -r imagesearch delete
+      imagesearch duplicates --store test.idx --against train.idx --html leaks.html
     """
     if extras and as_json:
         raise click.UsageError("--extras and --json print different things; give one")
@@ -97,6 +106,7 @@ def duplicates(
             mirrored=mirrored,
             where=where,
             against=other,
+            progress=progress,
         )
     _print(report, extras=extras, as_json=as_json)
     for failure in report.unread:

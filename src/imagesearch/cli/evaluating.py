@@ -204,10 +204,11 @@ def evaluate(
     JSONL manifest. With several indexes or embedders the gain over the first is shown too.
 
     \b
-    imagesearch eval test/ --store photos.idx --html worst.html
-    imagesearch eval test/ --gallery train/ -e timm:resnet50.a1_in1k -e descriptors
-    imagesearch eval test/ --gallery train/ --per-class 1-10 --project 128 --r-precision
-    imagesearch eval test/ --store photos.idx --expand 5 --augment 5
+    Examples:
+      imagesearch eval test/ --store photos.idx --html worst.html
+      imagesearch eval test/ --gallery train/ -e timm:resnet50.a1_in1k -e descriptors
+      imagesearch eval test/ --gallery train/ --per-class 1-10 --project 128 --r-precision
+      imagesearch eval test/ --store photos.idx --expand 5 --augment 5
     """
     if (queries is None) == (pairs is None):
         raise click.UsageError("say what to ask: either QUERIES or --pairs")

@@ -19,8 +19,9 @@ def info(config: Path | None, store: Path | None, as_json: bool) -> None:
     """Say what an index holds, and what it was made with.
 
     \b
-    imagesearch info
-    imagesearch info --store photos.idx --json
+    Examples:
+      imagesearch info
+      imagesearch info --store photos.idx --json
     """
     with open_existing(config, store) as index:
         spec = index.meta.embedding

@@ -103,9 +103,10 @@ def search(
     """Find the images most like each IMAGE (a file or a URL).
 
     \b
-    imagesearch search query.jpg
-    imagesearch search query.jpg -k 5 --where 'price < 10' --sheet similar.png
-    imagesearch search street.jpg --box 120,40,380,300 --focus 0.6 --expand 5 --augment 5
+    Examples:
+      imagesearch search query.jpg
+      imagesearch search query.jpg -k 5 --where 'price < 10' --sheet similar.png
+      imagesearch search street.jpg --box 120,40,380,300 --focus 0.6 --expand 5 --augment 5
     """
     if box is not None and len(images) != 1:
         raise click.UsageError("--box is a region of one IMAGE; ask one at a time")

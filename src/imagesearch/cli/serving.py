@@ -89,8 +89,9 @@ def serve(
     r"""Open a web page to search an index; needs the extra "ui".
 
     \b
-    imagesearch serve --store photos.idx
-    imagesearch serve --host 0.0.0.0 --auth ada:env:PAGE_PASSWORD --read-only
+    Examples:
+      imagesearch serve --store photos.idx
+      imagesearch serve --host 0.0.0.0 --auth ada:env:PAGE_PASSWORD --read-only
     """
     settings = PageSettings(
         host=host,
