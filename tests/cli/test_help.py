@@ -48,7 +48,7 @@ def parse(words):
     """Parse a command line as the program does, and run nothing."""
     name, *arguments = words
     with (
-        click.Context(program, info_name="imagesearch") as context,
+        click.Context(program, info_name="imagesearch", **program.context_settings) as context,
         program.commands[name].make_context(name, arguments, parent=context),
     ):
         return name
