@@ -127,6 +127,19 @@ def test_gpus_are_named_and_what_the_config_says_is_checked(installation):
     assert sorted(path.name for path in installation.workplace.iterdir()) == ["imagesearch.toml"]
 
 
+def test_an_index_that_another_embedder_made_than_the_config_names_is_a_problem(installation):
+    make_index(installation.workplace / "photos.idx")
+    installation.add_module("fine", "class Fine:\n    def preprocess(self): ...\n    embed = None")
+    installation.add_distribution("fine", "1.0", "[imagesearch.embedders]\nfine = fine:Fine\n")
+    (installation.workplace / "imagesearch.toml").write_text(
+        '[embedder]\nkind = "fine"\n[store]\nkind = "local"\npath = "photos.idx"\n'
+    )
+    code, findings = installation.doctor("--config", "imagesearch.toml")
+    assert code == 1
+    found = about(findings, "made with the embedder descriptors", status="problem")
+    assert "names fine" in found["text"]
+
+
 def test_a_driver_without_a_torch_for_it_is_a_warning(installation):
     tools = installation.folder / "bin"
     tools.mkdir()
@@ -217,9 +230,9 @@ def test_a_warning_without_a_remedy_cannot_be_made():
     ("text", "words"),
     [
         ("[store", "no valid TOML"),
-        ('[store]\nkind = "lokal"\n', "did you mean 'local'"),
+        ('[store]\nkind = "local2"\n', "did you mean 'local'"),
         ('[store]\nkind = "local"\npath = "a.idx"\ndtyp = "int8"\n', "did you mean 'dtype'"),
-        ('[stroe]\nkind = "local"\n', "did you mean 'store'"),
+        ('[stores]\nkind = "local"\n', "did you mean 'store'"),
     ],
     ids=["syntax", "kind", "option", "table"],
 )

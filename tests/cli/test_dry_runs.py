@@ -97,9 +97,9 @@ def test_a_dry_deletion_shows_what_would_go(run, photos, tmp_path):
 
 
 def test_a_deletion_that_matches_nothing_names_the_field_that_nobody_has(run, indexed):
-    code, output, errors = run("delete", "--where", "sould = true")
+    code, output, errors = run("delete", "--where", "soldd = true")
     assert (code, output[:9]) == (0, "0 deleted")
-    assert "no image has the field 'sould'" in errors
+    assert "no image has the field 'soldd'" in errors
 
 
 def test_a_dry_copy_counts_what_would_be_written_and_replaced(run, photos, tmp_path):

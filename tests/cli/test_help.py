@@ -94,7 +94,7 @@ def test_asking_for_help_loads_no_heavy_package(arguments):
 
 @pytest.mark.parametrize(
     ("typed", "meant"),
-    [("serch", "'search'"), ("rm", "'delete'"), ("Index", "'add'"), ("evalute", "'eval'")],
+    [("searchh", "'search'"), ("rm", "'delete'"), ("Index", "'add'"), ("evall", "'eval'")],
 )
 def test_an_unknown_command_names_the_one_that_may_be_meant(run, typed, meant):
     code, _, errors = run(typed, "x")

@@ -82,6 +82,7 @@ def _embedder(
 ) -> Generator[Finding, None, bool]:
     """Look at the embedder that would be used; returns whether its weights must come from the hub."""
     if settings.embedder is not None:
+        yield from _agreement(settings.embedder, meta)
         return (yield from embedder_findings("the config's embedder", settings.embedder, probe))
     if meta is None:
         return (yield from embedder_findings("the default embedder", PluginConfig("timm"), probe))
@@ -95,6 +96,19 @@ def _embedder(
         return False
     made_with = PluginConfig(meta.embedding.kind, meta.embedding.options)
     return (yield from embedder_findings("the index's embedder", made_with, probe))
+
+
+def _agreement(configured: PluginConfig, meta: IndexMeta | None) -> Iterator[Finding]:
+    """Say where index and config name different embedders; whether they are equal a model says."""
+    if meta is None or meta.embedding.kind in {None, configured.kind}:
+        return
+    yield Finding(
+        "weights",
+        "problem",
+        f"the index was made with the embedder {meta.embedding.name}, and the config names "
+        f"{configured.kind}: their vectors cannot be compared",
+        "leave the table [embedder] out, and the index makes its own; or build a new index",
+    )
 
 
 def _settings(config: Path | None) -> Config:

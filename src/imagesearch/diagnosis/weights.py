@@ -59,7 +59,7 @@ def embedder_findings(
                 "problem",
                 f"{title}: {seen['repository']} is not in the cache, and HF_HUB_OFFLINE forbids "
                 "to download it",
-                f"unset HF_HUB_OFFLINE, {_WAYS_OUT}",
+                f"unset HF_HUB_OFFLINE; or {_WAYS_OUT}",
             )
         case "uncached":
             yield Finding(
