@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,12 +12,14 @@ from numpy.typing import NDArray
 from imagesearch.calibration import JudgedHits, QueryKind
 from imagesearch.errors import EmbeddingError, QueryError, SourceError
 from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
+from imagesearch.index.drawing import draw
+from imagesearch.index.query_kinds import has_text
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.protocols import VectorStore
 from imagesearch.sources import read
-from imagesearch.types import Hit, ImageTerm, IndexMeta, Item, Query, TextTerm
+from imagesearch.types import Hit, ImageTerm, IndexMeta, Item, Query
 
-__all__ = ["Asking", "has_text"]
+__all__ = ["Asking"]
 
 _BATCH = 64
 
@@ -92,7 +92,7 @@ class Asking:
                             known.add(name)
                         yield record.id
 
-        ids = self._drawn(chosen())
+        ids = draw(chosen(), self.sample, self.seed)
         if not ids:
             return None
         if len(known) < 2:
@@ -124,7 +124,7 @@ class Asking:
             group = group_of.get(own)
             return lambda hit: group is not None and group_of.get(hit.id) == group
 
-        ids = self._drawn(id for batch in self.store.scan() for id in batch.ids)
+        ids = draw((id for batch in self.store.scan() for id in batch.ids), self.sample, self.seed)
         return self._ask_records(ids, same, distinct=False)
 
     def by_queries(self, queries: Sequence[EvaluationQuery], label: str) -> JudgedHits:
@@ -179,8 +179,7 @@ class Asking:
             case (ImageTerm() as term,):
                 payload = read(Item(term.source))
                 digest = payload.digest
-                content = payload.data if payload.image is None else payload.image
-                asked = Query((replace(term, source=content or b""),))
+                asked = Query((replace(term, source=payload.content),))
         [vector] = self.vectors.of([asked])
 
         def truth(hit: Hit) -> bool | None:
@@ -241,18 +240,6 @@ class Asking:
     def _judged(self) -> JudgedHits:
         return JudgedHits.of(self._scores, self._right, self._numbers)
 
-    def _drawn(self, ids: Iterator[str]) -> list[str]:
-        """Draw by a hash of the id, so that the order of the records does not matter."""
-        drawn: list[tuple[int, str]] = []
-        for id in ids:
-            text = f"{self.seed}:{id}".encode()
-            lot = -int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
-            if len(drawn) < self.sample:
-                heapq.heappush(drawn, (lot, id))
-            elif lot > drawn[0][0]:
-                heapq.heapreplace(drawn, (lot, id))
-        return sorted(id for _, id in drawn)
-
     def _any_has(self, label: str) -> bool:
         return any(
             field_label(record.metadata, label) is not None
@@ -263,11 +250,6 @@ class Asking:
     def _skip(self, name: str, error: Exception) -> None:
         self.skipped += 1
         _logger.warning("calibration leaves out %s: %s", name, error)
-
-
-def has_text(query: Query) -> bool:
-    """Tell whether a query is made of texts, at least in part."""
-    return any(isinstance(term, TextTerm) for term in query.terms)
 
 
 def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
