@@ -35,11 +35,12 @@ class NotingStore(VectorStore, Protocol):
 
         Args:
             name: Not empty.
-            value: A JSON value; None removes the note.
+            value: A JSON value; None removes the note. Every store takes 32 KiB of JSON text;
+                a store on a server may refuse more.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is no JSON value; nothing was
-                written.
+            StoreRequestError: The name is empty, or the value is no JSON value, or larger than
+                the store takes; nothing was written.
             StoreError: The store failed.
         """
         ...

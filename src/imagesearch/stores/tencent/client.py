@@ -193,22 +193,30 @@ class TencentClient:
         filter: str | None = None,
         fields: list[str] | None = None,
         vectors: bool = False,
+        missing_is_empty: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return documents by id, by filter, or page by page."""
-        return self._call(
-            "reading records",
-            lambda: self._sdk.query(
-                database,
-                name,
-                document_ids=ids,
-                retrieve_vector=vectors,
-                limit=limit,
-                offset=offset or None,
-                filter=filter,
-                output_fields=fields,
-            ),
-            check=lambda answer: documents_in(answer, vectors=vectors),
-        )
+        """Return documents by id, by filter, or page by page.
+
+        A missing collection is an error, unless `missing_is_empty`.
+        """
+        try:
+            return self._call(
+                "reading records",
+                lambda: self._sdk.query(
+                    database,
+                    name,
+                    document_ids=ids,
+                    retrieve_vector=vectors,
+                    limit=limit,
+                    offset=offset or None,
+                    filter=filter,
+                    output_fields=fields,
+                ),
+                check=lambda answer: documents_in(answer, vectors=vectors),
+                missing_is_error=not missing_is_empty,
+            )
+        except MissingError:
+            return []
 
     def search(
         self,

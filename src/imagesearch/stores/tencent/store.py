@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,10 @@ from imagesearch.errors import StoreError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
 from imagesearch.stores.checks import check_batch_size, check_queries, possible_ids
+from imagesearch.stores.notes import note_text
 from imagesearch.stores.tencent.clients import Clients
 from imagesearch.stores.tencent.filters import Compiled, compile_filter
+from imagesearch.stores.tencent.notes import read_notes, write_note
 from imagesearch.stores.tencent.opening import OpenCollection, open_collection, read_manifest
 from imagesearch.stores.tencent.reading import IDS_PER_REQUEST, DocumentReader, scan_records
 from imagesearch.stores.tencent.schema import FieldType
@@ -150,8 +153,8 @@ class TencentStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """It is persistent; filters name declared fields, and order only numbers."""
-        return frozenset({Capability.PERSISTENT})
+        """It is persistent and keeps notes; filters name declared fields, and order only numbers."""
+        return frozenset({Capability.PERSISTENT, Capability.NOTES})
 
     def describe(self) -> IndexMeta | None:
         """Return the meta of the collection; None if it is absent, or another program made it."""
@@ -270,6 +273,30 @@ class TencentStore:
         if condition is False:
             return 0
         return self._clients.get().count(*self._name, _text(condition))
+
+    def notes(self) -> dict[str, Any]:
+        """Return all notes by name, in one request; strongly consistent.
+
+        Raises:
+            StoreError: The service failed.
+        """
+        self._required()
+        return read_notes(self._clients.get(), self._settings)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a note, in place of one of that name; None removes it.
+
+        They stand in a collection ``NAME-notes`` beside this one, made with the first note.
+
+        Raises:
+            StoreRequestError: The name is empty, or the value is no JSON value or has more than
+                32,768 bytes.
+            UnsupportedOperationError: The collection was opened read-only.
+            StoreError: The service failed, or another program has a collection of that name.
+        """
+        self._writable()
+        text = note_text(name, value)
+        write_note(self._clients.get(), self._settings, name, text)
 
     def rebuild_index(self) -> None:
         """Build the vector index from all records: needed after loading an ``IVF_…`` index.
