@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from imagesearch.calibration import Calibration
 from imagesearch.errors import UnsupportedOperationError
-from imagesearch.protocols import Capability, NotingStore, VectorStore
+from imagesearch.protocols import NotingStore, VectorStore, noting
 
-__all__ = ["keeps_notes", "read_calibration", "require_notes", "write_calibration"]
+__all__ = ["read_calibration", "require_notes", "write_calibration"]
 
 _NOTE = "calibration"
-
-
-def keeps_notes(store: VectorStore) -> bool:
-    """Tell whether a store can keep a calibration."""
-    return _noting(store) is not None
 
 
 def read_calibration(store: VectorStore) -> Calibration | None:
@@ -23,7 +18,7 @@ def read_calibration(store: VectorStore) -> Calibration | None:
         QueryError: It cannot be read.
         StoreError: The store failed.
     """
-    keeper = _noting(store)
+    keeper = noting(store)
     data = None if keeper is None else keeper.notes().get(_NOTE)
     return None if data is None else Calibration.from_dict(data)
 
@@ -49,13 +44,8 @@ def write_calibration(store: VectorStore, calibration: Calibration) -> None:
     _required(store).note(_NOTE, calibration.to_dict())
 
 
-def _noting(store: VectorStore) -> NotingStore | None:
-    keeps = Capability.NOTES in store.capabilities
-    return store if keeps and isinstance(store, NotingStore) else None
-
-
 def _required(store: VectorStore) -> NotingStore:
-    keeper = _noting(store)
+    keeper = noting(store)
     if keeper is None:
         raise UnsupportedOperationError(
             f"{store!r} keeps no notes, so a calibration cannot be saved with it: use "

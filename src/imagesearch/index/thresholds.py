@@ -9,7 +9,8 @@ from imagesearch.errors import QueryError
 from imagesearch.index.assembly import Assembly
 from imagesearch.index.grouping import GroupScore
 from imagesearch.index.query_kinds import has_text
-from imagesearch.index.saved_calibration import keeps_notes, read_calibration
+from imagesearch.index.saved_calibration import read_calibration
+from imagesearch.protocols import noting
 from imagesearch.types import Query
 
 __all__ = ["MinScore", "least_score"]
@@ -43,7 +44,7 @@ def least_score(
             "min_score='calibrated' needs a calibration, and this index has none"
             + (
                 "; learn one with index.calibrate(), or imagesearch calibrate"
-                if keeps_notes(index.store)
+                if noting(index.store) is not None
                 else ", and its store cannot keep one: give a number"
             )
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from imagesearch.protocols.store import VectorStore
+from imagesearch.protocols.store import Capability, VectorStore
 
-__all__ = ["NotingStore"]
+__all__ = ["NotingStore", "noting"]
 
 
 @runtime_checkable
@@ -44,3 +44,15 @@ class NotingStore(VectorStore, Protocol):
             StoreError: The store failed.
         """
         ...
+
+
+def noting(store: VectorStore) -> NotingStore | None:
+    """Return the store if it keeps notes, else None.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> noting(MemoryStore()) is None
+        False
+    """
+    keeps = Capability.NOTES in store.capabilities
+    return store if keeps and isinstance(store, NotingStore) else None
