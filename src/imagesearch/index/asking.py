@@ -4,38 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imagesearch.calibration import JudgedHits, QueryKind
 from imagesearch.errors import EmbeddingError, QueryError, SourceError
 from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
+from imagesearch.index.asked import Asked, Truth, prepare
 from imagesearch.index.drawing import draw
 from imagesearch.index.query_kinds import has_text
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.protocols import VectorStore
-from imagesearch.sources import read
-from imagesearch.types import Hit, ImageTerm, IndexMeta, Item, Query
+from imagesearch.types import Hit, IndexMeta
 
 __all__ = ["Asking"]
 
 _BATCH = 64
 
 _logger = logging.getLogger("imagesearch")
-
-_Truth = Callable[[Hit], bool | None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """A query that is ready: its vector, which hits are itself, and which are right."""
-
-    vector: NDArray[np.float32]
-    is_own: Callable[[Hit], bool]
-    truth: _Truth
-    digest: str = ""
 
 
 @dataclass(slots=True)
@@ -101,7 +88,7 @@ class Asking:
                 "threshold is learned where labels differ"
             )
 
-        def same(own: str) -> _Truth:
+        def same(own: str) -> Truth:
             def judge(hit: Hit) -> bool | None:
                 name = field_label(hit.metadata, label)
                 return None if name is None else name == labels[own]
@@ -120,7 +107,7 @@ class Asking:
             group_of: The group of each record that has copies, by id.
         """
 
-        def same(own: str) -> _Truth:
+        def same(own: str) -> Truth:
             group = group_of.get(own)
             return lambda hit: group is not None and group_of.get(hit.id) == group
 
@@ -150,11 +137,11 @@ class Asking:
         def label_of(hit: Hit) -> str | None:
             return field_label(hit.metadata, label) if named else folder_label(hit.uri)
 
-        waiting: list[_Asked] = []
+        waiting: list[Asked] = []
         first_problem: Exception | None = None
         for query in queries:
             try:
-                waiting.append(self._prepared(query, label_of))
+                waiting.append(prepare(query, self.vectors, self.meta.metric, label_of))
             except (QueryError, SourceError, EmbeddingError) as error:
                 first_problem = first_problem or error
                 self._skip(query.name, error)
@@ -170,39 +157,14 @@ class Asking:
             ) from first_problem
         return self._judged()
 
-    def _prepared(self, query: EvaluationQuery, label_of: Callable[[Hit], str | None]) -> _Asked:
-        relevant, label = query.relevant, query.label
-        if relevant is None and label is None:
-            raise QueryError("it has no label")
-        asked, digest, uri = query.query, "", query.uri
-        match asked.terms:
-            case (ImageTerm() as term,):
-                payload = read(Item(term.source))
-                digest = payload.digest
-                asked = Query((replace(term, source=payload.content),))
-        [vector] = self.vectors.of([asked])
-
-        def truth(hit: Hit) -> bool | None:
-            if relevant is not None:
-                return hit.id in relevant or hit.uri in relevant
-            name = label_of(hit)
-            return None if name is None else name == label
-
-        def is_own(hit: Hit) -> bool:
-            same = hit.id in query.query.ids or (uri is not None and hit.uri == uri)
-            return same and not (relevant is not None and truth(hit))
-
-        # Of a pairs file the judgements are complete, so a record with the same bytes counts.
-        return _Asked(vector, is_own, truth, digest if relevant is None else "")
-
     def _ask_records(
-        self, ids: Sequence[str], truth_of: Callable[[str], _Truth], *, distinct: bool
+        self, ids: Sequence[str], truth_of: Callable[[str], Truth], *, distinct: bool
     ) -> JudgedHits:
         for some in _pieces(ids):
             records = self.store.get(some, vectors=True)
             self._search(
                 [
-                    _Asked(
+                    Asked(
                         record.vector,
                         lambda hit, own=id: hit.id == own,  # type: ignore[misc]
                         truth_of(id),
@@ -215,7 +177,7 @@ class Asking:
             self.advance(len(some))
         return self._judged()
 
-    def _search(self, asked: Sequence[_Asked]) -> None:
+    def _search(self, asked: Sequence[Asked]) -> None:
         if not asked:
             return
         answers = self.store.search(np.stack([one.vector for one in asked]), k=self.k + 1)

@@ -256,7 +256,8 @@ class ImageIndex:
             k: Hits wanted, ≥ 1.
             where: Only records that match, as a filter or in its text form.
             min_score: Only hits with at least this score; ``"calibrated"``: the threshold that
-                `calibrate` saved with the index.
+                `calibrate` saved with the index, which speaks of plain queries: one whole image,
+                record, vector or text, without `expand` and `augment`.
             exclude_self: Leave out the records that the query names by id.
             group_by: A metadata field; of the records that share its value only the best comes
                 back, so that k things are found and not k pictures of one. A record without the
@@ -621,8 +622,8 @@ class ImageIndex:
         Without `source` and `pairs`, records of the index ask for each other, and nothing is
         embedded: hits with the same label are right; where no record has a label, copies are
         (tiers ``exact`` and ``near`` of `duplicates`, which opens every picture), and the threshold
-        tells the same picture from others. The precision holds for queries of the same kind;
-        learn anew when the index has grown a lot.
+        tells the same picture from others. The precision holds for queries of the same kind, one
+        whole image (or text) at a time; learn anew when the index has grown a lot.
 
         Args:
             source: Labelled query images: class folders, a manifest, items, as `add` takes them.

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from imagesearch.errors import QueryError
 from imagesearch.index.assembly import Assembly
 from imagesearch.index.grouping import GroupScore
-from imagesearch.index.query_kinds import has_text
+from imagesearch.index.query_kinds import has_text, is_plain
 from imagesearch.index.saved_calibration import read_calibration
 from imagesearch.protocols import noting
 from imagesearch.types import Query
@@ -55,6 +55,12 @@ def least_score(
             "group_score='best', or a number as min_score"
         )
     for query in queries:
+        if not is_plain(query, index.meta.metric):
+            raise QueryError(
+                "the calibration was learned with one whole image, record, vector or text at a "
+                f"time, and scores of {query} do not compare with theirs; give a number as "
+                "min_score"
+            )
         if has_text(query) != (calibration.kind == "text"):
             raise QueryError(
                 f"the calibration was learned with {calibration.kind} queries, and scores of "
