@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import html
 from collections.abc import Callable
-from importlib import resources
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
 from imagesearch.errors import QueryError
 from imagesearch.ui.cards import Card, heading_html, report_html
+from imagesearch.ui.explaining import explain
 from imagesearch.ui.facets import (
     choice_properties,
     compose,
@@ -20,31 +20,17 @@ from imagesearch.ui.facets import (
 )
 from imagesearch.ui.layout import FIRST_K, Layout
 from imagesearch.ui.phrases import language_of, phrase
-from imagesearch.ui.view import Answer, IndexView, explain
+from imagesearch.ui.view import Answer, IndexView
 
-__all__ = ["build_page", "look"]
+__all__ = ["build_page"]
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 _Updates = dict[Any, Any]
 
-
-def look() -> dict[str, Any]:
-    """Return the arguments of ``launch`` that decide how the page looks."""
-    folder = resources.files("imagesearch.ui")
-    script = folder.joinpath("crop.js").read_text("utf-8")
-    # Fonts that come with Gradio, so that no browser asks anybody else for them.
-    font: Any = [
-        gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)),
-        "system-ui",
-        "sans-serif",
-    ]
-    theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", radius_size="md", font=font)
-    return {
-        "theme": theme,
-        "css": folder.joinpath("style.css").read_text("utf-8"),
-        "head": f"<script>{script}</script>",
-    }
+# Events that are no API, and those that do not show that they work.
+_PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+_QUIET: dict[str, Any] = {"show_progress": "hidden", **_PRIVATE}
 
 
 def build_page(view: IndexView) -> gr.Blocks:
@@ -247,95 +233,123 @@ class _Page(Layout):
     # What leads to what
 
     def _connect(self) -> None:
-        private: Any = {"api_visibility": "private"}
-        quiet: Any = {"show_progress": "hidden", **private}
-        shown = [self.status, self.gallery, self.results, self.detail_box]
-        options = [self.k, self.min_score, self.where, self.language]
-        picked = [*self.choices, *(box for _, low, high in self.ranges for box in (low, high))]
-        offered = [self.slots, self.no_facets, *picked, *(row for row, _, _ in self.ranges)]
-        spoken = [self.heading, *dict.fromkeys(component for component, _, _ in self.words)]
-        queries = [self.picture, self.text, self.id, *options[:3], self.crop, self.language]
+        self._connect_searching()
+        self._connect_picture()
+        self._connect_filters()
+        self._connect_language_and_facts()
+        if not self.view.settings.read_only:
+            self._connect_adding()
+        gr.api(self._guarded(self.view.record), api_name="record")
+        gr.api(self._guarded(self.view.facts), api_name="facts")
 
+    @property
+    def _shown(self) -> list[Any]:
+        """What an answer fills."""
+        return [self.status, self.gallery, self.results, self.detail_box]
+
+    @property
+    def _picked(self) -> list[Any]:
+        """What a visitor picks of the fields' values."""
+        return [*self.choices, *(box for _, low, high in self.ranges for box in (low, high))]
+
+    @property
+    def _offered(self) -> list[Any]:
+        """What the index's fields fill."""
+        rows = (row for row, _, _ in self.ranges)
+        return [self.slots, self.no_facets, *self._picked, *rows]
+
+    @property
+    def _spoken(self) -> list[Any]:
+        """What has words in the visitor's language."""
+        return [self.heading, *dict.fromkeys(component for component, _, _ in self.words)]
+
+    def _connect_searching(self) -> None:
+        options = [self.k, self.min_score, self.where, self.language]
+        queries = [self.picture, self.text, self.id, *options[:3], self.crop, self.language]
         search = self._guarded(self.search)
         lines = [self.text.submit, self.id.submit, self.crop.submit, self.where.submit]
         for event in (
-            self.search_button.click(search, queries, shown, api_name="search"),
-            gr.on([*lines, self.picture.upload], search, queries, shown, **private),
+            self.search_button.click(search, queries, self._shown, api_name="search"),
+            gr.on([*lines, self.picture.upload], search, queries, self._shown, **_PRIVATE),
             self.more_button.click(
                 self._guarded(self.more_like_this),
                 [self.chosen, *options],
-                shown,
+                self._shown,
                 api_name="more_like_this",
             ),
         ):
-            event.success(fn=None, js="() => imagesearchShowResults()", **private)
+            event.success(fn=None, js="() => imagesearchShowResults()", **_PRIVATE)
         self.gallery.select(
             self._guarded(self.choose),
             [self.results, self.language],
             [self.chosen, self.detail, self.detail_box],
-            **quiet,
-        ).success(fn=None, js="() => imagesearchShowDetail()", **private)
+            **_QUIET,
+        ).success(fn=None, js="() => imagesearchShowDetail()", **_PRIVATE)
         self.clear_button.click(
             self._guarded(self.clear),
             [self.language],
             [
                 *(self.picture, self.text, self.id, self.crop_on, self.crop, self.min_score),
-                *(self.where, *offered),
+                *(self.where, *self._offered),
             ],
-            **quiet,
+            **_QUIET,
         ).then(
             self._guarded(self.browse),
             [self.k, self.where, self.language],
-            shown,
+            self._shown,
             api_name="browse",
         )
 
+    def _connect_picture(self) -> None:
         self.picture.upload(
-            self._guarded(self.make_visible), [self.picture], [self.picture], **quiet
+            self._guarded(self.make_visible), [self.picture], [self.picture], **_QUIET
         )
         self.picture.change(
             lambda picture: (gr.update(visible=picture is not None, value=False), ""),
             [self.picture],
             [self.crop_on, self.crop],
-            **quiet,
+            **_QUIET,
         )
         self.crop_on.change(
             lambda on: gr.update(visible=on) if on else gr.update(visible=False, value=""),
             [self.crop_on],
             [self.crop],
-            **quiet,
+            **_QUIET,
         )
         gr.on([self.crop.change, self.crop_on.change], fn=None, js="() => imagesearchDrawCrop()")
 
+    def _connect_filters(self) -> None:
         gr.on(
-            [component.change for component in picked],
+            [component.change for component in self._picked],
             self._guarded(self.compose),
-            [self.slots, *picked],
+            [self.slots, *self._picked],
             [self.where],
-            **quiet,
+            **_QUIET,
         )
+
+    def _connect_language_and_facts(self) -> None:
         self.language.input(
             self._guarded(self.change_language),
             [self.language],
-            [*spoken, *offered, self.facts, self.detail_box, self.report],
-            **quiet,
+            [*self._spoken, *self._offered, self.facts, self.detail_box, self.report],
+            **_QUIET,
         )
-        refreshed = [self.facts, *offered]
-        self.facts_tab.select(self._guarded(self.refresh), [self.language], refreshed, **quiet)
+        self.facts_tab.select(
+            self._guarded(self.refresh), [self.language], [self.facts, *self._offered], **_QUIET
+        )
         self.page.load(
             self._guarded(self.open),
             None,
-            [self.language, *spoken, *offered, *shown, self.facts],
-            **quiet,
+            [self.language, *self._spoken, *self._offered, *self._shown, self.facts],
+            **_QUIET,
         )
-        if not self.view.settings.read_only:
-            self.add_button.click(
-                self._guarded(self.add),
-                [self.files, self.fields, self.language],
-                [self.report, self.report_json],
-                api_name="add",
-            ).success(self._guarded(self.refresh), [self.language], refreshed, **quiet).then(
-                lambda: None, None, [self.files], **quiet
-            )
-        gr.api(self._guarded(self.view.record), api_name="record")
-        gr.api(self._guarded(self.view.facts), api_name="facts")
+
+    def _connect_adding(self) -> None:
+        self.add_button.click(
+            self._guarded(self.add),
+            [self.files, self.fields, self.language],
+            [self.report, self.report_json],
+            api_name="add",
+        ).success(
+            self._guarded(self.refresh), [self.language], [self.facts, *self._offered], **_QUIET
+        ).then(lambda: None, None, [self.files], **_QUIET)
