@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Searcher"]
 
-logger = logging.getLogger("imagesearch")
+_logger = logging.getLogger("imagesearch")
 
 # Filters that leave less than this share are scanned exactly: the graph would have to fetch seven
 # times as many hits as are wanted, and the scan reads only what matches.
@@ -231,7 +231,7 @@ class Searcher:
 
     def _extend(self, graph: Graph, snapshot: Snapshot, missing: NDArray[np.int64]) -> None:
         """Insert rows, and measure with some of them, before they are in, what new images need."""
-        logger.info("inserting %d vectors into the search graph", len(missing))
+        _logger.info("inserting %d vectors into the search graph", len(missing))
         held = np.empty(0, np.int64)
         if self._options.ef is None and graph.labels + len(missing) > 1.5 * graph.calibrated_at:
             sample = min(_SAMPLE, len(missing) // 10)
@@ -254,4 +254,4 @@ class Searcher:
             graph.save(self._state)
         except OSError as error:
             # The graph is a cache: without its file the next program builds it again.
-            logger.warning("the search graph of %s was not saved: %s", self._layout.folder, error)
+            _logger.warning("the search graph of %s was not saved: %s", self._layout.folder, error)

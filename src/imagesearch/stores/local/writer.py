@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,8 +20,6 @@ from imagesearch.stores.local.vectors_file import VectorsFile, map_vectors
 from imagesearch.types import RecordBatch
 
 __all__ = ["Writer"]
-
-logger = logging.getLogger("imagesearch")
 
 # Compaction copies all that is left, so it waits until a third of the file is waste.
 _WASTE_ROWS = 1000

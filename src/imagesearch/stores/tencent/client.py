@@ -56,7 +56,7 @@ __all__ = ["TencentClient"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class TencentClient:
@@ -311,7 +311,7 @@ class TencentClient:
             pause = next(pauses, None) if problem.again else None
             if pause is None:
                 raise problem.error from cause
-            _log.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
+            _logger.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
             time.sleep(pause)
 
     def _failure(self, error: Exception) -> Failure:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenCollection", "open_collection", "read_manifest"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _MAX_DIM = 4096
 # A new database takes collections after about three seconds; vendor code waits five.
@@ -174,7 +174,7 @@ def _foreign(info: CollectionInfo, settings: Settings, meta: IndexMeta) -> OpenC
             "another program made it, and it says nothing about its embedder; to write to it, "
             "name the embedder that made its vectors: adopt='NAME OR FINGERPRINT'"
         )
-        _log.warning(
+        _logger.warning(
             "%s was made by another program: opened read-only, trusting that its vectors were "
             "made by %s",
             settings.place,
