@@ -13,6 +13,7 @@ from imagesearch.errors import EmbeddingError, QueryError, SourceError
 from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
 from imagesearch.index.asked import Asked, Truth, prepare
 from imagesearch.index.drawing import draw
+from imagesearch.index.pieces import pieces
 from imagesearch.index.query_kinds import has_text
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.protocols import VectorStore
@@ -95,7 +96,7 @@ class Asking:
 
             return judge
 
-        for some in _pieces(ids):
+        for some in pieces(ids, _BATCH):
             for id, record in self.store.get(some).items():
                 labels[id] = field_label(record.metadata, label) or ""
         return self._ask_records(ids, same, distinct=True)
@@ -160,7 +161,7 @@ class Asking:
     def _ask_records(
         self, ids: Sequence[str], truth_of: Callable[[str], Truth], *, distinct: bool
     ) -> JudgedHits:
-        for some in _pieces(ids):
+        for some in pieces(ids, _BATCH):
             records = self.store.get(some, vectors=True)
             self._search(
                 [
@@ -212,8 +213,3 @@ class Asking:
     def _skip(self, name: str, error: Exception) -> None:
         self.skipped += 1
         _logger.warning("calibration leaves out %s: %s", name, error)
-
-
-def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _BATCH):
-        yield ids[start : start + _BATCH]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
+from imagesearch.index.pieces import pieces
 from imagesearch.protocols import VectorStore
 from imagesearch.types import Metadata, Record, RecordBatch, check_metadata
 
@@ -24,7 +25,8 @@ def delete_records(
     store: VectorStore, ids: str | Iterable[str] | None, where: Filter | None
 ) -> int:
     """Delete records; see `ImageIndex.delete`."""
-    return sum(map(store.delete, _pieces(_named(store, ids, where, "delete"))))
+    doomed = _named(store, ids, where, "delete")
+    return sum(map(store.delete, pieces(doomed, _BATCH)))
 
 
 def update_records(
@@ -38,7 +40,7 @@ def update_records(
     """Set fields of records, and keep the other ones or not; see `ImageIndex.update_metadata`."""
     fields = check_metadata(metadata)
     written = 0
-    for some in _pieces(_named(store, ids, where, "update")):
+    for some in pieces(_named(store, ids, where, "update"), _BATCH):
         records = store.get(some, vectors=True).values()
         changed = [_with_fields(record, fields, keep=keep) for record in records]
         if changed:
@@ -55,11 +57,6 @@ def _named(
     if ids is not None:
         return as_ids(ids)
     return [id for batch in store.scan(where=where, batch_size=_BATCH) for id in batch.ids]
-
-
-def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _BATCH):
-        yield ids[start : start + _BATCH]
 
 
 def _with_fields(record: Record, fields: Metadata, *, keep: bool) -> Record:

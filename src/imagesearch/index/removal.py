@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from imagesearch.errors import ManifestError, SourceError, SourceNotFoundError
+from imagesearch.index.pieces import pieces
 from imagesearch.protocols import VectorStore
 from imagesearch.types import Failure
 
@@ -63,8 +64,8 @@ class Removal:
                 f"nothing was removed: the source has no readable image at all, and {len(gone)} "
                 "records would go; is a disk not mounted? To empty the index, delete its records"
             )
-        for start in range(0, len(gone), _DELETE_BATCH):
-            self.store.delete(gone[start : start + _DELETE_BATCH])
+        for some in pieces(gone, _DELETE_BATCH):
+            self.store.delete(some)
         return gone
 
 
