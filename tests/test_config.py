@@ -164,7 +164,8 @@ def third_party(tmp_path, monkeypatch):
         "    def embed(self, batch):\n"
         "        return np.stack(batch)\n"
         "class Half:\n"
-        "    pass\n"
+        "    def preprocess(self, image):\n"
+        "        return None\n"
     )
     info = tmp_path / "third_party-1.0.dist-info"
     info.mkdir()
@@ -192,7 +193,7 @@ def test_a_third_party_cannot_replace_our_own_adapters():
 def test_a_broken_plug_in_is_named_with_its_package():
     with pytest.raises(ConfigError, match=r"'broken' of third-party"):
         make_embedder(PluginConfig("broken"))
-    with pytest.raises(ConfigError, match="conformance suite"):
+    with pytest.raises(ConfigError, match=r"Half has no embed, spec.*conformance suite"):
         make_embedder(PluginConfig("half"))
 
 

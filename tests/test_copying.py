@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imagesearch import EmbeddingSpec, IndexMeta, LocalStore, MemoryStore, RecordBatch
-from imagesearch.copying import copy_records
+from imagesearch import (
+    Capability,
+    EmbeddingSpec,
+    ImageIndex,
+    IndexMeta,
+    LocalStore,
+    MemoryStore,
+    RecordBatch,
+)
+from imagesearch.copying import copy_projected, copy_records
 from imagesearch.errors import StoreUnavailableError
+from tests.calibration.axes import Axes, fill
 
 META = IndexMeta(EmbeddingSpec("mine", 8, normalised=True, fingerprint="1"))
 
@@ -79,3 +88,58 @@ def test_an_empty_source_is_copied():
     target.open(META)
     report = copy_records(source, target)
     assert (report.copied, report.agreement, report.complete) == (0, None, True)
+
+
+def test_notes_travel_with_the_records(tmp_path):
+    source, target = filled(MemoryStore(), 10), LocalStore(tmp_path / "copy.idx")
+    source.note("calibration", {"threshold": 0.5})
+    target.open(META)
+    report = copy_records(source, target)
+    assert target.notes() == {"calibration": {"threshold": 0.5}}
+    assert str(report).endswith("; notes copied: calibration")
+    target.note("calibration", {"threshold": 0.9})
+    target.note("other", 1)
+    assert copy_records(source, target).notes == ("calibration",)
+    assert target.notes() == {"calibration": {"threshold": 0.5}, "other": 1}
+    target.close()
+
+
+def test_a_copied_calibration_is_used_by_the_copy():
+    with (
+        ImageIndex(embedder=Axes(), store=MemoryStore()) as index,
+        ImageIndex(embedder=Axes(), store=MemoryStore()) as copy,
+    ):
+        calibration = fill(index).calibrate(precision=0.9, k=50)
+        copy_records(index.store, copy.store)
+        assert copy.calibration == calibration
+        wanted = {"id": "0-000", "k": 60, "min_score": "calibrated"}
+        assert copy.search(**wanted).ids == index.search(**wanted).ids
+
+
+def test_notes_stay_behind_where_they_would_say_something_wrong():
+    class Forgetful(MemoryStore):
+        capabilities = MemoryStore.capabilities - {Capability.NOTES}
+
+    source = filled(MemoryStore(), 10)
+    assert copy_records(source, filled(Forgetful(), 0)).notes_left == ""
+    source.note("calibration", {"threshold": 0.5})
+
+    report = copy_records(source, filled(Forgetful(), 0))
+    assert (report.notes, report.notes_left) == ((), "the target keeps none")
+    assert str(report).endswith("; notes not copied: the target keeps none")
+
+    larger = filled(MemoryStore(), 12)
+    report = copy_records(source, larger)
+    assert "source and target hold different records" in str(report)
+    assert larger.notes() == {}
+
+    projected = MemoryStore()
+    report = copy_projected(source, projected, META, 4)
+    assert "scores mean something else after the projection" in str(report)
+    assert projected.notes() == {}
+    assert report.complete
+
+
+def test_a_copy_between_stores_without_notes_says_nothing_of_them():
+    report = copy_records(filled(MemoryStore(), 3), filled(MemoryStore(), 0))
+    assert "notes" not in str(report)

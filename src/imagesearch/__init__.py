@@ -22,6 +22,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from imagesearch.calibration import Calibration
+from imagesearch.duplicates import DuplicateGroup, DuplicateReport, Match, Picture
 from imagesearch.errors import ImageSearchError
 from imagesearch.filters import Field, Filter
 from imagesearch.index import ImageIndex
@@ -45,6 +46,19 @@ if TYPE_CHECKING:
     from imagesearch.embedders.clip import OpenClipEmbedder
     from imagesearch.embedders.descriptors import DescriptorEmbedder
     from imagesearch.embedders.timm import TimmEmbedder
+    from imagesearch.evaluation import (
+        Comparison,
+        Contender,
+        Estimate,
+        Evaluation,
+        EvaluationQuery,
+        Gallery,
+        Latency,
+        QueryResult,
+        Unjudgeable,
+        compare,
+        evaluate,
+    )
     from imagesearch.stores.local import LocalStore
     from imagesearch.stores.memory import MemoryStore
     from imagesearch.stores.tencent import TencentStore
@@ -53,53 +67,81 @@ __all__ = [
     "AddReport",
     "Calibration",
     "Capability",
+    "Comparison",
+    "Contender",
     "DescriptorEmbedder",
+    "DuplicateGroup",
+    "DuplicateReport",
     "Embedder",
     "EmbeddingSpec",
+    "Estimate",
+    "Evaluation",
+    "EvaluationQuery",
     "Failure",
     "Field",
     "Filter",
+    "Gallery",
     "Hit",
     "Hits",
     "ImageIndex",
     "ImageSearchError",
     "IndexMeta",
     "Item",
+    "Latency",
     "LocalStore",
+    "Match",
     "MemoryStore",
     "OpenClipEmbedder",
+    "Picture",
     "Projection",
     "Query",
+    "QueryResult",
     "Record",
     "RecordBatch",
     "Secret",
     "TencentStore",
     "TextEmbedder",
     "TimmEmbedder",
+    "Unjudgeable",
     "VectorStore",
     "__version__",
+    "compare",
+    "evaluate",
 ]
 
 __version__ = "0.1.0"
 
-# Adapters bring their SDKs with them, so each is imported when its name is first used.
-_ADAPTERS = {
+_EVALUATION = "imagesearch.evaluation"
+# Adapters bring their SDKs with them, and measuring is not for every program, so the module of each
+# of these names is imported when it is first used.
+_LATER = {
+    "Comparison": _EVALUATION,
+    "Contender": _EVALUATION,
     "DescriptorEmbedder": "imagesearch.embedders.descriptors",
+    "Estimate": _EVALUATION,
+    "Evaluation": _EVALUATION,
+    "EvaluationQuery": _EVALUATION,
+    "Gallery": _EVALUATION,
+    "Latency": _EVALUATION,
     "LocalStore": "imagesearch.stores.local",
     "MemoryStore": "imagesearch.stores.memory",
     "OpenClipEmbedder": "imagesearch.embedders.clip",
+    "QueryResult": _EVALUATION,
     "TencentStore": "imagesearch.stores.tencent",
     "TimmEmbedder": "imagesearch.embedders.timm",
+    "Unjudgeable": _EVALUATION,
+    "compare": _EVALUATION,
+    "evaluate": _EVALUATION,
 }
 
 logging.getLogger("imagesearch").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:
-    if name in _ADAPTERS:
-        return getattr(importlib.import_module(_ADAPTERS[name]), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'imagesearch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ADAPTERS})
+    return sorted({*globals(), *_LATER})

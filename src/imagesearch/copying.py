@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import StoreError
 from imagesearch.projecting import fit_projection
-from imagesearch.protocols import VectorStore
+from imagesearch.protocols import VectorStore, noting
 from imagesearch.types import IndexMeta, Projection, Record, RecordBatch, canonical_metadata
 
 __all__ = ["CopyReport", "copy_projected", "copy_records"]
@@ -31,6 +31,8 @@ class CopyReport:
         target_count: Records in the target afterwards.
         agreement: Share of the ten nearest that both sides agree on, over a sample of the
             records as queries, in [0, 1]; None for an empty source.
+        notes: Names of the source's notes, such as its calibration, that the target has now.
+        notes_left: Why the source's notes were not copied; empty if they were, or there are none.
 
     Example:
         >>> print(CopyReport(copied=3, unchanged=0, source_count=3, target_count=3, agreement=1.0))
@@ -42,6 +44,8 @@ class CopyReport:
     source_count: int
     target_count: int
     agreement: float | None
+    notes: tuple[str, ...] = ()
+    notes_left: str = ""
 
     @property
     def complete(self) -> bool:
@@ -53,9 +57,13 @@ class CopyReport:
             f"{self.copied} copied, {self.unchanged} unchanged; {self.source_count} records in "
             f"the source, {self.target_count} in the target"
         )
-        if self.agreement is None:
-            return text
-        return f"{text}; neighbours shared: {100 * self.agreement:.1f} %"
+        if self.agreement is not None:
+            text += f"; neighbours shared: {100 * self.agreement:.1f} %"
+        if self.notes:
+            text += f"; notes copied: {', '.join(self.notes)}"
+        if self.notes_left:
+            text += f"; notes not copied: {self.notes_left}"
+        return text
 
 
 def copy_records(
@@ -68,7 +76,9 @@ def copy_records(
     """Copy ids, vectors, URIs, digests and metadata; repeat it to go on after an interruption.
 
     Records that the target has with the same URI, digest and metadata are not sent again. Records
-    that only the target has stay.
+    that only the target has stay. Notes go along at the end, in place of those of the same name,
+    where they say of the target what they say of the source: both hold the same records, and no
+    projection stands between them.
 
     Args:
         source: An open store.
@@ -104,12 +114,18 @@ def copy_records(
         unchanged += len(batch) - len(fresh)
         advance(len(batch))
     vectors = sample.vectors()
+    source_count, target_count = source.count(), target.count()
+    notes, notes_left = _copy_notes(
+        source, target, projected=projection is not None, same=source_count == target_count
+    )
     return CopyReport(
         copied,
         unchanged,
-        source.count(),
-        target.count(),
+        source_count,
+        target_count,
         None if vectors is None else _agreement(source, target, vectors, projection),
+        notes,
+        notes_left,
     )
 
 
@@ -155,6 +171,25 @@ def copy_projected(
         projection = fit_projection(source, dim, advance=advance)
     target.open(replace(meta, projection=projection))
     return copy_records(source, target, projection=projection, advance=advance)
+
+
+def _copy_notes(
+    source: VectorStore, target: VectorStore, *, projected: bool, same: bool
+) -> tuple[tuple[str, ...], str]:
+    """Return the names of the notes that were copied, and why they were not."""
+    giver, taker = noting(source), noting(target)
+    notes = giver.notes() if giver is not None else {}
+    if not notes:
+        return (), ""
+    if projected:
+        return (), "scores mean something else after the projection"
+    if taker is None:
+        return (), "the target keeps none"
+    if not same:
+        return (), "source and target hold different records"
+    for name, value in notes.items():
+        taker.note(name, value)
+    return tuple(notes), ""
 
 
 class _Sample:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.metadata
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from imagesearch.config import PluginConfig, check_options
 from imagesearch.errors import ConfigError, ImageSearchError, UnknownPluginError
@@ -93,15 +93,18 @@ def make_store(config: PluginConfig) -> VectorStore:
     return cast(VectorStore, _make("stores", config, VectorStore))
 
 
-def _make(group: Group, config: PluginConfig, protocol: Any) -> object:
+def _make(group: Group, config: PluginConfig, protocol: type) -> object:
     cls = plugin_class(group, config.kind)
     made = cls(**check_options(cls, config))
     if not isinstance(made, protocol):
+        from typing_extensions import get_protocol_members
+
+        missing = [name for name in get_protocol_members(protocol) if not hasattr(made, name)]
         raise ConfigError(
-            f"{group[:-1]} {config.kind!r}: {cls.__name__} lacks members of "
-            f"{protocol.__name__}; run its conformance suite"
+            f"{group[:-1]} {config.kind!r}: {cls.__name__} has no {', '.join(sorted(missing))}, "
+            f"which {protocol.__name__} asks for; run its conformance suite"
         )
-    return cast(object, made)
+    return made
 
 
 def _entry_points(group: Group) -> dict[str, importlib.metadata.EntryPoint]:

@@ -294,6 +294,43 @@ def test_the_mean_score_of_a_group_is_not_what_was_calibrated(kinds):
         kinds.search(id="0-000", **options, group_score="mean")
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query.image(np.zeros((4, 8, 3), np.uint8), box=(0, 0, 8, 1)),
+        Query.id("0-000") + Query.id("0-001"),
+        Query.id("0-000") - 0.5 * Query.id("1-000"),
+        -Query.id("0-000"),
+    ],
+    ids=["a region", "a sum", "a difference", "the opposite"],
+)
+def test_scores_of_regions_and_combinations_are_not_what_was_calibrated(kinds, query):
+    kinds.calibrate(precision=0.97, k=50)
+    with pytest.raises(QueryError, match=r"one whole image.*give a number"):
+        kinds.search(query, min_score="calibrated")
+    with pytest.raises(QueryError, match=r"one whole image.*give a number"):
+        kinds.search_many([Query.id("0-000"), query], min_score="calibrated")
+    assert len(kinds.search(query, min_score=-1.0)) == 10
+
+
+def test_one_plain_query_may_be_weighted_and_a_box_without_weight_is_none(kinds):
+    threshold = kinds.calibrate(precision=0.97, k=50).threshold
+    whole = next(labelled(0, 1)).source
+    for query in (2 * Query.id("0-000"), Query.image(whole, box=(0, 0, 8, 1), focus=0.0)):
+        found = kinds.search(query, k=60, min_score="calibrated")
+        assert found.ids == kinds.search(query, k=60, min_score=threshold).ids != []
+
+
+def test_regions_and_combinations_do_not_teach(kinds, caplog):
+    asked = [
+        *pairs_of(kinds),
+        EvaluationQuery(Query.id("0-000") + Query.id("0-001"), "a sum", relevant={"0-002": 1.0}),
+    ]
+    calibration = kinds.calibrate(asked, precision=0.9)
+    assert (calibration.queries, calibration.skipped) == (80, 1)
+    assert "a sum" in caplog.text
+
+
 def test_texts_and_images_are_calibrated_apart():
     with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore()) as index:
         colours = ("red", "green", "blue")

@@ -249,7 +249,7 @@ def test_the_folder_above_a_linked_folder_is_the_real_one(tree, tmp_path):
     (tmp_path / "link").symlink_to(tree / "sub" / "deep")
     (tmp_path / "c.png").write_bytes(b"another file")
     payload = read(Item(f"{tmp_path}/link/../c.png"))
-    assert payload.data == PNG
+    assert payload.content == PNG
     assert payload.uri == str(tree / "sub" / "c.png")
 
 

@@ -144,7 +144,7 @@ def test_one_private_address_among_public_ones_spoils_the_host(monkeypatch):
 
 def test_an_image_is_fetched_once_private_addresses_are_allowed(url, server):
     payload = read(Item(f"{url}/image.png?token=1#top"))
-    assert payload.data == PNG
+    assert payload.content == PNG
     assert payload.uri == f"{url}/image.png?token=1"
     assert server.seen[0][0] == "/image.png?token=1"
     assert server.seen[0][1]["Host"] == url.removeprefix("http://")

@@ -27,7 +27,7 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.filters import Field, Not
-from imagesearch.stores.local import LocalStore, schema, search
+from imagesearch.stores.local import LocalStore, graph_library, schema
 from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
 
 DIM = 8
@@ -420,11 +420,11 @@ def test_an_option_out_of_range_is_refused(path, options):
 def without_hnswlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "hnswlib", None)
     monkeypatch.delitem(sys.modules, "imagesearch.stores.local.graph", raising=False)
-    search._graphs_available.cache_clear()
-    search._tell_that_graphs_are_missing.cache_clear()
+    graph_library.graphs_available.cache_clear()
+    graph_library.tell_that_graphs_are_missing.cache_clear()
     yield
-    search._graphs_available.cache_clear()
-    search._tell_that_graphs_are_missing.cache_clear()
+    graph_library.graphs_available.cache_clear()
+    graph_library.tell_that_graphs_are_missing.cache_clear()
 
 
 @pytest.mark.usefixtures("without_hnswlib")

@@ -47,7 +47,7 @@ def test_usual_vectors_are_a_third_shorter_than_their_float32_digits():
        arrays(np.float32, (1, 3), elements=any_float))  # fmt: skip
 def test_the_estimate_is_never_below_the_real_size(metadata, matrix):
     metadata = check_metadata({**metadata, "label": 'é"\\', "tags": ["金", "a"], "price": 1})
-    document = MAPPING.document(Record("鱼", "/ü.jpg", "0" * 64, metadata), metadata, [])
+    document = MAPPING.document(Record("鱼", "/ü.jpg", "0" * 64, metadata), [])
     estimate = document_bytes(document) + vector_bytes(matrix)
     document["vector"] = short_floats(matrix)[0]
     assert len(json.dumps(document)) <= estimate
@@ -61,15 +61,10 @@ def test_a_number_that_its_column_cannot_hold_is_refused_in_words():
     mapping = DocumentMapping(declared_columns({"n": "int64", "u": "uint64"}, "path"), "path", True)
     for metadata in ({"n": 2.5}, {"u": -1}):
         with pytest.raises(StoreRequestError, match=r"'a'.*nothing was written"):
-            mapping.document(Record("a", "/a", "", metadata), metadata, [])
+            mapping.document(Record("a", "/a", "", metadata), [])
     metadata = {"price": 2**53 + 1}
     with pytest.raises(StoreRequestError, match="double"):
-        MAPPING.document(Record("a", "/a", "", metadata), metadata, [])
-
-
-def test_a_file_name_that_is_no_unicode_is_refused():
-    with pytest.raises(StoreRequestError, match="rename the file"):
-        MAPPING.document(Record("a", "/\udcff.jpg", "", {}), {}, [])
+        MAPPING.document(Record("a", "/a", "", metadata), [])
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", 3])

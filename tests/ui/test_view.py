@@ -19,9 +19,10 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.ui import Login, PageSettings
+from imagesearch.ui.explaining import explain
 from imagesearch.ui.phrases import PHRASES
 from imagesearch.ui.thumbnails import placeholder
-from imagesearch.ui.view import IndexView, explain
+from imagesearch.ui.view import IndexView
 from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
 
 LOGIN = (Login("ada", Secret("sesame")),)

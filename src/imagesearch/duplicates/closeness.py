@@ -13,7 +13,7 @@ from imagesearch.protocols import VectorStore
 from imagesearch.types import IndexMeta
 from imagesearch.vectors import normalise, scores
 
-__all__ = ["check_comparable", "close_ids", "copy_threshold", "strong_hits"]
+__all__ = ["check_comparable", "close_ids", "copy_threshold", "sampled_threshold", "strong_hits"]
 
 # The share of the distance between unrelated pictures below which two are called copies; see
 # docs/duplicates.md for what it was measured on.
@@ -78,6 +78,20 @@ def copy_threshold(vectors: NDArray[np.float32], meta: IndexMeta) -> float:
     share = _SHARE if meta.projection is None else _PROJECTED_SHARE
     threshold = float(1.0 - share * (1.0 - mean))
     return max(threshold, _FEW_THRESHOLD) if count < _FEW else threshold
+
+
+def sampled_threshold(store: VectorStore, ids: Sequence[str], meta: IndexMeta) -> float:
+    """Return `copy_threshold` of some records; those that are gone by now do not count.
+
+    Args:
+        store: Open.
+        ids: The sample.
+        meta: What the store was opened with.
+    """
+    records = store.get(ids, vectors=True)
+    vectors = [record.vector for record in records.values() if record.vector is not None]
+    empty = np.empty((0, meta.dim), np.float32)
+    return copy_threshold(np.stack(vectors) if vectors else empty, meta)
 
 
 def close_ids(

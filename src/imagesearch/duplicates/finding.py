@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from PIL import Image
 
 from imagesearch.duplicates.bands import close_pairs
-from imagesearch.duplicates.closeness import check_comparable, close_ids, copy_threshold
+from imagesearch.duplicates.closeness import check_comparable, close_ids, sampled_threshold
 from imagesearch.duplicates.digests import ids_by_digest, overview
 from imagesearch.duplicates.grouping import UnionFind
 from imagesearch.duplicates.groups import DuplicateGroup, Picture
@@ -99,14 +98,7 @@ class Finding:
     def _threshold(self, sample: Sequence[str]) -> float:
         if self.rules.threshold is not None:
             return self.rules.threshold
-        records = self.store.get(sample, vectors=True)
-        vectors = [
-            vector for id in sample if id in records and (vector := records[id].vector) is not None
-        ]
-        dim = self.meta.dim
-        return copy_threshold(
-            np.stack(vectors) if vectors else np.empty((0, dim), np.float32), self.meta
-        )
+        return sampled_threshold(self.store, sample, self.meta)
 
     def _look(self, same: Mapping[str, Sequence[str]], first_of: Mapping[str, str]) -> Looks:
         looks = Looks()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from imagesearch.duplicates.closeness import check_comparable, copy_threshold
+from imagesearch.duplicates.closeness import check_comparable, sampled_threshold
 from imagesearch.duplicates.digests import ids_by_digest, overview
 from imagesearch.duplicates.finding import measured, near_rows
 from imagesearch.duplicates.groups import DuplicateGroup, Match, Picture
@@ -80,12 +80,7 @@ class Leaks:
         if "semantic" in tiers:
             threshold = self.rules.threshold
             if threshold is None:
-                records = self.other.get(theirs.sample, vectors=True)
-                sample = [record.vector for record in records.values() if record.vector is not None]
-                dim = self.meta.dim
-                threshold = copy_threshold(
-                    np.stack(sample) if sample else np.empty((0, dim), np.float32), self.meta
-                )
+                threshold = sampled_threshold(self.other, theirs.sample, self.meta)
             self._search(threshold)
         return DuplicateReport(
             list(self._groups()),

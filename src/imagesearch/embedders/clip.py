@@ -16,11 +16,11 @@ from imagesearch.embedders.clip_tokenizers import make_tokenizer
 from imagesearch.embedders.clip_towers import ImageTower, TextTower
 from imagesearch.embedders.device import choose_device
 from imagesearch.embedders.identity import fingerprint
-from imagesearch.embedders.inference import Inference
+from imagesearch.embedders.inference import Inference, check_running
+from imagesearch.embedders.outputs import unit
 from imagesearch.embedders.preprocessing import Preprocessing
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.types import EmbeddingSpec
-from imagesearch.vectors import normalise
 
 __all__ = ["OpenClipEmbedder"]
 
@@ -83,10 +83,7 @@ class OpenClipEmbedder:
         batch_size: int | None = None,
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
-        if precision not in {"fp32", "bf16"}:
-            raise ConfigError(f"precision={precision!r}; use 'fp32' or 'bf16'")
+        check_running(batch_size, precision)
         if preprocessing not in {"fast", "exact"}:
             raise ConfigError(f"preprocessing={preprocessing!r}; use 'fast' or 'exact'")
         place = choose_device(device)
@@ -136,11 +133,11 @@ class OpenClipEmbedder:
         """Turn results of `preprocess` into float32 unit vectors of shape (n, dim).
 
         Raises:
-            EmbeddingError: The model failed, ran out of memory, or gave NaN or infinity.
+            EmbeddingError: The model failed, ran out of memory, or gave NaN, infinity or zero.
         """
         if len(batch) == 0:
             return np.empty((0, self._spec.dim), np.float32)
-        return self._unit(self._images.run(batch), "images")
+        return unit(self._images.run(batch), name=self._spec.name, what="images")
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Turn texts into float32 unit vectors of shape (n, dim), comparable with those of images.
@@ -155,19 +152,10 @@ class OpenClipEmbedder:
             raise EmbeddingError(f"embed_text takes a list of texts: [{texts[:40]!r}]")
         if len(texts) == 0:
             return np.empty((0, self._spec.dim), np.float32)
-        return self._unit(self._texts.run(texts), "texts")
+        return unit(self._texts.run(texts), name=self._spec.name, what="texts")
 
     def __repr__(self) -> str:
         return f"OpenClipEmbedder({self._spec.name!r}, dim={self._spec.dim})"
-
-    def _unit(self, vectors: NDArray[np.float32], what: str) -> NDArray[np.float32]:
-        good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
-        if not good.all():
-            raise EmbeddingError(
-                f"{self._spec.name} gave NaN, infinity or zero for {int((~good).sum())} of "
-                f"{len(vectors)} {what}: its weights are damaged, or need precision='fp32'"
-            )
-        return normalise(vectors)
 
     def _dim(self) -> int:
         height, width = self._preprocessing.input_size

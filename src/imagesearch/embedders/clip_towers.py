@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from typing_extensions import override
 
 from imagesearch.embedders.clip_tokenizers import Tokenizer
 from imagesearch.errors import EmbeddingError
@@ -29,6 +30,7 @@ class ImageTower(nn.Module):
         super().__init__()
         self.model = model
 
+    @override
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return (n, dim) for pixels (n, 3, height, width)."""
         model: Any = self.model

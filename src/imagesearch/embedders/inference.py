@@ -13,10 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from imagesearch.errors import EmbeddingError
+from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.processors import available_cpus
 
-__all__ = ["CPU_BATCH", "Inference", "Runner", "describe_failure", "share_out", "stack_pixels"]
+__all__ = [
+    "CPU_BATCH",
+    "Inference",
+    "Runner",
+    "check_running",
+    "describe_failure",
+    "share_out",
+    "stack_pixels",
+]
 
 # Larger batches are slower on a CPU, where activations then leave the caches and are mapped and
 # unmapped at every layer (ResNet50, CPU-ms an image: 96 at 4 and 8, 111 at 32).
@@ -25,6 +33,18 @@ _GPU_BATCH = 64
 
 # Torch keeps one process-wide number that every new thread starts with; see `_quiet_workers`.
 _thread_settings = threading.Lock()
+
+
+def check_running(batch_size: int | None, precision: str) -> None:
+    """Refuse options that no runner knows, before any weights load.
+
+    Raises:
+        ConfigError: The batch size is below 1, or the precision unknown.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
+    if precision not in {"fp32", "bf16"}:
+        raise ConfigError(f"precision={precision!r}; use 'fp32' or 'bf16'")
 
 
 class Runner(Protocol):

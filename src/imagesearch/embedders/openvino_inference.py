@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from typing_extensions import override
 
 from imagesearch.embedders.inference import CPU_BATCH, describe_failure, share_out, stack_pixels
 from imagesearch.embedders.openvino_library import TorchScriptPythonDecoder, openvino
@@ -158,6 +159,7 @@ class _WithNormalisation(nn.Module):
         self.register_buffer("scale", scale.to(torch.float32).view(1, 3, 1, 1))
         self.register_buffer("shift", shift.to(torch.float32).view(1, 3, 1, 1))
 
+    @override
     def forward(self, pixels: torch.Tensor) -> Any:
         images = pixels.permute(0, 3, 1, 2).to(torch.float32)
         return self.model(images * self.scale + self.shift)

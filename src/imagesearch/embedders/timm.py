@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,19 +15,23 @@ from PIL import Image
 
 from imagesearch.embedders.device import choose_device
 from imagesearch.embedders.identity import fingerprint
-from imagesearch.embedders.inference import Inference, Runner
+from imagesearch.embedders.inference import Inference, Runner, check_running
+from imagesearch.embedders.outputs import checked, unit
 from imagesearch.embedders.preprocessing import Preprocessing
 from imagesearch.embedders.torchvision_repair import import_torchvision
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.types import EmbeddingSpec
-from imagesearch.vectors import normalise as to_unit_length
 
 import_torchvision()
 
-from timm.data import resolve_model_data_config  # noqa: E402  # needs the line above
-
-from imagesearch.embedders.folding import fold_batch_norms  # noqa: E402  # imports timm
-from imagesearch.embedders.timm_models import find_model, load_model  # noqa: E402  # imports timm
+# These import timm, which needs the line above.
+from imagesearch.embedders.folding import fold_batch_norms  # noqa: E402
+from imagesearch.embedders.timm_models import find_model, load_model  # noqa: E402
+from imagesearch.embedders.timm_options import (  # noqa: E402
+    height_and_width,
+    json_values,
+    preprocessing_of,
+)
 
 __all__ = ["TimmEmbedder"]
 
@@ -110,25 +113,24 @@ class TimmEmbedder:
         runtime: Literal["torch", "openvino"] = "torch",
         normalise: bool = True,
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
-        if precision not in {"fp32", "bf16"}:
-            raise ConfigError(f"precision={precision!r}; use 'fp32' or 'bf16'")
-        arguments = _json_values(model_args or {})
-        size = _height_and_width(input_size, arguments.get("img_size"))
+        check_running(batch_size, precision)
+        arguments = json_values(model_args or {})
+        size = height_and_width(input_size, arguments.get("img_size"))
         place = _place(runtime, device)
 
         source = find_model(model, weights)
         network = load_model(source, arguments, input_size=size)
-        self._preprocessing = _preprocessing_of(
+        self._preprocessing = preprocessing_of(
             network,
             input_size=size,
-            crop_pct=crop_pct,
-            crop_mode=crop_mode,
-            interpolation=interpolation,
-            mean=mean,
-            std=std,
             method=preprocessing,
+            overrides={
+                "crop_pct": crop_pct,
+                "crop_mode": crop_mode,
+                "interpolation": interpolation,
+                "mean": mean,
+                "std": std,
+            },
         )
         _fold(network, self._preprocessing.input_size, source.architecture)
         self._inference = _runner(
@@ -174,26 +176,13 @@ class TimmEmbedder:
         """Turn results of `preprocess` into float32 vectors of shape (n, dim).
 
         Raises:
-            EmbeddingError: The model failed, ran out of memory, or gave NaN or infinity.
+            EmbeddingError: The model failed, ran out of memory, gave NaN or infinity, or gave a
+                zero vector that is to have unit length.
         """
         if len(batch) == 0:
             return np.empty((0, self._spec.dim), np.float32)
-        vectors = self._inference.run(batch)
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            raise EmbeddingError(
-                f"{self._spec.name} gave NaN or infinity for {int((~finite).sum())} of "
-                f"{len(batch)} images: its weights are damaged, or need precision='fp32'"
-            )
-        if not self._normalise:
-            return vectors
-        nonzero = vectors.any(axis=1)
-        if not nonzero.all():
-            raise EmbeddingError(
-                f"{self._spec.name} gave a zero vector for {int((~nonzero).sum())} of "
-                f"{len(batch)} images; it has no direction to compare"
-            )
-        return to_unit_length(vectors)
+        finish = unit if self._normalise else checked
+        return finish(self._inference.run(batch), name=self._spec.name, what="images")
 
     def __repr__(self) -> str:
         return f"TimmEmbedder({self._spec.options['model']!r}, dim={self._spec.dim})"
@@ -212,31 +201,6 @@ class TimmEmbedder:
                 "global_pool in model_args as it is"
             )
         return int(output.shape[1])
-
-
-def _preprocessing_of(
-    network: torch.nn.Module,
-    *,
-    input_size: tuple[int, int] | None,
-    method: Literal["fast", "exact"],
-    **overrides: Any,
-) -> Preprocessing:
-    resolved = resolve_model_data_config(network)
-    for name, value in overrides.items():
-        if value is not None:
-            resolved[name] = value
-    channels, height, width = resolved["input_size"]
-    if channels != 3:
-        raise ConfigError(f"the model wants {channels} channels; only RGB models are supported")
-    return Preprocessing(
-        input_size=input_size or (int(height), int(width)),
-        crop_pct=float(resolved["crop_pct"]),
-        crop_mode=str(resolved["crop_mode"]),
-        interpolation=str(resolved["interpolation"]),
-        mean=_channels("mean", resolved["mean"]),
-        std=_channels("std", resolved["std"]),
-        method=method,
-    )
 
 
 def _place(runtime: str, device: str) -> torch.device:
@@ -294,34 +258,3 @@ def _fold(network: torch.nn.Module, size: tuple[int, int], architecture: str) ->
             f"{' '.join(str(error).split())[:300]}"
         ) from error
     _logger.debug("%s: %d batch norms folded", architecture, count)
-
-
-def _channels(name: str, values: Any) -> tuple[float, ...]:
-    try:
-        return tuple(float(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name}={values!r}; give three numbers") from error
-
-
-def _height_and_width(input_size: Any, img_size: Any) -> tuple[int, int] | None:
-    wanted = img_size if input_size is None else input_size
-    match wanted:
-        case None:
-            return None
-        case bool():
-            pass
-        case int(side):
-            return side, side
-        case [int(height), int(width)] | [3, int(height), int(width)]:
-            return height, width
-    raise ConfigError(f"input_size={wanted!r}; give a side or [height, width] in pixels")
-
-
-def _json_values(model_args: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return dict(json.loads(json.dumps(dict(model_args), allow_nan=False)))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"model_args={model_args!r} is not made of JSON values ({error}); an index must be "
-            "able to store it"
-        ) from error

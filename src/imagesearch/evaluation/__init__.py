@@ -8,6 +8,7 @@ from imagesearch.evaluation.comparison import compare, evaluate
 from imagesearch.evaluation.exact import ann_recall
 from imagesearch.evaluation.gallery import PerLabel, build_gallery, draw_gallery
 from imagesearch.evaluation.intervals import Estimate, bootstrap
+from imagesearch.evaluation.judging import Gallery
 from imagesearch.evaluation.results import (
     Comparison,
     Evaluation,
@@ -23,6 +24,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "EvaluationQuery",
+    "Gallery",
     "Latency",
     "PerLabel",
     "QueryResult",

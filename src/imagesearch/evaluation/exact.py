@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.filters import Filter, parse_filter
+from imagesearch.filters import Filter, as_filter
 from imagesearch.index import ImageIndex
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.types import Query
@@ -59,7 +59,7 @@ def ann_recall(
         >>> ann_recall(index, [Query.image(Image.new("RGB", (9, 9), "navy"))], k=1).tolist()
         [1.0]
     """
-    filter = parse_filter(where) if isinstance(where, str) else where
+    filter = as_filter(where)
     vectors = QueryVectors(index.store, index.meta, lambda: index.embedder).of(queries)
     parts = [
         _of_some(index, vectors[first : first + _QUERIES], k, filter, batch_size)

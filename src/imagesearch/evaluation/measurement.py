@@ -10,7 +10,7 @@ from imagesearch.evaluation import metrics
 from imagesearch.evaluation.asking import QUERY_ERRORS, Contender, Prepared, ask, query_image
 from imagesearch.evaluation.exact import ann_recall
 from imagesearch.evaluation.intervals import Estimate, bootstrap
-from imagesearch.evaluation.judging import Judgement, judge
+from imagesearch.evaluation.judging import Gallery, Judgement, judge
 from imagesearch.evaluation.results import Evaluation, Latency, QueryResult, Unjudgeable
 from imagesearch.filters import Filter
 from imagesearch.groundtruth import EvaluationQuery
@@ -80,7 +80,7 @@ def measure(
             answers.unjudgeable.append(Unjudgeable(query.name, judgement.problem))
         else:
             try:
-                hits, seconds = _search(
+                found = _search(
                     contender,
                     ready,
                     judgement,
@@ -91,53 +91,14 @@ def measure(
             except QUERY_ERRORS as error:
                 answers.failed.append(Failure(query.name, error))
                 continue
-            shown = hits[: max(settings.k)]
             answers.judged.append(
-                QueryResult(
-                    position=position,
-                    name=query.name,
-                    label=query.label if query.relevant is None else None,
-                    relevant=len(judgement.relevant),
-                    hits=tuple(shown),
-                    correct=tuple(hit.id in judgement.relevant for hit in shown),
-                    values=_values(hits, judgement, settings),
-                    embedding_seconds=ready.seconds,
-                    searching_seconds=seconds,
-                    image=query_image(query.query),
-                )
+                _result(position, query, ready, judgement, found=found, settings=settings)
             )
     if not answers.judged:
         raise answers.nothing_judged(contender.name)
-
-    names = list(answers.judged[0].values)
-    table = [[result.values[name] for name in names] for result in answers.judged]
-    means = bootstrap(table, resamples=settings.resamples, seed=settings.seed)
-    embedding = [
-        result.embedding_seconds
-        for result in answers.judged
-        if result.embedding_seconds is not None
-    ]
-    meta = contender.index.meta
-    exact = settings.exact if settings.exact is not None else gallery.records <= _EXACT_UP_TO
-    return Evaluation(
-        name=contender.name,
-        embedder=meta.embedding.name,
-        dim=meta.dim,
-        store=repr(contender.index.store),
-        gallery=gallery,
-        metrics=dict(zip(names, means, strict=True)),
-        embedding=Latency.of(embedding) if embedding else None,
-        searching=Latency.of([result.searching_seconds for result in answers.judged]),
-        ann_recall=_compare_with_exact(contender, answers.judged, prepared, settings)
-        if exact
-        else None,
-        queries=tuple(answers.judged),
-        unjudgeable=tuple(answers.unjudgeable),
-        failed=tuple(answers.failed),
-        missing=tuple(dict.fromkeys(name for one in judgements for name in one.missing)),
-        k=settings.k,
-        resamples=settings.resamples,
-        seed=settings.seed,
+    missing = tuple(dict.fromkeys(name for one in judgements for name in one.missing))
+    return _summed_up(
+        contender, answers, prepared, gallery=gallery, missing=missing, settings=settings
     )
 
 
@@ -202,6 +163,67 @@ def _values(hits: Sequence[Hit], judgement: Judgement, settings: Settings) -> di
     if settings.r_precision:
         values["R-precision"] = metrics.r_precision(ranked, relevant)
     return values
+
+
+def _result(
+    position: int,
+    query: EvaluationQuery,
+    ready: Prepared,
+    judgement: Judgement,
+    *,
+    found: tuple[list[Hit], float],
+    settings: Settings,
+) -> QueryResult:
+    hits, seconds = found
+    shown = hits[: max(settings.k)]
+    return QueryResult(
+        position=position,
+        name=query.name,
+        label=query.label if query.relevant is None else None,
+        relevant=len(judgement.relevant),
+        hits=tuple(shown),
+        correct=tuple(hit.id in judgement.relevant for hit in shown),
+        values=_values(hits, judgement, settings),
+        embedding_seconds=ready.seconds,
+        searching_seconds=seconds,
+        image=query_image(query.query),
+    )
+
+
+def _summed_up(
+    contender: Contender,
+    answers: _Answers,
+    prepared: Sequence[Prepared],
+    *,
+    gallery: Gallery,
+    missing: tuple[str, ...],
+    settings: Settings,
+) -> Evaluation:
+    judged = answers.judged
+    names = list(judged[0].values)
+    table = [[result.values[name] for name in names] for result in judged]
+    means = bootstrap(table, resamples=settings.resamples, seed=settings.seed)
+    embedding = [one.embedding_seconds for one in judged if one.embedding_seconds is not None]
+    exact = settings.exact if settings.exact is not None else gallery.records <= _EXACT_UP_TO
+    meta = contender.index.meta
+    return Evaluation(
+        name=contender.name,
+        embedder=meta.embedding.name,
+        dim=meta.dim,
+        store=repr(contender.index.store),
+        gallery=gallery,
+        metrics=dict(zip(names, means, strict=True)),
+        embedding=Latency.of(embedding) if embedding else None,
+        searching=Latency.of([result.searching_seconds for result in judged]),
+        ann_recall=_compare_with_exact(contender, judged, prepared, settings) if exact else None,
+        queries=tuple(judged),
+        unjudgeable=tuple(answers.unjudgeable),
+        failed=tuple(answers.failed),
+        missing=missing,
+        k=settings.k,
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
 
 
 def _compare_with_exact(

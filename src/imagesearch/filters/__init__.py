@@ -19,7 +19,7 @@ from imagesearch.filters.expression import (
     Scalar,
     fields_of,
 )
-from imagesearch.filters.text import format_filter, parse_filter
+from imagesearch.filters.text import as_filter, format_filter, parse_filter
 
 __all__ = [
     "And",
@@ -34,6 +34,7 @@ __all__ = [
     "Operator",
     "Or",
     "Scalar",
+    "as_filter",
     "fields_of",
     "format_filter",
     "matches",

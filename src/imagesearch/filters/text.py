@@ -36,7 +36,7 @@ from imagesearch.filters.expression import (
     Scalar,
 )
 
-__all__ = ["format_filter", "parse_filter"]
+__all__ = ["as_filter", "format_filter", "parse_filter"]
 
 _KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "exists", "true", "false"})
 _NAME = re.compile(r"[^\W\d][\w.\-]*")
@@ -51,6 +51,19 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MAX_NESTING = 100
+
+
+def as_filter(where: Filter | str | None) -> Filter | None:
+    """Return a filter that is given as one, in its text form or not at all.
+
+    Raises:
+        FilterError: A text is no filter.
+
+    Example:
+        >>> as_filter("price exists"), as_filter(None)
+        (Exists(field='price'), None)
+    """
+    return parse_filter(where) if isinstance(where, str) else where
 
 
 def parse_filter(text: str) -> Filter:

@@ -20,7 +20,7 @@ from typing import Any
 
 __all__ = ["quiet"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 _name: ContextVar[str | None] = ContextVar("imagesearch_quiet", default=None)
 _lock = threading.Lock()
 _modules = 0
@@ -45,7 +45,7 @@ class _Warnings:
             # One frame more: the warning belongs to Pillow's caller, not to this stand-in.
             warnings.warn(message, category, stacklevel + 1, source, **options)
         else:
-            _log.debug("%s: %s", name, message)
+            _logger.debug("%s: %s", name, message)
 
 
 _STAND_IN = _Warnings()

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imagesearch.calibration import JudgedHits, QueryKind
 from imagesearch.errors import EmbeddingError, QueryError, SourceError
 from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
+from imagesearch.index.asked import Asked, Truth, prepare
+from imagesearch.index.drawing import draw
+from imagesearch.index.pieces import pieces
+from imagesearch.index.query_kinds import has_text
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.protocols import VectorStore
-from imagesearch.sources import read
-from imagesearch.types import Hit, ImageTerm, IndexMeta, Item, Query, TextTerm
+from imagesearch.types import Hit, IndexMeta
 
-__all__ = ["Asking", "has_text"]
+__all__ = ["Asking"]
 
 _BATCH = 64
 
 _logger = logging.getLogger("imagesearch")
-
-_Truth = Callable[[Hit], bool | None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """A query that is ready: its vector, which hits are itself, and which are right."""
-
-    vector: NDArray[np.float32]
-    is_own: Callable[[Hit], bool]
-    truth: _Truth
-    digest: str = ""
 
 
 @dataclass(slots=True)
@@ -92,7 +80,7 @@ class Asking:
                             known.add(name)
                         yield record.id
 
-        ids = self._drawn(chosen())
+        ids = draw(chosen(), self.sample, self.seed)
         if not ids:
             return None
         if len(known) < 2:
@@ -101,14 +89,14 @@ class Asking:
                 "threshold is learned where labels differ"
             )
 
-        def same(own: str) -> _Truth:
+        def same(own: str) -> Truth:
             def judge(hit: Hit) -> bool | None:
                 name = field_label(hit.metadata, label)
                 return None if name is None else name == labels[own]
 
             return judge
 
-        for some in _pieces(ids):
+        for some in pieces(ids, _BATCH):
             for id, record in self.store.get(some).items():
                 labels[id] = field_label(record.metadata, label) or ""
         return self._ask_records(ids, same, distinct=True)
@@ -120,11 +108,11 @@ class Asking:
             group_of: The group of each record that has copies, by id.
         """
 
-        def same(own: str) -> _Truth:
+        def same(own: str) -> Truth:
             group = group_of.get(own)
             return lambda hit: group is not None and group_of.get(hit.id) == group
 
-        ids = self._drawn(id for batch in self.store.scan() for id in batch.ids)
+        ids = draw((id for batch in self.store.scan() for id in batch.ids), self.sample, self.seed)
         return self._ask_records(ids, same, distinct=False)
 
     def by_queries(self, queries: Sequence[EvaluationQuery], label: str) -> JudgedHits:
@@ -150,11 +138,11 @@ class Asking:
         def label_of(hit: Hit) -> str | None:
             return field_label(hit.metadata, label) if named else folder_label(hit.uri)
 
-        waiting: list[_Asked] = []
+        waiting: list[Asked] = []
         first_problem: Exception | None = None
         for query in queries:
             try:
-                waiting.append(self._prepared(query, label_of))
+                waiting.append(prepare(query, self.vectors, self.meta.metric, label_of))
             except (QueryError, SourceError, EmbeddingError) as error:
                 first_problem = first_problem or error
                 self._skip(query.name, error)
@@ -170,40 +158,14 @@ class Asking:
             ) from first_problem
         return self._judged()
 
-    def _prepared(self, query: EvaluationQuery, label_of: Callable[[Hit], str | None]) -> _Asked:
-        relevant, label = query.relevant, query.label
-        if relevant is None and label is None:
-            raise QueryError("it has no label")
-        asked, digest, uri = query.query, "", query.uri
-        match asked.terms:
-            case (ImageTerm() as term,):
-                payload = read(Item(term.source))
-                digest = payload.digest
-                content = payload.data if payload.image is None else payload.image
-                asked = Query((replace(term, source=content or b""),))
-        [vector] = self.vectors.of([asked])
-
-        def truth(hit: Hit) -> bool | None:
-            if relevant is not None:
-                return hit.id in relevant or hit.uri in relevant
-            name = label_of(hit)
-            return None if name is None else name == label
-
-        def is_own(hit: Hit) -> bool:
-            same = hit.id in query.query.ids or (uri is not None and hit.uri == uri)
-            return same and not (relevant is not None and truth(hit))
-
-        # Of a pairs file the judgements are complete, so a record with the same bytes counts.
-        return _Asked(vector, is_own, truth, digest if relevant is None else "")
-
     def _ask_records(
-        self, ids: Sequence[str], truth_of: Callable[[str], _Truth], *, distinct: bool
+        self, ids: Sequence[str], truth_of: Callable[[str], Truth], *, distinct: bool
     ) -> JudgedHits:
-        for some in _pieces(ids):
+        for some in pieces(ids, _BATCH):
             records = self.store.get(some, vectors=True)
             self._search(
                 [
-                    _Asked(
+                    Asked(
                         record.vector,
                         lambda hit, own=id: hit.id == own,  # type: ignore[misc]
                         truth_of(id),
@@ -216,7 +178,7 @@ class Asking:
             self.advance(len(some))
         return self._judged()
 
-    def _search(self, asked: Sequence[_Asked]) -> None:
+    def _search(self, asked: Sequence[Asked]) -> None:
         if not asked:
             return
         answers = self.store.search(np.stack([one.vector for one in asked]), k=self.k + 1)
@@ -241,18 +203,6 @@ class Asking:
     def _judged(self) -> JudgedHits:
         return JudgedHits.of(self._scores, self._right, self._numbers)
 
-    def _drawn(self, ids: Iterator[str]) -> list[str]:
-        """Draw by a hash of the id, so that the order of the records does not matter."""
-        drawn: list[tuple[int, str]] = []
-        for id in ids:
-            text = f"{self.seed}:{id}".encode()
-            lot = -int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
-            if len(drawn) < self.sample:
-                heapq.heappush(drawn, (lot, id))
-            elif lot > drawn[0][0]:
-                heapq.heapreplace(drawn, (lot, id))
-        return sorted(id for _, id in drawn)
-
     def _any_has(self, label: str) -> bool:
         return any(
             field_label(record.metadata, label) is not None
@@ -263,13 +213,3 @@ class Asking:
     def _skip(self, name: str, error: Exception) -> None:
         self.skipped += 1
         _logger.warning("calibration leaves out %s: %s", name, error)
-
-
-def has_text(query: Query) -> bool:
-    """Tell whether a query is made of texts, at least in part."""
-    return any(isinstance(term, TextTerm) for term in query.terms)
-
-
-def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _BATCH):
-        yield ids[start : start + _BATCH]

@@ -1,89 +1,68 @@
-"""Calibrating: learning a threshold from an index, saving it there, and using it."""
+"""Calibrating: an index is asked, its hits are judged, and a threshold is learned from them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+import logging
+import os
+from collections.abc import Sequence
 
-from imagesearch.calibration import Calibration, LearnedFrom, learn
-from imagesearch.errors import ConfigError, QueryError, UnsupportedOperationError
-from imagesearch.groundtruth import EvaluationQuery
-from imagesearch.index.asking import Asking, has_text
-from imagesearch.index.grouping import GroupScore
-from imagesearch.protocols import Capability, NotingStore, VectorStore
-from imagesearch.types import IndexMeta, Query
+from imagesearch.calibration import Calibration, JudgedHits, LearnedFrom, learn
+from imagesearch.duplicates import Rules
+from imagesearch.errors import ConfigError, QueryError
+from imagesearch.groundtruth import EvaluationQuery, labelled_queries, paired_queries
+from imagesearch.index.asking import Asking
+from imagesearch.index.assembly import Assembly
+from imagesearch.index.copies import find_copies
+from imagesearch.index.progress import make_progress
+from imagesearch.index.query_vectors import QueryVectors
+from imagesearch.index.saved_calibration import require_notes, write_calibration
 
-__all__ = [
-    "MinScore",
-    "calibrate",
-    "check_options",
-    "least_score",
-    "noting",
-    "saved_calibration",
-    "write_calibration",
-]
+__all__ = ["calibrate"]
 
-MinScore: TypeAlias = float | Literal["calibrated"] | None
-"""The least score of a hit; ``"calibrated"``: the threshold that is saved with the index."""
-
-_NOTE = "calibration"
-
-
-def check_options(*, precision: float, k: int, sample: int) -> None:
-    """Refuse options that are out of range, before anything is read.
-
-    Raises:
-        ConfigError: One is.
-    """
-    for name, number in (("k", k), ("sample", sample)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ 1")
-    if not isinstance(precision, int | float) or not 0 < precision < 1:
-        raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1, such as 0.95")
+_logger = logging.getLogger("imagesearch")
 
 
 def calibrate(
-    asking: Asking,
-    queries: Sequence[EvaluationQuery] | None,
+    index: Assembly,
+    source: object,
     *,
     label: str,
-    learned_from: LearnedFrom,
-    copies: Callable[[], Mapping[str, int]],
+    pairs: str | os.PathLike[str] | None,
     precision: float,
+    save: bool,
+    k: int,
+    sample: int,
+    seed: int,
+    progress: bool | None,
 ) -> Calibration:
-    """Ask, judge and learn.
-
-    Args:
-        asking: Ready to ask an index.
-        queries: What to ask; None: records of the index, by their labels, or where no record has
-            one by `copies`.
-        label: Field with the label.
-        learned_from: Where `queries` come from, if there are any.
-        copies: Gives the group of each record that has copies, by id.
-        precision: As for `learn`.
-
-    Raises:
-        QueryError: Nothing says what is right, or no score assures the precision.
-    """
-    records = asking.store.count()
-    if queries is not None:
-        hits = asking.by_queries(queries, label)
-    else:
-        learned_from = "labels"
-        labelled = asking.by_own_labels(label)
-        if labelled is None:
-            learned_from = "duplicates"
-            group_of = copies()
-            if not group_of:
-                raise QueryError(
-                    f"no record has the field {label!r} and no two are copies of each other, so "
-                    "nothing says which hits are right; give labelled images, pairs= or label="
-                )
-            labelled = asking.by_groups(group_of)
-        hits = labelled
+    """Learn a threshold, and save it if wanted; see `ImageIndex.calibrate`."""
+    if source is not None and pairs is not None:
+        raise ConfigError("give calibrate either a source of labelled images or pairs")
+    _check_options(precision=precision, k=k, sample=sample)
+    if save:
+        require_notes(index.store)
+    queries, unread = _queries(source, pairs, label)
+    records = index.store.count()
+    bar = make_progress(
+        progress, min(sample, records) if queries is None else len(queries), unit="query"
+    )
+    asking = Asking(
+        store=index.store,
+        meta=index.meta,
+        vectors=QueryVectors(index.store, index.meta, index.embedder),
+        k=k,
+        sample=sample,
+        seed=seed,
+        advance=bar.advance,
+        skipped=unread,
+    )
+    try:
+        learned_from, hits = _judged(index, asking, queries, label, from_pairs=pairs is not None)
+    finally:
+        bar.close()
     found = learn(hits, precision=precision)
-    meta = asking.meta
-    return Calibration(
+    projection = index.meta.projection
+    calibration = Calibration(
         threshold=found.score,
         wanted=precision,
         precision=found.precision,
@@ -94,90 +73,61 @@ def calibrate(
         skipped=asking.skipped,
         learned_from=learned_from,
         kind=asking.kind,
-        k=asking.k,
+        k=k,
         records=records,
-        fingerprint=meta.embedding.fingerprint,
-        projection=None if meta.projection is None else meta.projection.fingerprint,
-        metric=meta.metric,
+        fingerprint=index.meta.embedding.fingerprint,
+        projection=None if projection is None else projection.fingerprint,
+        metric=index.meta.metric,
     )
+    if save:
+        write_calibration(index.store, calibration)
+    return calibration
 
 
-def noting(store: VectorStore) -> NotingStore | None:
-    """Return the store if it keeps notes."""
-    keeps = Capability.NOTES in store.capabilities
-    return store if keeps and isinstance(store, NotingStore) else None
+def _check_options(*, precision: float, k: int, sample: int) -> None:
+    """Refuse options that are out of range, before anything is read."""
+    for name, number in (("k", k), ("sample", sample)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ 1")
+    if not isinstance(precision, int | float) or not 0 < precision < 1:
+        raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1, such as 0.95")
 
 
-def saved_calibration(store: VectorStore) -> Calibration | None:
-    """Return what is saved with the index, or None.
-
-    Raises:
-        QueryError: It cannot be read.
-    """
-    keeper = noting(store)
-    data = None if keeper is None else keeper.notes().get(_NOTE)
-    return None if data is None else Calibration.from_dict(data)
-
-
-def write_calibration(store: VectorStore, calibration: Calibration | None) -> None:
-    """Save a calibration with the index; None only makes sure that one could be saved.
-
-    Raises:
-        UnsupportedOperationError: The store keeps no notes, or may not be written.
-    """
-    keeper = noting(store)
-    if keeper is None:
-        raise UnsupportedOperationError(
-            f"{store!r} keeps no notes, so a calibration cannot be saved with it: use "
-            "calibrate(…, save=False) and search with min_score=calibration.threshold"
-        )
-    if calibration is None:
-        # Removing what is not there takes the same lock as writing, before the work is done.
-        keeper.note(f"{_NOTE} attempt", None)
-    else:
-        keeper.note(_NOTE, calibration.to_dict())
+def _queries(
+    source: object, pairs: str | os.PathLike[str] | None, label: str
+) -> tuple[list[EvaluationQuery] | None, int]:
+    """Return what to ask, None for the index's own records, and how many could not be read."""
+    if pairs is not None:
+        return paired_queries(pairs), 0
+    if source is None:
+        return None, 0
+    queries, failures = labelled_queries(source, label=label)
+    for failure in failures:
+        _logger.warning("calibration leaves out %s: %s", failure.source, failure.error)
+    if failures and not queries:
+        raise QueryError(f"no query can be read; the first: {failures[0].error}")
+    return queries, len(failures)
 
 
-def least_score(
-    wanted: MinScore,
-    queries: Sequence[Query],
-    store: VectorStore,
-    meta: IndexMeta,
-    group_score: GroupScore | None,
-) -> float | None:
-    """Return the score that hits must have.
-
-    Args:
-        wanted: What the caller gave.
-        queries: What is asked.
-        store: Open.
-        meta: What the store was opened with.
-        group_score: How groups are scored, if hits are groups.
-
-    Raises:
-        QueryError: There is no calibration, or it speaks of other scores than these.
-    """
-    if not isinstance(wanted, str):
-        return wanted
-    if wanted != "calibrated":
-        raise QueryError(f"min_score={wanted!r}; give a number or 'calibrated'")
-    calibration = saved_calibration(store)
-    if calibration is None:
-        lacks = "" if noting(store) else ", and its store cannot keep one: give a number"
+def _judged(
+    index: Assembly,
+    asking: Asking,
+    queries: Sequence[EvaluationQuery] | None,
+    label: str,
+    *,
+    from_pairs: bool,
+) -> tuple[LearnedFrom, JudgedHits]:
+    """Ask by what says best which hits are right: queries, else labels, else copies."""
+    if queries is not None:
+        return "pairs" if from_pairs else "queries", asking.by_queries(queries, label)
+    labelled = asking.by_own_labels(label)
+    if labelled is not None:
+        return "labels", labelled
+    copies = find_copies(index, Rules.of(("exact", "near")), progress=False)
+    group_of = {id: number for number, group in enumerate(copies) for id in group.ids}
+    if not group_of:
         raise QueryError(
-            "min_score='calibrated' needs a calibration, and this index has none"
-            + (lacks or "; learn one with index.calibrate(), or imagesearch calibrate")
+            f"no record has the field {label!r} and no two are copies of each other, so "
+            "nothing says which hits are right; give labelled images, pairs= or label="
         )
-    calibration.require_fits(meta)
-    if group_score == "mean":
-        raise QueryError(
-            "the calibration speaks of single records, not of the mean score of a group; use "
-            "group_score='best', or a number as min_score"
-        )
-    for query in queries:
-        if has_text(query) != (calibration.kind == "text"):
-            raise QueryError(
-                f"the calibration was learned with {calibration.kind} queries, and scores of "
-                f"{query} do not compare with theirs; give a number as min_score"
-            )
-    return calibration.threshold
+    return "duplicates", asking.by_groups(group_of)

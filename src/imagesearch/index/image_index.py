@@ -2,60 +2,36 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
 from numpy.typing import ArrayLike
-from PIL import Image
 
 from imagesearch.calibration import Calibration
-from imagesearch.config import PluginConfig, load_config
-from imagesearch.copying import copy_projected
-from imagesearch.duplicates import (
-    MAX_BITS,
-    TIERS,
-    DuplicateReport,
-    Finding,
-    Leaks,
-    Match,
-    Rules,
-    Tier,
-    find_original,
-)
-from imagesearch.errors import ConfigError, QueryError, SourceError
-from imagesearch.filters import Filter, parse_filter
-from imagesearch.groundtruth import EvaluationQuery, labelled_queries, paired_queries
-from imagesearch.index.asking import Asking
-from imagesearch.index.calibrating import (
-    MinScore,
-    calibrate,
-    check_options,
-    least_score,
-    saved_calibration,
-    write_calibration,
-)
-from imagesearch.index.grouping import GroupScore, search_groups
-from imagesearch.index.ingestion import Ingestion, OnError, Removal
-from imagesearch.index.progress import make_progress
-from imagesearch.index.query_vectors import QueryVectors
+from imagesearch.config import load_config
+from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Match, Rules, Tier
+from imagesearch.errors import ConfigError, QueryError
+from imagesearch.filters import Filter, as_filter
+from imagesearch.index.adding import bring_in
+from imagesearch.index.assembly import assemble
+from imagesearch.index.calibrating import calibrate
+from imagesearch.index.copies import find_copies, original_of
+from imagesearch.index.editing import as_ids, delete_records, update_records
+from imagesearch.index.fitting import fit_into
+from imagesearch.index.grouping import GroupScore
+from imagesearch.index.ingestion import OnError
 from imagesearch.index.refinement import Refinement
-from imagesearch.pipeline import Pipeline
+from imagesearch.index.saved_calibration import read_calibration
+from imagesearch.index.searching import Search, as_query, combined
+from imagesearch.index.thresholds import MinScore
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder, VectorStore
-from imagesearch.sources import estimate, expand, folder_of, open_image, read
 from imagesearch.types import (
     AddReport,
-    Failure,
     Hits,
     ImageSource,
-    ImageTerm,
     IndexMeta,
     Item,
     Metadata,
@@ -63,19 +39,9 @@ from imagesearch.types import (
     Query,
     Record,
     RecordBatch,
-    check_metadata,
 )
 
 __all__ = ["ImageIndex"]
-
-_THUMBNAIL = 256
-_BATCH = 1000
-
-# A projection that was fitted on other pictures than those in the index is worse than none, so
-# one that has seen less than half of them is due.
-_OUTGROWN = 2
-
-_logger = logging.getLogger("imagesearch")
 
 
 class ImageIndex:
@@ -99,6 +65,7 @@ class ImageIndex:
         StoreError: The store cannot be opened.
 
     Example:
+        >>> from PIL import Image
         >>> from imagesearch import DescriptorEmbedder, MemoryStore
         >>> picture = Image.new("RGB", (64, 64), "teal")
         >>> with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as index:
@@ -117,25 +84,10 @@ class ImageIndex:
         metric: Metric | None = None,
         batch_size: int = 32,
     ) -> None:
-        if (path is None) == (store is None):
-            raise ConfigError(
-                'give an index either a path, ImageIndex("photos.idx"), or a store, '
-                "ImageIndex(store=…)"
-            )
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
-        if store is None:
-            store = make_store(PluginConfig("local", {"path": os.fspath(path)}))  # type: ignore[arg-type]  # checked above
-        self._store = store
-        self._embedder = embedder
-        self._embedder_lock = threading.Lock()
         self._batch_size = batch_size
-        try:
-            self._meta = self._settle_meta(metric)
-            store.open(self._meta)
-        except BaseException:
-            store.close()
-            raise
+        self._index = assemble(path, store, embedder, metric)
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str]) -> ImageIndex:
@@ -171,12 +123,12 @@ class ImageIndex:
     @property
     def meta(self) -> IndexMeta:
         """What the index knows about its vectors."""
-        return self._meta
+        return self._index.meta
 
     @property
     def store(self) -> VectorStore:
         """The store, open."""
-        return self._store
+        return self._index.store
 
     @property
     def embedder(self) -> Embedder:
@@ -186,20 +138,7 @@ class ImageIndex:
             IncompatibleIndexError: What the index recorded gives another embedder today.
             ConfigError: The index does not say how to make its embedder; pass it.
         """
-        with self._embedder_lock:
-            if self._embedder is None:
-                spec = self._meta.embedding
-                if spec.kind is None:
-                    raise ConfigError(
-                        f"the index was made with embedder {spec.name!r}, which is no plug-in, so "
-                        "it cannot be made again by name: pass it, ImageIndex(…, embedder=…)"
-                    )
-                made = make_embedder(PluginConfig(spec.kind, spec.options))
-                self._meta.require_compatible(
-                    replace(self._meta, embedding=made.spec), where=repr(self._store)
-                )
-                self._embedder = made
-            return self._embedder
+        return self._index.embedder()
 
     def add(
         self,
@@ -238,7 +177,15 @@ class ImageIndex:
             >>> print(index.add(Item(grey, id="grey")))
             0 added, 0 updated, 1 unchanged, 0 failed
         """
-        return self._ingest(source, metadata, on_error, progress, removing=False)
+        return bring_in(
+            self._index,
+            source,
+            metadata=metadata,
+            on_error=on_error,
+            progress=progress,
+            batch_size=self._batch_size,
+            removing=False,
+        )
 
     def sync(
         self,
@@ -250,15 +197,9 @@ class ImageIndex:
     ) -> AddReport:
         """Add, and remove the records whose image is gone; a moved file keeps its vector.
 
-        For a folder only records below that folder are considered; any other source (manifest,
-        glob, iterable) is taken to name all that the index shall hold. Records whose image exists
-        but cannot be read now stay.
-
-        Args:
-            source: As for `add`.
-            metadata: As for `add`.
-            on_error: As for `add`.
-            progress: As for `add`.
+        The arguments are those of `add`. For a folder only records below that folder are
+        considered; any other source (manifest, glob, iterable) is taken to name all that the
+        index shall hold. Records whose image exists but cannot be read now stay.
 
         Returns:
             A report; ``removed`` lists the ids that went.
@@ -270,6 +211,7 @@ class ImageIndex:
             StoreError: The store failed.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> red, blue = (Item(Image.new("RGB", (9, 9), name), id=name) for name in ("red", "blue"))
@@ -277,7 +219,15 @@ class ImageIndex:
             >>> index.sync([blue]).removed
             ['red']
         """
-        return self._ingest(source, metadata, on_error, progress, removing=True)
+        return bring_in(
+            self._index,
+            source,
+            metadata=metadata,
+            on_error=on_error,
+            progress=progress,
+            batch_size=self._batch_size,
+            removing=True,
+        )
 
     def search(
         self,
@@ -306,7 +256,8 @@ class ImageIndex:
             k: Hits wanted, ≥ 1.
             where: Only records that match, as a filter or in its text form.
             min_score: Only hits with at least this score; ``"calibrated"``: the threshold that
-                `calibrate` saved with the index.
+                `calibrate` saved with the index, which speaks of plain queries: one whole image,
+                record, vector or text, without `expand` and `augment`.
             exclude_self: Leave out the records that the query names by id.
             group_by: A metadata field; of the records that share its value only the best comes
                 back, so that k things are found and not k pictures of one. A record without the
@@ -332,6 +283,7 @@ class ImageIndex:
             StoreError: The store failed.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Field, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add([
@@ -340,21 +292,8 @@ class ImageIndex:
             >>> index.search(id="red", where=Field("warm") == True, k=1).ids
             ['orange']
         """
-        terms = [
-            query
-            if isinstance(query, Query)
-            else Query.image(query)
-            if query is not None
-            else None,
-            Query.text(text) if text is not None else None,
-            Query.id(id) if id is not None else None,
-            Query.vector(vector) if vector is not None else None,
-        ]
-        combined = Query(tuple(term for part in terms if part is not None for term in part.terms))
-        if not combined.terms:
-            raise QueryError("search needs a query: an image, text=, id=, vector= or a Query")
         [hits] = self.search_many(
-            [combined],
+            [combined(query, text, id, vector)],
             k=k,
             where=where,
             min_score=min_score,
@@ -381,16 +320,7 @@ class ImageIndex:
     ) -> list[Hits]:
         """Answer many queries in one pass through the model and one call of the store.
 
-        Args:
-            queries: Image sources and `Query` objects.
-            k: As for `search`.
-            where: As for `search`.
-            min_score: As for `search`.
-            exclude_self: As for `search`.
-            group_by: As for `search`.
-            group_score: As for `search`.
-            expand: As for `search`.
-            augment: As for `search`.
+        Queries are image sources and `Query` objects; the options are those of `search`.
 
         Returns:
             One `Hits` for each query, in order.
@@ -399,6 +329,7 @@ class ImageIndex:
             ImageSearchError: As for `search`; one query that cannot be asked fails the call.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> pictures = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
@@ -408,71 +339,32 @@ class ImageIndex:
         """
         if isinstance(queries, str | bytes | Query):
             raise QueryError("search_many takes a list of queries; for one query use search")
-        asked = [query if isinstance(query, Query) else Query.image(query) for query in queries]
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise QueryError(f"k={k!r}; ask for at least one hit")
-        if group_score not in ("best", "mean"):
-            raise QueryError(f"group_score={group_score!r}; use 'best' or 'mean'")
-        refinement = Refinement(expand, augment)
-        refinement.check(self._meta.metric, group_by, min_score)
-        filter = _as_filter(where)
-        least = least_score(
-            min_score, asked, self._store, self._meta, group_score if group_by is not None else None
+        search = Search(
+            k=k,
+            where=as_filter(where),
+            min_score=min_score,
+            exclude_self=exclude_self,
+            group_by=group_by,
+            group_score=group_score,
+            refinement=Refinement(expand, augment),
         )
-        vectors = QueryVectors(self._store, self._meta, lambda: self.embedder).of(asked)
-        without = [query.ids if exclude_self else frozenset[str]() for query in asked]
-        vectors = refinement.expanded(self._store, vectors, where=filter, without=without)
-        if augment:
-            answers = refinement.ranked(self._store, vectors, k=k, where=filter, without=without)
-        elif group_by is None:
-            spare = max(map(len, without), default=0)
-            answers = self._store.search(vectors, k=k + spare, where=filter) if asked else []
-        else:
-            answers = [
-                search_groups(
-                    self._store,
-                    vector,
-                    field=group_by,
-                    score=group_score,
-                    k=k,
-                    where=filter,
-                    without=ids,
-                    metric=self._meta.metric,
-                )
-                for vector, ids in zip(vectors, without, strict=True)
-            ]
-        return [
-            Hits(
-                [
-                    hit
-                    for hit in answer
-                    if hit.id not in ids and (least is None or hit.score >= least)
-                ][:k],
-                query=str(query),
-                load=_thumbnail,
-                load_query=_query_thumbnail(query),
-            )
-            for query, answer, ids in zip(asked, answers, without, strict=True)
-        ]
+        return search.answer(self._index, [as_query(query) for query in queries])
 
     def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record]:
-        """Return the records that exist among `ids`.
-
-        Args:
-            ids: One id or many.
-            vectors: Whether the records carry their vectors.
+        """Return the records that exist among one id or many; with their vectors if wanted.
 
         Raises:
             StoreError: The store failed.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a", metadata={"n": 1}))
             >>> index.get(["a", "b"])["a"].metadata
             {'n': 1}
         """
-        return self._store.get(_as_ids(ids), vectors=vectors)
+        return self.store.get(as_ids(ids), vectors=vectors)
 
     def delete(
         self, ids: str | Iterable[str] | None = None, *, where: Filter | str | None = None
@@ -491,17 +383,14 @@ class ImageIndex:
             StoreError: The store failed.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a", metadata={"n": 1}))
             >>> index.delete(where="n > 5"), index.delete("a")
             (0, 1)
         """
-        doomed = self._named(ids, where, "delete")
-        return sum(
-            self._store.delete(doomed[start : start + _BATCH])
-            for start in range(0, len(doomed), _BATCH)
-        )
+        return delete_records(self.store, ids, as_filter(where))
 
     def update_metadata(
         self,
@@ -528,24 +417,14 @@ class ImageIndex:
             StoreError: The store failed.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a", metadata={"n": 1}))
-            >>> index.update_metadata("a", {"sold": True})
-            1
-            >>> index.get("a")["a"].metadata
-            {'n': 1, 'sold': True}
+            >>> index.update_metadata("a", {"sold": True}), index.get("a")["a"].metadata
+            (1, {'n': 1, 'sold': True})
         """
-        fields = check_metadata(metadata)
-        named = self._named(ids, where, "update")
-        written = 0
-        for start in range(0, len(named), _BATCH):
-            records = self._store.get(named[start : start + _BATCH], vectors=True).values()
-            changed = [_with_fields(record, fields, keep=not replace) for record in records]
-            if changed:
-                self._store.upsert(RecordBatch.of(changed))
-            written += len(changed)
-        return written
+        return update_records(self.store, ids, metadata, as_filter(where), keep=not replace)
 
     def count(self, where: Filter | str | None = None) -> int:
         """Return how many records there are, or how many match.
@@ -554,7 +433,7 @@ class ImageIndex:
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
         """
-        return self._store.count(_as_filter(where))
+        return self.store.count(as_filter(where))
 
     def scan(
         self, *, where: Filter | str | None = None, batch_size: int = 1000, vectors: bool = False
@@ -571,13 +450,14 @@ class ImageIndex:
             StoreError: The store failed.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a"))
             >>> [record.id for batch in index.scan() for record in batch]
             ['a']
         """
-        return self._store.scan(where=_as_filter(where), batch_size=batch_size, vectors=vectors)
+        return self.store.scan(where=as_filter(where), batch_size=batch_size, vectors=vectors)
 
     def fit_projection(
         self,
@@ -614,23 +494,8 @@ class ImageIndex:
             >>> index.fit_projection(MemoryStore(), dim=4).meta.dim
             4
         """
-        if self._meta.metric != "cosine" or self._meta.projection is not None:
-            raise ConfigError(
-                "a projection is fitted on an index with the embedder's own vectors and the "
-                f"cosine metric; this one has metric {self._meta.metric!r} and "
-                f"{'is projected already' if self._meta.projection else 'no projection'}"
-            )
-        if isinstance(into, str | os.PathLike):
-            into = make_store(PluginConfig("local", {"path": os.fspath(into)}))
-        bar = make_progress(progress, 2 * self.count(), unit="record")
-        try:
-            copy_projected(self._store, into, self._meta, dim, advance=bar.advance)
-        except BaseException:
-            into.close()
-            raise
-        finally:
-            bar.close()
-        return ImageIndex(store=into, embedder=self._embedder)
+        projected = fit_into(self._index, into, dim=dim, progress=progress)
+        return ImageIndex(store=projected, embedder=self._index.embedder.if_made)
 
     def duplicates(
         self,
@@ -680,28 +545,10 @@ class ImageIndex:
             [('a', 'b')]
         """
         rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
-        filter = _as_filter(where)
-        if against is not None and against.store is self._store:
-            raise ConfigError("against is this index itself; leave it out to search within it")
-        total = self._store.count(filter) + (against.count() if against is not None else 0)
-        bar = make_progress(progress, total * len(rules.tiers))
-        try:
-            if against is None:
-                return Finding(
-                    self._store, self._meta, rules, filter, advance=bar.advance, load=_thumbnail
-                ).run()
-            return Leaks(
-                self._store,
-                self._meta,
-                against.store,
-                against.meta,
-                rules,
-                filter,
-                advance=bar.advance,
-                load=_thumbnail,
-            ).run()
-        finally:
-            bar.close()
+        other = (against.store, against.meta) if against is not None else None
+        return find_copies(
+            self._index, rules, where=as_filter(where), against=other, progress=progress
+        )
 
     def is_duplicate(
         self,
@@ -718,8 +565,8 @@ class ImageIndex:
         Args:
             image: A path, URL, bytes, PIL image, array or `Item`; it is not added.
             tiers: As for `duplicates`.
-            threshold: As for `duplicates`; None reads 512 records to derive it, so a service that
-                asks often passes ``index.duplicates().threshold``.
+            threshold: As for `duplicates`; None reads 512 records to derive it, so a service that asks often passes
+                ``index.duplicates().threshold``.
             max_bits: As for `duplicates`.
             mirrored: As for `duplicates`.
             where: Only records that match.
@@ -745,13 +592,7 @@ class ImageIndex:
             True
         """
         rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
-        payload = read(image if isinstance(image, Item) else Item(image))
-        content = payload.data if payload.image is None else payload.image
-        query = Query.image(content or b"")
-        [vector] = QueryVectors(self._store, self._meta, lambda: self.embedder).of([query])
-        return find_original(
-            self._store, self._meta, payload, vector, rules=rules, where=_as_filter(where)
-        )
+        return original_of(self._index, image, rules, as_filter(where))
 
     @property
     def calibration(self) -> Calibration | None:
@@ -761,7 +602,7 @@ class ImageIndex:
             QueryError: What is saved cannot be read.
             StoreError: The store failed.
         """
-        return saved_calibration(self._store)
+        return read_calibration(self.store)
 
     def calibrate(
         self,
@@ -781,8 +622,8 @@ class ImageIndex:
         Without `source` and `pairs`, records of the index ask for each other, and nothing is
         embedded: hits with the same label are right; where no record has a label, copies are
         (tiers ``exact`` and ``near`` of `duplicates`, which opens every picture), and the threshold
-        tells the same picture from others. The precision holds for queries of the same kind;
-        learn anew when the index has grown a lot.
+        tells the same picture from others. The precision holds for queries of the same kind, one
+        whole image (or text) at a time; learn anew when the index has grown a lot.
 
         Args:
             source: Labelled query images: class folders, a manifest, items, as `add` takes them.
@@ -810,6 +651,7 @@ class ImageIndex:
             StoreError: The store failed.
 
         Example:
+            >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add(
@@ -821,50 +663,22 @@ class ImageIndex:
             >>> len(index.search(Image.new("RGB", (9, 9), "blue"), min_score="calibrated"))
             0
         """
-        if source is not None and pairs is not None:
-            raise ConfigError("give calibrate either a source of labelled images or pairs")
-        check_options(precision=precision, k=k, sample=sample)
-        if save:
-            write_calibration(self._store, None)
-        queries: list[EvaluationQuery] | None = None
-        failures: list[Failure] = []
-        if pairs is not None:
-            queries = paired_queries(pairs)
-        elif source is not None:
-            queries, failures = labelled_queries(source, label=label)
-        for failure in failures:
-            _logger.warning("calibration leaves out %s: %s", failure.source, failure.error)
-        if failures and not queries:
-            raise QueryError(f"no query can be read; the first: {failures[0].error}")
-        asks = min(sample, self.count()) if queries is None else len(queries)
-        bar = make_progress(progress, asks, unit="query")
-        try:
-            calibration = calibrate(
-                Asking(
-                    store=self._store,
-                    meta=self._meta,
-                    vectors=QueryVectors(self._store, self._meta, lambda: self.embedder),
-                    k=k,
-                    sample=sample,
-                    seed=seed,
-                    advance=bar.advance,
-                    skipped=len(failures),
-                ),
-                queries,
-                label=label,
-                learned_from="queries" if pairs is None else "pairs",
-                copies=self._copies,
-                precision=precision,
-            )
-        finally:
-            bar.close()
-        if save:
-            write_calibration(self._store, calibration)
-        return calibration
+        return calibrate(
+            self._index,
+            source,
+            label=label,
+            pairs=pairs,
+            precision=precision,
+            save=save,
+            k=k,
+            sample=sample,
+            seed=seed,
+            progress=progress,
+        )
 
     def close(self) -> None:
         """Release files and connections; the index cannot be used afterwards."""
-        self._store.close()
+        self.store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -878,104 +692,4 @@ class ImageIndex:
         self.close()
 
     def __repr__(self) -> str:
-        return f"ImageIndex(embedder={self._meta.embedding.name!r}, store={self._store!r})"
-
-    def _copies(self) -> dict[str, int]:
-        report = self.duplicates(tiers=("exact", "near"), progress=False)
-        return {id: number for number, group in enumerate(report) for id in group.ids}
-
-    def _settle_meta(self, metric: Metric | None) -> IndexMeta:
-        existing = self._store.describe()
-        if self._embedder is None and existing is not None:
-            return replace(existing, metric=metric or existing.metric)
-        if self._embedder is None:
-            self._embedder = make_embedder(PluginConfig("timm"))
-        if existing is None:
-            return IndexMeta(self._embedder.spec, metric or "cosine")
-        return IndexMeta(self._embedder.spec, metric or existing.metric, existing.projection)
-
-    def _ingest(
-        self,
-        source: object,
-        metadata: Metadata | None,
-        on_error: OnError,
-        progress: bool | None,
-        *,
-        removing: bool,
-    ) -> AddReport:
-        if on_error not in ("collect", "raise"):
-            raise ConfigError(f"on_error={on_error!r}; use 'collect' or 'raise'")
-        started = time.monotonic()
-        bar = make_progress(progress, estimate(source))
-        try:
-            with Pipeline(lambda: self.embedder) as pipeline:
-                ingestion = Ingestion(
-                    store=self._store,
-                    meta=self._meta,
-                    pipeline=pipeline,
-                    batch_size=self._batch_size,
-                    on_error=on_error,
-                    metadata=check_metadata(metadata or {}),
-                    progress=bar,
-                    reuse=removing,
-                )
-                ingestion.run(expand(source))
-        finally:
-            bar.close()
-        report = ingestion.report
-        self._warn_if_outgrown()
-        if removing:
-            folder = folder_of(source)
-            removal = Removal(self._store, folder, ingestion.seen, report.failed)
-            report = replace(report, removed=removal.run())
-        return replace(report, embedded=ingestion.embedded, seconds=time.monotonic() - started)
-
-    def _warn_if_outgrown(self) -> None:
-        projection = self._meta.projection
-        if projection is None:
-            return
-        count = self._store.count()
-        if count > _OUTGROWN * projection.fitted_on:
-            _logger.warning(
-                "%r holds %d records, but its projection was fitted on %d: fit a new one on an "
-                "index with full vectors (fit_projection, or imagesearch copy --project)",
-                self._store,
-                count,
-                projection.fitted_on,
-            )
-
-    def _named(
-        self, ids: str | Iterable[str] | None, where: Filter | str | None, verb: str
-    ) -> list[str]:
-        if (ids is None) == (where is None):
-            raise QueryError(f"say what to {verb}: either ids or where=")
-        if ids is not None:
-            return _as_ids(ids)
-        batches = self._store.scan(where=_as_filter(where), batch_size=_BATCH)
-        return [id for batch in batches for id in batch.ids]
-
-
-def _as_ids(ids: str | Iterable[str]) -> list[str]:
-    return [ids] if isinstance(ids, str) else list(ids)
-
-
-def _as_filter(where: Filter | str | None) -> Filter | None:
-    return parse_filter(where) if isinstance(where, str) else where
-
-
-def _with_fields(record: Record, fields: Metadata, *, keep: bool) -> Record:
-    kept = {name: record.metadata[name] for name in record.metadata if keep and name not in fields}
-    changed = {name: value for name, value in fields.items() if value is not None}
-    return replace(record, metadata={**kept, **changed})
-
-
-def _thumbnail(source: ImageSource) -> Image.Image | None:
-    try:
-        return open_image(source, shrink_to=_THUMBNAIL)
-    except SourceError:
-        return None
-
-
-def _query_thumbnail(query: Query) -> Callable[[], Image.Image | None] | None:
-    images = [term.source for term in query.terms if isinstance(term, ImageTerm)]
-    return functools.partial(_thumbnail, images[0]) if images else None
+        return f"ImageIndex(embedder={self.meta.embedding.name!r}, store={self.store!r})"

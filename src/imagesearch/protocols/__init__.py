@@ -1,7 +1,7 @@
 """The two seams: what an embedder and a vector store must be able to do."""
 
 from imagesearch.protocols.embedder import Embedder, TextEmbedder
-from imagesearch.protocols.notes import NotingStore
+from imagesearch.protocols.notes import NotingStore, noting
 from imagesearch.protocols.store import Capability, VectorStore
 
-__all__ = ["Capability", "Embedder", "NotingStore", "TextEmbedder", "VectorStore"]
+__all__ = ["Capability", "Embedder", "NotingStore", "TextEmbedder", "VectorStore", "noting"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from imagesearch.protocols.store import VectorStore
+from imagesearch.protocols.store import Capability, VectorStore
 
-__all__ = ["NotingStore"]
+__all__ = ["NotingStore", "noting"]
 
 
 @runtime_checkable
@@ -35,11 +35,24 @@ class NotingStore(VectorStore, Protocol):
 
         Args:
             name: Not empty.
-            value: A JSON value; None removes the note.
+            value: A JSON value; None removes the note. Every store takes 32 KiB of JSON text;
+                a store on a server may refuse more.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is no JSON value; nothing was
-                written.
+            StoreRequestError: The name is empty, or the value is no JSON value, or larger than
+                the store takes; nothing was written.
             StoreError: The store failed.
         """
         ...
+
+
+def noting(store: VectorStore) -> NotingStore | None:
+    """Return the store if it keeps notes, else None.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> noting(MemoryStore()) is None
+        False
+    """
+    keeps = Capability.NOTES in store.capabilities
+    return store if keeps and isinstance(store, NotingStore) else None

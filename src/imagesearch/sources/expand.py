@@ -31,7 +31,7 @@ from imagesearch.types import Failure, Item
 
 __all__ = ["estimate", "expand", "folder_of"]
 
-Outcome: TypeAlias = "Item | Failure"
+Outcome: TypeAlias = Item | Failure
 
 _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})

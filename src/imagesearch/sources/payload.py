@@ -34,16 +34,19 @@ class Payload:
         digest: Hex SHA-256 of the encoded bytes; for in-memory images of the size and the upright
             RGB pixels.
         metadata: The user's own fields, checked.
-        data: The encoded bytes; None for in-memory images.
-        image: The upright RGB image, for in-memory images only.
+        content: The encoded bytes, or for in-memory images the upright RGB image.
     """
 
     id: str
     uri: str
     digest: str
     metadata: dict[str, Any]
-    data: bytes | None
-    image: Image.Image | None
+    content: bytes | Image.Image
+
+    @property
+    def encoded_bytes(self) -> int:
+        """How many encoded bytes it holds; 0 for in-memory images."""
+        return len(self.content) if isinstance(self.content, bytes) else 0
 
     def open(self, *, shrink_to: int | None = None) -> Image.Image:
         """Return the upright RGB image.
@@ -55,9 +58,9 @@ class Payload:
             DecodeError: The bytes are no image that the policy accepts.
             MissingDependencyError: The format needs an optional package.
         """
-        if self.image is not None:
-            return self.image
-        return decode(self.data or b"", shrink_to=shrink_to, name=describe(self.uri))
+        if isinstance(self.content, Image.Image):
+            return self.content
+        return decode(self.content, shrink_to=shrink_to, name=describe(self.uri))
 
 
 def read(item: Item) -> Payload:
@@ -78,8 +81,8 @@ def read(item: Item) -> Payload:
         ('sha256:13304', True)
     """
     item = check_item(item)
-    data, image = _content(item.source)
-    digest = _digest(image) if data is None else hashlib.sha256(data).hexdigest()
+    content = _content(item.source)
+    digest = _digest(content)
     uri = item.uri if item.uri is not None else f"sha256:{digest}"
     derived = derive_id(uri) if item.uri is not None else digest[:32]
     return Payload(
@@ -87,8 +90,7 @@ def read(item: Item) -> Payload:
         uri=uri,
         digest=digest,
         metadata=dict(item.metadata),
-        data=data,
-        image=image,
+        content=content,
     )
 
 
@@ -109,11 +111,11 @@ def open_image(source: ImageSource | Item, *, shrink_to: int | None = None) -> I
     """
     source = check_item(source if isinstance(source, Item) else Item(source)).source
     uri = canonical_uri(source) if isinstance(source, str | os.PathLike) else None
-    data, image = _content(source)
-    if image is not None:
-        return image
+    content = _content(source)
+    if isinstance(content, Image.Image):
+        return content
     name = "the image" if uri is None else describe(uri)
-    return decode(data or b"", shrink_to=shrink_to, name=name)
+    return decode(content, shrink_to=shrink_to, name=name)
 
 
 def check_item(item: Item) -> Item:
@@ -153,18 +155,18 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _content(source: ImageSource) -> tuple[bytes | None, Image.Image | None]:
+def _content(source: ImageSource) -> bytes | Image.Image:
     match source:
         case bytes():
-            return source, None
+            return source
         case Image.Image():
-            return None, upright_rgb(source, name="the PIL image")
+            return upright_rgb(source, name="the PIL image")
         case np.ndarray():
-            return None, from_array(source, name="the array")
+            return from_array(source, name="the array")
         case str() if is_url(source):
-            return fetch(canonical_uri(source)), None
+            return fetch(canonical_uri(source))
         case str() | os.PathLike():
-            return read_file(os.fsdecode(source), max_bytes=MAX_BYTES), None
+            return read_file(os.fsdecode(source), max_bytes=MAX_BYTES)
         case _:
             raise SourceError(
                 f"{describe(source)} is no image; give a path, an http(s) URL, bytes, a PIL image "
@@ -172,9 +174,9 @@ def _content(source: ImageSource) -> tuple[bytes | None, Image.Image | None]:
             )
 
 
-def _digest(image: Image.Image | None) -> str:
-    if image is None:
-        raise SourceError("an item without bytes and without an image")
-    content = hashlib.sha256(f"{image.mode} {image.width}x{image.height}\n".encode())
-    content.update(image.tobytes())
-    return content.hexdigest()
+def _digest(content: bytes | Image.Image) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(f"{content.mode} {content.width}x{content.height}\n".encode())
+    digest.update(content.tobytes())
+    return digest.hexdigest()

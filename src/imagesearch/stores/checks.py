@@ -11,7 +11,7 @@ from imagesearch.errors import StoreRequestError
 from imagesearch.types import IndexMeta, RecordBatch, check_id, check_metadata
 from imagesearch.vectors import check_vectors, unit_or_as_is
 
-__all__ = ["check_batch", "check_queries", "possible_ids"]
+__all__ = ["check_batch", "check_batch_size", "check_queries", "possible_ids"]
 
 
 def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
@@ -51,6 +51,19 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
             ) from error
     metadata = tuple(check_metadata(fields) for fields in batch.metadata)
     return RecordBatch(batch.ids, batch.uris, batch.digests, metadata, vectors)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse to scan in batches of nothing; what `scan` calls first.
+
+    Raises:
+        StoreRequestError: batch_size < 1.
+
+    Example:
+        >>> check_batch_size(1000)
+    """
+    if batch_size < 1:
+        raise StoreRequestError(f"batch_size={batch_size}; it must be at least 1")
 
 
 def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float32]:

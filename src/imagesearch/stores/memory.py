@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import StoreError, StoreRequestError
+from imagesearch.errors import StoreError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
-from imagesearch.stores.checks import check_batch, check_queries
+from imagesearch.stores.checks import check_batch, check_batch_size, check_queries
 from imagesearch.stores.notes import note_text
 from imagesearch.stores.ranking import nearest, order
 from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch
@@ -161,8 +161,7 @@ class MemoryStore:
         """
         with self._lock:
             self._opened()
-            if batch_size < 1:
-                raise StoreRequestError(f"batch_size={batch_size}; it must be at least 1")
+            check_batch_size(batch_size)
             ids = list(self._matching(where))
         return self._batches(ids, batch_size, vectors)
 

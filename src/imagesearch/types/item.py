@@ -13,7 +13,7 @@ from imagesearch.types.metadata import Metadata
 
 __all__ = ["Failure", "ImageSource", "Item"]
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]"
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 """One image: a path, an http(s) URL, encoded bytes, a PIL image, or an array (height, width[, channels])."""
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABCMeta
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,6 +11,7 @@ from imagesearch.images import IMAGE_SUFFIXES
 from imagesearch.ui.cards import heading_html
 from imagesearch.ui.facets import CHOICE_SLOTS, RANGE_SLOTS
 from imagesearch.ui.phrases import phrase
+from imagesearch.ui.upload_components import uploads_only
 from imagesearch.ui.view import MAX_K, IndexView
 
 __all__ = ["FIRST_K", "Layout"]
@@ -76,7 +75,7 @@ class Layout:
     def _lay_out_query(self) -> None:
         one_line: dict[str, Any] = {"value": "", "max_lines": 1}
         self.picture = self._say(
-            _uploads_only(gr.Image),
+            uploads_only(gr.Image),
             {
                 "format": "png",
                 "sources": ["upload", "clipboard"],
@@ -193,7 +192,7 @@ class Layout:
         with gr.Row():
             with gr.Column(min_width=_NARROW):
                 self.files = self._say(
-                    _uploads_only(gr.File),
+                    uploads_only(gr.File),
                     {
                         "file_count": "multiple",
                         "file_types": _ACCEPTED,
@@ -219,40 +218,3 @@ class Layout:
                 )
         self.report = gr.HTML("", elem_id="is-report", label="report")
         self.report_json = gr.JSON(visible=False, label="report")
-
-
-def _uploads_only(base: Any) -> Any:
-    """Return a kind of upload component whose files go to our own decoder, and which fetches nothing.
-
-    Gradio would open pictures with Pillow as it stands, and fetch an address that a visitor sends
-    in a file's place. The class is made past Gradio's metaclass, which writes a stub file beside
-    the source of every class that it makes.
-    """
-
-    async def keep_local(self: Any, path: str | Path | None) -> str | None:
-        if "://" in str(path):
-            raise gr.Error(phrase("error_url", "en"), print_exception=False)
-        moved: str | None = await base.async_move_resource_to_block_cache(self, path)
-        return moved
-
-    def preprocess(self: Any, payload: Any) -> Any:
-        if payload is None:
-            return None
-        if hasattr(payload, "root"):
-            return [_received(file, self.GRADIO_CACHE) for file in payload.root]
-        return _received(payload, self.GRADIO_CACHE)
-
-    members = {
-        "is_template": True,
-        "async_move_resource_to_block_cache": keep_local,
-        "preprocess": preprocess,
-        "__module__": __name__,
-    }
-    return ABCMeta.__new__(type(base), f"Uploaded{base.__name__}", (base,), members)
-
-
-def _received(file: Any, folder: str) -> str:
-    path = Path(file.path or "").resolve()
-    if not path.is_relative_to(Path(folder).resolve()) or not path.is_file():
-        raise gr.Error(phrase("error_url", "en"), print_exception=False)
-    return str(path)

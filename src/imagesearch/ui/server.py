@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import shutil
@@ -66,10 +65,10 @@ def serve(
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         os.environ.update(_ENVIRONMENT)
         os.environ["GRADIO_TEMP_DIR"] = folder
-        page_module = _import_page()
+        build_page, look = _import_page()
         logging.getLogger("httpx").setLevel(logging.WARNING)
         _check_port(settings)
-        page = page_module.build_page(IndexView(index, settings))
+        page = build_page(IndexView(index, settings))
         stack.callback(page.close, verbose=False)
         _, address, _ = page.launch(
             server_name=_bracketed(settings.host),
@@ -90,7 +89,7 @@ def serve(
             mcp_server=False,
             inbrowser=False,
             pwa=False,
-            **page_module.look(),
+            **look(),
         )
         if opened is not None:
             opened(address)
@@ -102,15 +101,18 @@ def serve(
     return close
 
 
-def _import_page() -> Any:
+def _import_page() -> tuple[Callable[[IndexView], Any], Callable[[], dict[str, Any]]]:
+    """Import what needs Gradio, whose environment must be set before."""
     try:
-        return importlib.import_module("imagesearch.ui.page")
+        from imagesearch.ui.look import look
+        from imagesearch.ui.page import build_page
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "gradio":
             raise
         raise MissingDependencyError(
             'the web page needs Gradio: pip install "imagesearch-index[ui]"'
         ) from error
+    return build_page, look
 
 
 def _check_port(settings: PageSettings) -> None:

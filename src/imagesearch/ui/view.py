@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-import logging
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,38 +12,27 @@ from typing import Any
 
 from PIL import Image
 
-from imagesearch.errors import (
-    DecodeError,
-    FilterError,
-    ImageSearchError,
-    ManifestError,
-    MissingDependencyError,
-    QueryError,
-    SourceNotFoundError,
-    UnsupportedOperationError,
-)
+from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder
 from imagesearch.types import Hits
-from imagesearch.ui.cards import Card, card_of, detail_html, table_html
-from imagesearch.ui.fields import FieldSummary, describe_values, sample_fields
+from imagesearch.ui.cards import Card, card_of, detail_html
+from imagesearch.ui.facts import FieldSample, facts_html, facts_of
+from imagesearch.ui.fields import FieldSummary
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.queries import Box, cut, decode_upload, make_query, parse_box, read_upload
 from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.thumbnails import Thumbnails, data_uri, placeholder, shrink
 from imagesearch.ui.uploads import Added, Uploads, parse_metadata
 
-__all__ = ["MAX_K", "Answer", "IndexView", "explain"]
+__all__ = ["MAX_K", "Answer", "IndexView"]
 
 MAX_K = 100
 """Most pictures in one answer."""
 
-_logger = logging.getLogger("imagesearch.ui")
 _SHOWN_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp"})
 _QUERY_SIDE = 72
 _DETAIL_SIDE = 320
-# How long, in seconds, what was learnt about the fields is taken for current.
-_FIELDS_FRESH = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +77,11 @@ class IndexView:
     thumbnails: Thumbnails = field(init=False)
     uploads: Uploads = field(init=False)
     _adding: threading.Lock = field(init=False, default_factory=threading.Lock)
-    _fields: tuple[float, int, list[FieldSummary]] | None = field(init=False, default=None)
+    _fields: FieldSample = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
+        self._fields = FieldSample(self.index)
         self.thumbnails = Thumbnails(fetch_remote=settings.fetch_remote)
         self.uploads = Uploads(settings.uploads, settings.max_upload_bytes, settings.max_pixels)
 
@@ -245,7 +233,7 @@ class IndexView:
         metadata = parse_metadata(fields)
         with self._adding:
             added = self.uploads.add(self.index, files, metadata)
-        self._fields = None
+        self._fields.forget()
         return added
 
     def fields(self) -> tuple[int, list[FieldSummary]]:
@@ -254,11 +242,7 @@ class IndexView:
         Raises:
             StoreError: The store failed.
         """
-        known = self._fields
-        if known is None or time.monotonic() - known[0] > _FIELDS_FRESH:
-            sampled, fields = sample_fields(self.index)
-            known = self._fields = (time.monotonic(), sampled, fields)
-        return known[1], known[2]
+        return self._fields.get()
 
     def facts(self) -> dict[str, Any]:
         """Return what the index holds, and what it was made with, as JSON values.
@@ -266,29 +250,10 @@ class IndexView:
         Raises:
             StoreError: The store failed.
         """
-        spec = self.index.meta.embedding
         store = self.index.store
+        name = repr(store) if self.settings.shows_paths else type(store).__name__
         sampled, fields = self.fields()
-        return {
-            "images": self.index.count(),
-            "embedder": spec.name,
-            "dim": spec.dim,
-            "metric": self.index.meta.metric,
-            "searches_text": self.searches_text,
-            "store": repr(store) if self.settings.shows_paths else type(store).__name__,
-            "sampled": sampled,
-            "fields": [
-                {
-                    "name": field.name,
-                    "kind": field.kind,
-                    "seen": field.seen,
-                    "values": list(field.values),
-                    "low": field.low,
-                    "high": field.high,
-                }
-                for field in fields
-            ],
-        }
+        return facts_of(self.index, name, self.searches_text, sampled, fields)
 
     def facts_html(self, language: str = "en") -> str:
         """Return the same for people.
@@ -296,31 +261,8 @@ class IndexView:
         Raises:
             StoreError: The store failed.
         """
-        facts = self.facts()
-        rows = [
-            (phrase("facts_images", language), f"<b>{facts['images']:,}</b>"),
-            (phrase("facts_embedder", language), f"<code>{html.escape(facts['embedder'])}</code>"),
-            (phrase("facts_dim", language), str(facts["dim"])),
-            (phrase("facts_metric", language), html.escape(facts["metric"])),
-            (
-                phrase("facts_text", language),
-                phrase("yes" if facts["searches_text"] else "no", language),
-            ),
-            (phrase("facts_store", language), f"<code>{html.escape(facts['store'])}</code>"),
-        ]
         sampled, fields = self.fields()
-        body = table_html(
-            (
-                field.name,
-                f'<span class="is-kind">{phrase("kind_" + field.kind, language)}</span> {html.escape(describe_values(field))}',
-            )
-            for field in fields
-        )
-        note = phrase("facts_sample", language).format(sampled)
-        return (
-            f"{table_html(rows)}<h3>{phrase('facts_fields', language)} <small>{note}</small></h3>"
-            f"{body if fields else phrase('facts_fields_none', language)}"
-        )
+        return facts_html(self.facts(), sampled, fields, language)
 
     def _open(self, picture: str | Path, box: Box | None) -> Image.Image:
         data = read_upload(picture, max_bytes=self.settings.max_upload_bytes)
@@ -355,37 +297,6 @@ class IndexView:
         if len(cards) == 1:
             return Answer(cards, images, phrase("status_one", language).format(label))
         return Answer(cards, images, phrase("status_hits", language).format(len(cards), label))
-
-
-def explain(error: Exception, view: IndexView, language: str) -> str:
-    """Return a message for visitors; what is not their doing goes to the log instead.
-
-    Args:
-        error: What was raised.
-        view: Whose secrets to keep.
-        language: ``"en"`` or ``"zh"``.
-    """
-    match error:
-        case SourceNotFoundError():
-            return phrase("error_no_file", language)
-        case DecodeError() | MissingDependencyError():
-            key = "error_picture"
-        case FilterError():
-            key = "error_filter"
-        case QueryError() | ManifestError() | UnsupportedOperationError():
-            key = "error_query"
-        case _:
-            _logger.error("a request failed", exc_info=error)
-            words = str(error) if _is_plain(error, view) else type(error).__name__
-            return phrase("error_server", language).format(words)
-    text = str(error)
-    if not view.settings.shows_paths:
-        text = text.replace(repr(view.index.store), type(view.index.store).__name__)
-    return phrase(key, language).format(text)
-
-
-def _is_plain(error: Exception, view: IndexView) -> bool:
-    return isinstance(error, ImageSearchError) and view.settings.shows_paths
 
 
 def _check_k(k: int) -> None:

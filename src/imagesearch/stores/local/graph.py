@@ -16,7 +16,7 @@ from imagesearch.types import Metric
 
 __all__ = ["Graph"]
 
-logger = logging.getLogger("imagesearch")
+_logger = logging.getLogger("imagesearch")
 
 # Rows inserted before the program may be interrupted.
 _CHUNK = 256
@@ -198,7 +198,7 @@ class Graph:
         try:
             self._index.load_index(os.fspath(path), len(row_of))
         except RuntimeError as error:
-            logger.warning("the search graph %s cannot be read and is rebuilt: %s", path, error)
+            _logger.warning("the search graph %s cannot be read and is rebuilt: %s", path, error)
             return False
         if self._index.get_current_count() != len(row_of):
             return False

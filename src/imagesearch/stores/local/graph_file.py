@@ -20,7 +20,7 @@ from imagesearch.stores.local.layout import Layout, sync_folder
 
 __all__ = ["GraphState"]
 
-logger = logging.getLogger("imagesearch")
+_logger = logging.getLogger("imagesearch")
 
 _MAGIC = b"imagesearch graph 1\n"
 _LENGTH = struct.Struct("<Q")
@@ -102,7 +102,7 @@ class GraphState:
             path = self._layout.folder / str(header["file"])
             _require_checksum(path, header["checksum"])
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-            logger.warning(
+            _logger.warning(
                 "the saved search graph of %s is damaged and is rebuilt: %s",
                 self._layout.folder,
                 error,

@@ -1,4 +1,4 @@
-"""Rows of the database as records and hits, and batches as rows."""
+"""Rows of the database as records and hits."""
 
 from __future__ import annotations
 
@@ -9,51 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import StoreRequestError
 from imagesearch.stores.local.vectors_file import StoredVectors
-from imagesearch.stores.local.writer import Rows
 from imagesearch.stores.ranking import Candidates, order
-from imagesearch.types import Hit, IndexMeta, Record, RecordBatch, check_id, check_metadata
-from imagesearch.vectors import check_vectors, unit_or_as_is
+from imagesearch.types import Hit, Record
 
-__all__ = ["check_batch", "hits_of", "possible_ids", "record_of"]
+__all__ = ["hits_of", "record_of"]
 
 Line = tuple[int, str, str, str, str]
-
-
-def check_batch(batch: RecordBatch, meta: IndexMeta) -> Rows:
-    """Return a batch as it is to be stored.
-
-    Raises:
-        StoreRequestError: Vectors are missing or unusable, metadata are no JSON values, or a uri
-            or digest is no valid Unicode.
-    """
-    if batch.vectors is None:
-        raise StoreRequestError("the batch has no vectors; give one for each record")
-    vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
-    if meta.metric == "cosine":
-        vectors = unit_or_as_is(vectors)
-    for id, uri, digest in zip(batch.ids, batch.uris, batch.digests, strict=True):
-        try:
-            (uri + digest).encode()
-        except UnicodeEncodeError as error:
-            raise StoreRequestError(
-                f"the uri of id {id!r} is no valid Unicode: {uri!r}; rename the file"
-            ) from error
-    metadata = [check_metadata(fields) for fields in batch.metadata]
-    return Rows(batch.ids, batch.uris, batch.digests, metadata, vectors)
-
-
-def possible_ids(ids: Sequence[str]) -> list[str]:
-    r"""Return the ids that a record could have, each once.
-
-    SQLite's JSON ends a text at a NUL, and would find another record for an id with one.
-
-    Example:
-        >>> possible_ids(["b", "a", "b", "a\0b", ""])
-        ['b', 'a']
-    """
-    return [id for id in dict.fromkeys(ids) if _possible(id)]
 
 
 def record_of(line: Line, vectors: StoredVectors | None) -> Record:
@@ -106,11 +68,3 @@ def _cut(
         np.concatenate([kept, late]),
         np.concatenate([scores[~tied], np.full(len(late), kth)]),
     )
-
-
-def _possible(id: str) -> bool:
-    try:
-        check_id(id)
-    except StoreRequestError:
-        return False
-    return True

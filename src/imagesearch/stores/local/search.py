@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import MissingDependencyError
+from imagesearch.stores.local.breadth import BROADEST, measure_breadth
+from imagesearch.stores.local.exact import scan_exactly
 from imagesearch.stores.local.graph_file import GraphState
+from imagesearch.stores.local.graph_library import graphs_available, tell_that_graphs_are_missing
 from imagesearch.stores.local.guard import SharedLock
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.options import Options
@@ -23,26 +24,18 @@ from imagesearch.types import Metric
 if TYPE_CHECKING:
     from imagesearch.stores.local.graph import Graph
 
-__all__ = ["Searcher", "require_graphs"]
+__all__ = ["Searcher"]
 
-logger = logging.getLogger("imagesearch")
+_logger = logging.getLogger("imagesearch")
 
 # Filters that leave less than this share are scanned exactly: the graph would have to fetch seven
 # times as many hits as are wanted, and the scan reads only what matches.
 _NARROW = 0.15
 # New rows are scanned exactly until there are so many that inserting them pays.
 _TAIL = 1000
-# A search this broad visits so many nodes, in random order, that a scan is as fast.
-_BROADEST = 0.1
-_BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _SAMPLE = 200
 # Wide enough for most data: for graphs that were interrupted before they could be measured.
 _UNMEASURED = 256
-_RECALL = 0.99
-_REASON = (
-    'searching is exact, which is slow for many vectors; pip install "imagesearch-index[hnsw]" '
-    "adds the graph engine (hnswlib is compiled on your machine: it needs a C++ compiler)"
-)
 
 
 class Searcher:
@@ -85,12 +78,13 @@ class Searcher:
             found = self._by_graph(queries, snapshot, k, allowed, matching)
         mask = snapshot.alive if allowed is None else allowed
         if found is None:
-            yield from self._exactly(queries, snapshot, mask, k)
+            yield from scan_exactly(queries, snapshot, mask, k, self._metric)
             return
         for number, rows in enumerate(found):
             query = queries[number]
             if len(rows) < min(k, matching):
-                yield from self._exactly(queries[number : number + 1], snapshot, mask, k)
+                alone = queries[number : number + 1]
+                yield from scan_exactly(alone, snapshot, mask, k, self._metric)
                 continue
             scores = exact_scores(query, snapshot.vectors[rows], self._metric)
             if len(rows) > k:
@@ -141,21 +135,10 @@ class Searcher:
             return False
         if matching <= self._options.exact_below or matching < _NARROW * snapshot.live:
             return False
-        if self._options.engine == "auto" and not _graphs_available():
-            _tell_that_graphs_are_missing()
+        if self._options.engine == "auto" and not graphs_available():
+            tell_that_graphs_are_missing()
             return False
         return True
-
-    def _exactly(
-        self, queries: NDArray[np.float32], snapshot: Snapshot, mask: NDArray[np.bool_], k: int
-    ) -> Iterator[Candidates]:
-        return nearest(
-            queries,
-            lambda: snapshot.blocks(mask),
-            snapshot.vectors.__getitem__,
-            k=k,
-            metric=self._metric,
-        )
 
     def _by_graph(
         self,
@@ -207,7 +190,7 @@ class Searcher:
 
     def _worthwhile(self, graph: Graph, wanted: int, snapshot: Snapshot) -> bool:
         return graph.ef > 0 and (
-            graph.breadth(wanted, graph.ef) <= max(_BROADEST * snapshot.live, graph.ef)
+            graph.breadth(wanted, graph.ef) <= max(BROADEST * snapshot.live, graph.ef)
         )
 
     def _is_current(self, graph: Graph, snapshot: Snapshot) -> bool:
@@ -248,14 +231,14 @@ class Searcher:
 
     def _extend(self, graph: Graph, snapshot: Snapshot, missing: NDArray[np.int64]) -> None:
         """Insert rows, and measure with some of them, before they are in, what new images need."""
-        logger.info("inserting %d vectors into the search graph", len(missing))
+        _logger.info("inserting %d vectors into the search graph", len(missing))
         held = np.empty(0, np.int64)
         if self._options.ef is None and graph.labels + len(missing) > 1.5 * graph.calibrated_at:
             sample = min(_SAMPLE, len(missing) // 10)
             held = np.random.default_rng(0).choice(missing, sample, replace=False)
         graph.extend(snapshot, np.setdiff1d(missing, held))
         if len(held):
-            self._calibrate(graph, snapshot, held)
+            measure_breadth(graph, snapshot, held, self._metric)
         elif not graph.ef:
             graph.ef = _UNMEASURED
         graph.extend(snapshot, np.sort(held))
@@ -266,66 +249,9 @@ class Searcher:
         graph = Graph(self._dim, self._metric, self._options.M, self._options.ef_construction)
         return graph if graph.load(self._state, snapshot) else None
 
-    def _calibrate(self, graph: Graph, snapshot: Snapshot, unseen: NDArray[np.int64]) -> None:
-        """Choose the smallest ef with which rows that are not in the graph find their nearest."""
-        queries = snapshot.vectors[unseen]
-        mask = snapshot.alive.copy()
-        mask[graph.missing(snapshot)] = False
-        k = min(10, graph.live)
-        truth = [best for best, _ in self._exactly(queries, snapshot, mask, k)]
-        graph.ef, graph.calibrated_at = -1, graph.labels + len(unseen)
-        recall = 0.0
-        for ef in _BREADTHS:
-            if ef > max(_BREADTHS[0], _BROADEST * graph.live):
-                break
-            graph.fit(k, ef)
-            found = graph.search(queries, k)
-            if found is None:
-                continue
-            shares = [
-                len(np.intersect1d(rows, best)) / k for rows, best in zip(found, truth, strict=True)
-            ]
-            recall = float(np.mean(shares))
-            if recall >= _RECALL:
-                graph.ef = ef
-                logger.info("searching with ef=%d: recall@10 %.3f in a sample", ef, recall)
-                return
-        logger.info("the search graph finds too little (recall@10 %.3f); scanning exactly", recall)
-
     def _save(self, graph: Graph) -> None:
         try:
             graph.save(self._state)
         except OSError as error:
             # The graph is a cache: without its file the next program builds it again.
-            logger.warning("the search graph of %s was not saved: %s", self._layout.folder, error)
-
-
-def require_graphs() -> None:
-    """Import the graph engine.
-
-    Raises:
-        MissingDependencyError: hnswlib is not installed.
-    """
-    try:
-        import imagesearch.stores.local.graph  # noqa: F401  # is it there?
-    except ImportError as error:
-        raise MissingDependencyError(
-            'engine="hnsw" needs hnswlib: pip install "imagesearch-index[hnsw]" (it is compiled on '
-            "your machine and needs a C++ compiler, such as apt-get install g++ python3-dev; set "
-            "HNSWLIB_NO_NATIVE=1 when the result shall run on other processors). Without it, "
-            'engine="exact" gives the same hits, more slowly'
-        ) from error
-
-
-@cache
-def _graphs_available() -> bool:
-    try:
-        require_graphs()
-    except MissingDependencyError:
-        return False
-    return True
-
-
-@cache
-def _tell_that_graphs_are_missing() -> None:
-    logger.warning("hnswlib is not installed: %s", _REASON)
+            _logger.warning("the search graph of %s was not saved: %s", self._layout.folder, error)

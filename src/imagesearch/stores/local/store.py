@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
-import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import (
-    StoreCorruptError,
-    StoreError,
-    StoreLockedError,
-    StoreRequestError,
-    UnsupportedOperationError,
-)
+from imagesearch.errors import StoreError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
-from imagesearch.stores.local.database import Database
-from imagesearch.stores.local.encoding import Dtype, Encoding
+from imagesearch.stores.checks import check_batch, check_batch_size, check_queries, possible_ids
+from imagesearch.stores.local.encoding import Dtype
 from imagesearch.stores.local.failures import translated
+from imagesearch.stores.local.graph_library import require_graphs
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.lock import WriterLock
 from imagesearch.stores.local.notes import read_notes, write_note
-from imagesearch.stores.local.opening import (
-    create_index,
-    describe_index,
-    migrate_index,
-    stored_encoding,
-)
+from imagesearch.stores.local.opened import Opened, open_index, refuse_writing
+from imagesearch.stores.local.opening import describe_index
 from imagesearch.stores.local.options import Engine, Options
-from imagesearch.stores.local.rows import check_batch, hits_of, possible_ids, record_of
-from imagesearch.stores.local.search import Searcher, require_graphs
-from imagesearch.stores.local.snapshot import GenerationChangedError, Snapshot, Snapshots
-from imagesearch.stores.local.sql import compile_filter
+from imagesearch.stores.local.reading import read_records, scan_records
+from imagesearch.stores.local.rows import hits_of
+from imagesearch.stores.local.upkeep import compact_if_wasteful, keep_graph
 from imagesearch.stores.local.writer import Writer
 from imagesearch.stores.notes import note_text
 from imagesearch.types import Hit, IndexMeta, Record, RecordBatch
-from imagesearch.vectors import check_vectors, unit_or_as_is
 
 __all__ = ["LocalStore"]
 
-logger = logging.getLogger("imagesearch")
-
 _QUERIES = 256
-_IDS = 1000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Opened:
-    meta: IndexMeta
-    database: Database
-    snapshots: Snapshots
-    searcher: Searcher
-    encoding: Encoding
 
 
 class LocalStore:
@@ -126,7 +99,7 @@ class LocalStore:
         self._layout = Layout(self._path.absolute())
         self._lock = WriterLock(self._layout.lock)
         self._changing = threading.RLock()
-        self._state: _Opened | None = None
+        self._state: Opened | None = None
         self._writer: Writer | None = None
 
     @property
@@ -162,32 +135,14 @@ class LocalStore:
             if self._state is not None:
                 self._state.meta.require_compatible(meta, where=f"the index at {self._path}")
                 return
-            stored = self.describe()
-            with translated(self._path):
-                if stored is None:
-                    self._require_writable()
-                    stored = create_index(
-                        self._layout, self._lock, meta, self._options.dtype or "float32"
-                    )
-                stored.require_compatible(meta, where=f"the index at {self._path}")
-                encoding = stored_encoding(
-                    self._layout, stored, self._options.dtype, read_only=self._read_only
-                )
-                migrate_index(self._layout, self._lock, read_only=self._read_only)
-                opened = _Opened(
-                    stored,
-                    Database(self._layout.database, read_only=self._read_only),
-                    Snapshots(self._layout, stored.dim, encoding),
-                    Searcher(self._layout, stored.dim, stored.metric, self._options),
-                    encoding,
-                )
-            try:
-                with self._reading(opened):
-                    self._state = opened
-            except BaseException:
-                opened.database.close()
-                self._lock.release()
-                raise
+            self._state = open_index(
+                self._path,
+                self._layout,
+                self._lock,
+                meta,
+                self._options,
+                read_only=self._read_only,
+            )
 
     def upsert(self, batch: RecordBatch) -> None:
         """Insert records, replacing as a whole those whose id exists; on the disk on return.
@@ -201,11 +156,11 @@ class LocalStore:
             UnsupportedOperationError: The store was opened with ``read_only=True``.
         """
         opened = self._opened()
-        rows = check_batch(batch, opened.meta)
+        checked = check_batch(batch, opened.meta)
         with self._writing(opened) as writer:
-            if len(rows.ids):
-                writer.upsert(rows)
-                self._compact_if_wasteful(opened, writer)
+            if len(checked):
+                writer.upsert(checked)
+                compact_if_wasteful(opened, writer)
 
     def search(
         self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
@@ -218,14 +173,9 @@ class LocalStore:
             StoreError: The index cannot be read.
         """
         opened = self._opened()
-        if k < 1:
-            raise StoreRequestError(f"k={k}; ask for at least one hit")
-        meta = opened.meta
-        queries = check_vectors(vectors, meta.dim, meta.metric)
-        if meta.metric == "cosine":
-            queries = unit_or_as_is(queries)
+        queries = check_queries(vectors, opened.meta, k)
         answers: list[list[Hit]] = []
-        with self._reading(opened) as (connection, snapshot):
+        with opened.reading() as (connection, snapshot):
             allowed = None if where is None else snapshot.allowed(where, connection)
             for first in range(0, len(queries), _QUERIES):
                 some = queries[first : first + _QUERIES]
@@ -235,19 +185,7 @@ class LocalStore:
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among `ids`; missing ids are absent."""
-        records: dict[str, Record] = {}
-        wanted = possible_ids(ids)
-        with self._reading(self._opened()) as (connection, snapshot):
-            for first in range(0, len(wanted), _IDS):
-                some = json.dumps(wanted[first : first + _IDS], ensure_ascii=False)
-                found = connection.execute(
-                    "SELECT row, id, uri, digest, metadata FROM records"
-                    " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY row",
-                    (some,),
-                )
-                for line in found:
-                    records[line[1]] = record_of(line, snapshot.vectors if vectors else None)
-        return records
+        return read_records(self._opened(), ids, vectors=vectors)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records by id; returns how many existed.
@@ -262,7 +200,7 @@ class LocalStore:
             wanted = possible_ids(ids)
             gone = writer.delete(wanted) if wanted else 0
             if gone:
-                self._compact_if_wasteful(opened, writer)
+                compact_if_wasteful(opened, writer)
             return gone
 
     def scan(
@@ -277,21 +215,24 @@ class LocalStore:
             StoreRequestError: batch_size < 1.
         """
         opened = self._opened()
-        if batch_size < 1:
-            raise StoreRequestError(f"batch_size={batch_size}; it must be at least 1")
-        condition, bound = ("1", []) if where is None else compile_filter(where)
-        return self._scanning(opened, condition, bound, batch_size, vectors)
+        check_batch_size(batch_size)
+
+        def require_open() -> None:
+            if self._state is not opened:
+                raise StoreError(f"the index at {self._path} was closed during a scan")
+
+        return scan_records(opened, where, batch_size, vectors=vectors, require_open=require_open)
 
     def count(self, where: Filter | None = None) -> int:
         """Return how many records there are, or how many match."""
-        with self._reading(self._opened()) as (connection, snapshot):
+        with self._opened().reading() as (connection, snapshot):
             if where is None:
                 return snapshot.live
             return int(np.count_nonzero(snapshot.allowed(where, connection)))
 
     def notes(self) -> dict[str, Any]:
         """Return all notes by name; readers see each as soon as it is acknowledged."""
-        with self._reading(self._opened()) as (connection, _):
+        with self._opened().reading() as (connection, _):
             return read_notes(connection)
 
     def note(self, name: str, value: Any) -> None:
@@ -318,7 +259,8 @@ class LocalStore:
             if opened is None:
                 return
             try:
-                self._keep_graph(opened)
+                if not self._read_only:
+                    keep_graph(opened, self._lock)
             finally:
                 if self._writer is not None:
                     self._writer.close()
@@ -338,37 +280,15 @@ class LocalStore:
             return f"<LocalStore {str(self._path)!r}: {kept}, {engine}, {searching}>"
         return f"<LocalStore {str(self._path)!r}: cannot be read, {engine}>"
 
-    def _opened(self) -> _Opened:
+    def _opened(self) -> Opened:
         if self._state is None:
             raise StoreError(f"the index at {self._path} is not open; call open(meta) first")
         return self._state
 
     @contextmanager
-    def _reading(self, opened: _Opened) -> Iterator[tuple[sqlite3.Connection, Snapshot]]:
-        with translated(self._path), ExitStack() as stack:
-            missing = None
-            while True:
-                transaction = ExitStack()
-                with transaction:
-                    connection = transaction.enter_context(opened.database.reading())
-                    try:
-                        snapshot = opened.snapshots.of(connection)
-                    except GenerationChangedError as error:
-                        if error.args == missing:
-                            raise StoreCorruptError(
-                                f"the index at {self._path} has lost its file "
-                                f"{error.args[0]}; restore it from a "
-                                "backup, or build a new index"
-                            ) from error
-                        missing = error.args
-                        continue
-                    stack.push(transaction.pop_all())
-                break
-            yield connection, snapshot
-
-    @contextmanager
-    def _writing(self, opened: _Opened) -> Iterator[Writer]:
-        self._require_writable()
+    def _writing(self, opened: Opened) -> Iterator[Writer]:
+        if self._read_only:
+            raise refuse_writing(self._path)
         with self._changing, translated(self._path):
             if self._state is not opened:
                 raise StoreError(f"the index at {self._path} was closed")
@@ -377,63 +297,3 @@ class LocalStore:
                 dim, encoding = opened.meta.dim, opened.encoding
                 self._writer = Writer(self._layout, opened.database, dim, encoding)
             yield self._writer
-
-    def _scanning(
-        self, opened: _Opened, condition: str, bound: list[object], size: int, vectors: bool
-    ) -> Iterator[RecordBatch]:
-        with self._reading(opened) as (connection, snapshot):
-            source = snapshot.vectors if vectors else None
-            cursor = connection.execute(
-                "SELECT row, id, uri, digest, metadata FROM records"  # noqa: S608  # values are bound
-                f" WHERE {condition} ORDER BY row",
-                bound,
-            )
-            while lines := cursor.fetchmany(size):
-                records = [record_of(line, None) for line in lines]
-                batch = RecordBatch.of(records)
-                if source is not None:
-                    matrix = source[np.array([line[0] for line in lines], np.int64)]
-                    batch = RecordBatch(
-                        batch.ids, batch.uris, batch.digests, batch.metadata, matrix
-                    )
-                yield batch
-                if self._state is not opened:
-                    raise StoreError(f"the index at {self._path} was closed during a scan")
-
-    def _require_writable(self) -> None:
-        if self._read_only:
-            raise UnsupportedOperationError(
-                f"the index at {self._path} cannot be created or changed with read_only=True"
-            )
-
-    def _compact_if_wasteful(self, opened: _Opened, writer: Writer) -> None:
-        if not writer.wasteful():
-            return
-        try:
-            with self._reading(opened) as (_, old):
-                pass
-            logger.info("compacting the index at %s", self._path)
-            new = writer.compact()
-            opened.searcher.follow(old, new, old.generation + 1)
-        except (OSError, sqlite3.Error, StoreError) as error:
-            # The write itself is acknowledged; the waste stays until there is room to compact.
-            logger.warning("the index at %s could not be compacted: %s", self._path, error)
-
-    def _keep_graph(self, opened: _Opened) -> None:
-        if self._read_only:
-            return
-        writing = self._lock.held
-        if not writing:
-            if not opened.searcher.unsaved:
-                return
-            try:
-                self._lock.acquire()
-            except (StoreLockedError, OSError):
-                return
-        with self._reading(opened) as (_, snapshot):
-            pass
-        try:
-            if writing:
-                opened.searcher.prepare(snapshot)
-        finally:
-            opened.searcher.save(snapshot)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,9 @@ from imagesearch.stores.local.layout import Layout, sync_folder
 from imagesearch.stores.local.schema import FIELDS, RECORDS
 from imagesearch.stores.local.sql import field_entries
 from imagesearch.stores.local.vectors_file import VectorsFile, map_vectors
-from imagesearch.types import Metadata
+from imagesearch.types import RecordBatch
 
-__all__ = ["Rows", "Writer"]
-
-logger = logging.getLogger("imagesearch")
+__all__ = ["Writer"]
 
 # Compaction copies all that is left, so it waits until a third of the file is waste.
 _WASTE_ROWS = 1000
@@ -45,17 +42,6 @@ DROP TABLE old_fields;
 DROP TABLE numbers;
 DELETE FROM dead
 """
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """A checked batch, ready to be written."""
-
-    ids: Sequence[str]
-    uris: Sequence[str]
-    digests: Sequence[str]
-    metadata: Sequence[Metadata]
-    vectors: NDArray[np.float32]
 
 
 class Writer:
@@ -83,14 +69,18 @@ class Writer:
         layout.remove_leftovers(path)
         self._file = VectorsFile(path, self._row_bytes)
 
-    def upsert(self, batch: Rows) -> None:
+    def upsert(self, batch: RecordBatch) -> None:
         """Insert or replace; on the disk when it returns.
+
+        Args:
+            batch: As `check_batch` gives it.
 
         Raises:
             StoreRequestError: The index cannot keep such a vector; nothing was written.
             OSError, sqlite3.Error: Nothing was written.
         """
-        encoded = self._encoding.encode(batch.vectors, batch.ids)
+        vectors = cast(NDArray[np.float32], batch.vectors)
+        encoded = self._encoding.encode(vectors, batch.ids)
         texts = [
             json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
             for fields in batch.metadata

@@ -56,7 +56,7 @@ __all__ = ["TencentClient"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class TencentClient:
@@ -193,22 +193,30 @@ class TencentClient:
         filter: str | None = None,
         fields: list[str] | None = None,
         vectors: bool = False,
+        missing_is_empty: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return documents by id, by filter, or page by page."""
-        return self._call(
-            "reading records",
-            lambda: self._sdk.query(
-                database,
-                name,
-                document_ids=ids,
-                retrieve_vector=vectors,
-                limit=limit,
-                offset=offset or None,
-                filter=filter,
-                output_fields=fields,
-            ),
-            check=lambda answer: documents_in(answer, vectors=vectors),
-        )
+        """Return documents by id, by filter, or page by page.
+
+        A missing collection is an error, unless `missing_is_empty`.
+        """
+        try:
+            return self._call(
+                "reading records",
+                lambda: self._sdk.query(
+                    database,
+                    name,
+                    document_ids=ids,
+                    retrieve_vector=vectors,
+                    limit=limit,
+                    offset=offset or None,
+                    filter=filter,
+                    output_fields=fields,
+                ),
+                check=lambda answer: documents_in(answer, vectors=vectors),
+                missing_is_error=not missing_is_empty,
+            )
+        except MissingError:
+            return []
 
     def search(
         self,
@@ -303,7 +311,7 @@ class TencentClient:
             pause = next(pauses, None) if problem.again else None
             if pause is None:
                 raise problem.error from cause
-            _log.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
+            _logger.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
             time.sleep(pause)
 
     def _failure(self, error: Exception) -> Failure:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreCorruptError, StoreRequestError
 from imagesearch.stores.tencent.schema import DIGEST, KEY, METADATA, RESERVED, TERMS, Column
 from imagesearch.stores.tencent.values import column_values
-from imagesearch.types import RESERVED_FIELDS, Metadata, Record
+from imagesearch.types import RESERVED_FIELDS, Record
 
 __all__ = [
     "KEY_BITS",
@@ -58,33 +58,26 @@ class DocumentMapping:
         names = [column.name for column in self.columns.values()]
         return [self.uri_field, DIGEST, METADATA, KEY, *names]
 
-    def document(self, record: Record, metadata: Metadata, vector: list[float]) -> dict[str, Any]:
-        """Return a record as a document.
+    def document(self, record: Record, vector: list[float]) -> dict[str, Any]:
+        """Return a record, as `check_batch` gives it, as a document.
 
         Raises:
             StoreRequestError: A value does not fit its column.
         """
-        native, terms = column_values(metadata, self.columns, id=record.id)
+        native, terms = column_values(record.metadata, self.columns, id=record.id)
         if not self.ours and any(term.startswith("any:") for term in terms):
             raise StoreRequestError(
                 f"record {record.id!r}: a metadata field does not fit its column in a collection "
                 "that another program made; nothing was written. Make its type fit, or copy the "
                 "collection into one of your own"
             )
-        try:
-            record.uri.encode()
-        except UnicodeEncodeError as error:
-            raise StoreRequestError(
-                f"record {record.id!r}: uri {record.uri!r} is not valid Unicode; rename the file; "
-                "nothing was written"
-            ) from error
         document: dict[str, Any] = {"id": record.id, "vector": vector, **native}
         # Empty texts may be refused; an absent column reads back as empty.
         if record.uri:
             document[self.uri_field] = record.uri
         if record.digest:
             document[DIGEST] = record.digest
-        document[METADATA] = json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
+        document[METADATA] = json.dumps(record.metadata, ensure_ascii=False, separators=(",", ":"))
         if self.ours:
             document[KEY] = scan_key(record.id)
             if self.columns:

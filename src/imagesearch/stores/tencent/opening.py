@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imagesearch.errors import IncompatibleIndexError, StoreError, StoreRequestError
 from imagesearch.stores.tencent.catalogue import CollectionInfo, CollectionSpec
+from imagesearch.stores.tencent.creating import create_collection
 from imagesearch.stores.tencent.documents import DocumentMapping
+from imagesearch.stores.tencent.notes import forget_notes
 from imagesearch.stores.tencent.projections import load_projection, save_projection
 from imagesearch.stores.tencent.schema import (
     KEY,
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenCollection", "open_collection", "read_manifest"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _MAX_DIM = 4096
 # A new database takes collections after about three seconds; vendor code waits five.
 _DATABASE_PATIENCE = 20.0
-_RACE_PATIENCE = 5.0
 _DEFAULT_URI_FIELD = "path"
 
 
@@ -105,7 +105,9 @@ def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> Colle
     projection = None
     if meta.projection is not None:
         projection = save_projection(client, settings, meta.projection, patience=patience)
-    created = client.create_collection(
+    forget_notes(client, settings)
+    return create_collection(
+        client,
         CollectionSpec(
             database=settings.database,
             name=settings.collection,
@@ -120,21 +122,6 @@ def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> Colle
         ),
         patience=patience,
     )
-    return _appeared(client, settings, created=created)
-
-
-def _appeared(client: TencentClient, settings: Settings, *, created: bool) -> CollectionInfo:
-    deadline = time.monotonic() + _RACE_PATIENCE
-    while (info := client.describe(settings.database, settings.collection)) is None:
-        if time.monotonic() >= deadline:
-            raise StoreError(
-                f"{settings.place} was created, but cannot be found; try again"
-                if created
-                else f"{settings.place} cannot be created: another database of the instance has a "
-                "collection of that name, and names are unique across databases; choose another"
-            )
-        time.sleep(_RACE_PATIENCE / 20)
-    return info
 
 
 def _ours(
@@ -187,7 +174,7 @@ def _foreign(info: CollectionInfo, settings: Settings, meta: IndexMeta) -> OpenC
             "another program made it, and it says nothing about its embedder; to write to it, "
             "name the embedder that made its vectors: adopt='NAME OR FINGERPRINT'"
         )
-        _log.warning(
+        _logger.warning(
             "%s was made by another program: opened read-only, trusting that its vectors were "
             "made by %s",
             settings.place,

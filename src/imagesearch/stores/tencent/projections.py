@@ -1,45 +1,28 @@
-"""Projections: kept in a small collection of their own, beside the index.
+"""Projections: kept in a small collection of their own, beside the index; see `companions`.
 
-A projection has about a megabyte, too much for a description, and as documents of the index it
-would show up in other clients' searches and counts. So it is cut into texts, which are the
-documents of a collection named after the index's; the index's description has the fingerprint. The
-texts are written before the index is created and never changed.
+A projection has about a megabyte, too much for a description. So it is cut into texts, which are
+the documents of a companion; the index's description has the fingerprint. The texts are written
+before the index is created and never changed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from imagesearch.errors import StoreCorruptError
-from imagesearch.stores.tencent.catalogue import CollectionSpec
+from imagesearch.stores.tencent.companions import companion_name, make_companion
 from imagesearch.stores.tencent.settings import Settings
 from imagesearch.types import Projection
 
 if TYPE_CHECKING:
     from imagesearch.stores.tencent.client import TencentClient
 
-__all__ = ["companion_name", "load_projection", "save_projection"]
+__all__ = ["load_projection", "save_projection"]
 
 _PIECE = 32_768
 _IDS_PER_QUERY = 20
-_LONGEST_NAME = 128
-
-
-def companion_name(collection: str) -> str:
-    """Return the name of the collection that holds a collection's projection.
-
-    Example:
-        >>> companion_name("photos")
-        'photos-projection'
-    """
-    name = f"{collection}-projection"
-    if len(name) <= _LONGEST_NAME:
-        return name
-    short = hashlib.sha256(collection.encode()).hexdigest()[:16]
-    return f"{collection[:100]}-{short}-projection"
 
 
 def save_projection(
@@ -49,28 +32,13 @@ def save_projection(
 
     Args:
         client: The service.
-        settings: Names, shards and replicas.
+        settings: The index.
         projection: What to write.
         patience: Seconds for which the database may still refuse collections.
     """
     text = json.dumps(projection.to_dict(), separators=(",", ":"))
     pieces = [text[first : first + _PIECE] for first in range(0, len(text), _PIECE)]
-    name = companion_name(settings.collection)
-    client.create_collection(
-        CollectionSpec(
-            database=settings.database,
-            name=name,
-            description=f"projection of the imagesearch index {settings.collection}",
-            dimension=1,
-            metric="IP",
-            index="FLAT",
-            params={},
-            filters={},
-            shards=1,
-            replicas=settings.replicas,
-        ),
-        patience=patience,
-    )
+    name = make_companion(client, settings, "projection", patience=patience)
     fingerprint = projection.fingerprint
     ids = _ids(fingerprint, len(pieces))
     for first in range(0, len(pieces), _IDS_PER_QUERY):
@@ -94,7 +62,7 @@ def load_projection(
     Raises:
         StoreCorruptError: It is missing or damaged.
     """
-    name = companion_name(settings.collection)
+    name = companion_name(settings.collection, "projection")
     ids = _ids(str(reference["fingerprint"]), int(reference["pieces"]))
     texts: dict[str, str] = {}
     if client.describe(settings.database, name) is not None:

@@ -5,8 +5,8 @@ collection is made and no call of the service changes it, so it outlives truncat
 other clients. A reserved meta document would be lost by a truncation, would need a vector, would
 show up in the searches and counts of every other client, and could be overwritten by any of them.
 The price: a collection that others made cannot be given meta afterwards, so that a program which
-adopts one names its embedder each time. A projection is too large for a description; it stands in
-a collection of its own, see `projections`.
+adopts one names its embedder each time. A projection is too large for a description, and notes
+change; they stand in collections of their own, see `companions`.
 
 Columns of a collection that this library made:
 

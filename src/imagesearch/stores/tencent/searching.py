@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Searcher"]
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _VECTORS_PER_SEARCH = 20
 _MAX_EF = 32_768
@@ -128,7 +128,7 @@ class Searcher:
                 answers[row] = hits
             short = [row for row in short if len(answers[row]) < there]
         if short:
-            _log.warning(
+            _logger.warning(
                 "%s gave %d hits where %d are there: its vector index lacks records (after loading "
                 "an IVF index, call rebuild_index)",
                 self.settings.place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Protocol, Self, TypeVar
 
 __all__ = ["SideBySide", "chunks"]
 
@@ -56,7 +56,16 @@ class SideBySide:
             pool.shutdown()
 
 
-def chunks(sequence: Any, size: int) -> Iterator[Any]:
+class _Sliceable(Protocol):
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Self: ...
+
+
+_Parts = TypeVar("_Parts", bound=_Sliceable)
+
+
+def chunks(sequence: _Parts, size: int) -> Iterator[_Parts]:
     """Cut a list or array into parts.
 
     Example:

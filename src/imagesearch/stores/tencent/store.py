@@ -6,46 +6,32 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import StoreError, StoreRequestError, UnsupportedOperationError
+from imagesearch.errors import StoreError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
-from imagesearch.stores.tencent.documents import document_bytes, short_floats, vector_bytes
+from imagesearch.stores.checks import check_batch_size, check_queries, possible_ids
+from imagesearch.stores.notes import note_text
+from imagesearch.stores.tencent.clients import Clients
 from imagesearch.stores.tencent.filters import Compiled, compile_filter
+from imagesearch.stores.tencent.notes import read_notes, write_note
 from imagesearch.stores.tencent.opening import OpenCollection, open_collection, read_manifest
-from imagesearch.stores.tencent.retry import Retry
-from imagesearch.stores.tencent.scanning import page_size, scan_by_ids, scan_by_ranges
+from imagesearch.stores.tencent.reading import IDS_PER_REQUEST, DocumentReader, scan_records
 from imagesearch.stores.tencent.schema import FieldType
 from imagesearch.stores.tencent.scoring import Distances
 from imagesearch.stores.tencent.searching import Searcher
 from imagesearch.stores.tencent.settings import Consistency, IndexType, Settings, Transport, secret
 from imagesearch.stores.tencent.side_by_side import SideBySide, chunks
-from imagesearch.types import (
-    Hit,
-    IndexMeta,
-    Metric,
-    Record,
-    RecordBatch,
-    Secret,
-    check_metadata,
-)
-from imagesearch.vectors import check_vectors, unit_or_as_is
-
-if TYPE_CHECKING:
-    from imagesearch.stores.tencent.client import TencentClient
+from imagesearch.stores.tencent.writing import write_records
+from imagesearch.types import Hit, IndexMeta, Metric, Record, RecordBatch, Secret
 
 __all__ = ["TencentStore"]
 
-
-# The smallest limits that the service documents anywhere; newer servers take more ids.
-_IDS_PER_REQUEST = 20
 _DOCUMENTS_PER_UPSERT = 1000
-# The service publishes no limit; 8 MB pass common proxies and arrive well within the timeout.
-_BODY_BYTES = 8_000_000
 
 
 class TencentStore:
@@ -159,24 +145,20 @@ class TencentStore:
             connections=connections,
             retries=retries,
         )
-        # Fails here, and not at the first request, where the package is missing.
-        from imagesearch.stores.tencent import client
-
-        self._client_type = client.TencentClient
+        self._clients = Clients(self._settings)
         self._lock = threading.RLock()
-        self._clients: dict[bool, TencentClient] = {}
         self._side_by_side = SideBySide(connections)
         self._opened: OpenCollection | None = None
         self._distances = Distances()
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """It is persistent; filters name declared fields, and order only numbers."""
-        return frozenset({Capability.PERSISTENT})
+        """It is persistent and keeps notes; filters name declared fields, and order only numbers."""
+        return frozenset({Capability.PERSISTENT, Capability.NOTES})
 
     def describe(self) -> IndexMeta | None:
         """Return the meta of the collection; None if it is absent, or another program made it."""
-        client = self._client()
+        client = self._clients.get()
         info = client.describe(*self._name)
         manifest = None if info is None else read_manifest(client, self._settings, info)
         return None if manifest is None else manifest.meta
@@ -195,7 +177,7 @@ class TencentStore:
             if self._opened is not None:
                 self._opened.meta.require_compatible(meta, where=self._settings.place)
                 return
-            self._opened = open_collection(self._client(), self._settings, meta)
+            self._opened = open_collection(self._clients.get(), self._settings, meta)
 
     def upsert(self, batch: RecordBatch) -> None:
         """Insert or replace records, in requests of at most `batch_size` and 8 MB.
@@ -207,31 +189,8 @@ class TencentStore:
             StoreError: The service failed.
         """
         opened = self._writable()
-        if batch.vectors is None:
-            raise StoreRequestError("the batch has no vectors; give one for each record")
-        meta = opened.meta
-        vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
-        if meta.metric == "cosine":
-            vectors = unit_or_as_is(vectors)
-        documents = [
-            opened.mapping.document(record, check_metadata(record.metadata), []) for record in batch
-        ]
-        build_index = not opened.index.startswith("IVF")
-        binary = self._settings.transport == "grpc"
-
-        def write(rows: range) -> None:
-            part, matrix = documents[rows.start : rows.stop], vectors[rows.start : rows.stop]
-            # In gRPC's binary messages digits cost nothing.
-            floats = matrix.tolist() if binary else short_floats(matrix)
-            for document, vector in zip(part, floats, strict=True):
-                document["vector"] = vector
-            self._client().upsert(*self._name, part, build_index=build_index)
-            for document in part:
-                document["vector"] = None
-
-        self._side_by_side.each(
-            write, _portions(documents, vector_bytes(vectors), self._settings.batch_size)
-        )
+        client = self._clients.get()
+        write_records(client, self._settings, self._side_by_side, opened, batch)
 
     def search(
         self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
@@ -244,36 +203,26 @@ class TencentStore:
             StoreError: The service failed.
         """
         opened = self._required()
-        if k < 1:
-            raise StoreRequestError(f"k={k}; ask for at least one hit")
+        queries = check_queries(vectors, opened.meta, k)
         condition = self._compiled(where)
-        meta = opened.meta
-        queries = check_vectors(vectors, meta.dim, meta.metric)
-        if meta.metric == "cosine":
-            queries = unit_or_as_is(queries)
         if not len(queries) or condition is False:
             return [[] for _ in queries]
-        filter = condition if isinstance(condition, str) else None
         searcher = Searcher(
             opened,
             self._settings,
-            self._client(strong=self._settings.read_consistency == "strong"),
-            self._client(),
+            self._clients.get(strong=self._settings.read_consistency == "strong"),
+            self._clients.get(),
             self._side_by_side,
             self._distances,
         )
-        return searcher.search(queries, k=k, filter=filter)
+        return searcher.search(queries, k=k, filter=_text(condition))
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among `ids`, asking for 20 in each request."""
-        opened = self._required()
-        documents = self._fetch(
-            list(dict.fromkeys(ids)), fields=opened.mapping.output_fields, vectors=vectors
-        )
-        return {
-            document["id"]: opened.mapping.record(document, vectors=vectors)
-            for document in documents
-        }
+        mapping = self._required().mapping
+        reader = self._reader(mapping.output_fields, vectors=vectors)
+        records = [mapping.record(document, vectors=vectors) for document in reader.fetch(ids)]
+        return {record.id: record for record in records}
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records; returns how many existed. No ids delete nothing.
@@ -285,16 +234,16 @@ class TencentStore:
             StoreError: The service failed; some may be deleted.
         """
         self._writable()
+        reader = self._reader(["id"])
 
         def remove(part: list[str]) -> int:
-            there = [document["id"] for document in self._query_ids(part, ["id"], vectors=False)]
+            there = [document["id"] for document in reader.fetch_few(part)]
             if there:
-                self._client().delete(*self._name, there)
+                self._clients.get().delete(*self._name, there)
             return len(there)
 
-        return sum(
-            self._side_by_side.each(remove, chunks(list(dict.fromkeys(ids)), _IDS_PER_REQUEST))
-        )
+        parts = chunks(possible_ids(ids), IDS_PER_REQUEST)
+        return sum(self._side_by_side.each(remove, parts))
 
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
@@ -306,13 +255,12 @@ class TencentStore:
             StoreRequestError: batch_size < 1.
         """
         opened = self._required()
-        if batch_size < 1:
-            raise StoreRequestError(f"batch_size={batch_size}; it must be at least 1")
+        check_batch_size(batch_size)
         condition = self._compiled(where)
         if condition is False:
             return iter(())
-        filter = condition if isinstance(condition, str) else None
-        return self._scan(opened, filter, batch_size, vectors=vectors)
+        reader = self._reader(opened.mapping.output_fields, vectors=vectors)
+        return scan_records(reader, opened, _text(condition), batch_size, self._required)
 
     def count(self, where: Filter | None = None) -> int:
         """Return how many records there are, or how many match.
@@ -324,8 +272,31 @@ class TencentStore:
         condition = self._compiled(where)
         if condition is False:
             return 0
-        filter = condition if isinstance(condition, str) else None
-        return self._client().count(*self._name, filter)
+        return self._clients.get().count(*self._name, _text(condition))
+
+    def notes(self) -> dict[str, Any]:
+        """Return all notes by name, in one request; strongly consistent.
+
+        Raises:
+            StoreError: The service failed.
+        """
+        self._required()
+        return read_notes(self._clients.get(), self._settings)
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a note, in place of one of that name; None removes it.
+
+        They stand in a collection ``NAME-notes`` beside this one, made with the first note.
+
+        Raises:
+            StoreRequestError: The name is empty, or the value is no JSON value or has more than
+                32,768 bytes.
+            UnsupportedOperationError: The collection was opened read-only.
+            StoreError: The service failed, or another program has a collection of that name.
+        """
+        self._writable()
+        text = note_text(name, value)
+        write_note(self._clients.get(), self._settings, name, text)
 
     def rebuild_index(self) -> None:
         """Build the vector index from all records: needed after loading an ``IVF_…`` index.
@@ -334,16 +305,14 @@ class TencentStore:
             UnsupportedOperationError: The collection was opened read-only.
         """
         self._writable()
-        self._client().rebuild_index(*self._name)
+        self._clients.get().rebuild_index(*self._name)
 
     def close(self) -> None:
         """Close the connections; closing twice is allowed."""
         with self._lock:
             self._opened = None
-            clients, self._clients = self._clients, {}
         self._side_by_side.close()
-        for client in clients.values():
-            client.close()
+        self._clients.close()
 
     def __repr__(self) -> str:
         settings = self._settings
@@ -370,22 +339,10 @@ class TencentStore:
             )
         return opened
 
-    def _client(self, *, strong: bool = True) -> TencentClient:
-        with self._lock:
-            if strong not in self._clients:
-                settings = self._settings
-                self._clients[strong] = self._client_type(
-                    url=settings.url,
-                    username=settings.username,
-                    key=settings.key,
-                    timeout=settings.timeout,
-                    ca_cert=None if settings.ca_cert is None else str(settings.ca_cert),
-                    grpc=settings.transport == "grpc",
-                    strong=strong,
-                    connections=settings.connections,
-                    retry=Retry(settings.retries),
-                )
-            return self._clients[strong]
+    def _reader(self, fields: list[str] | None, *, vectors: bool = False) -> DocumentReader:
+        return DocumentReader(
+            self._clients.get(), self._settings, self._side_by_side, fields, vectors
+        )
 
     def _compiled(self, where: Filter | None) -> Compiled:
         mapping = self._required().mapping
@@ -393,81 +350,7 @@ class TencentStore:
             return True
         return compile_filter(where, mapping.columns, has_terms=mapping.ours)
 
-    def _fetch(
-        self, ids: list[str], *, fields: list[str] | None, vectors: bool
-    ) -> list[dict[str, Any]]:
-        usable = [id for id in ids if isinstance(id, str) and id]
-        found = self._side_by_side.each(
-            lambda part: self._query_ids(part, fields, vectors=vectors),
-            chunks(usable, _IDS_PER_REQUEST),
-        )
-        return [document for documents in found for document in documents]
 
-    def _query_ids(
-        self, ids: list[str], fields: list[str] | None, *, vectors: bool
-    ) -> list[dict[str, Any]]:
-        return self._client().query(
-            *self._name, limit=len(ids), ids=ids, fields=fields, vectors=vectors
-        )
-
-    def _scan(
-        self, opened: OpenCollection, filter: str | None, batch_size: int, *, vectors: bool
-    ) -> Iterator[RecordBatch]:
-        reader = _Reader(self, opened, vectors)
-        size = page_size(opened.meta.dim, vectors=vectors)
-        pages = (
-            scan_by_ranges(reader, filter, size)
-            if opened.mapping.ours
-            else scan_by_ids(reader, filter)
-        )
-        waiting: list[Record] = []
-        for page in pages:
-            waiting += [opened.mapping.record(document, vectors=vectors) for document in page]
-            while len(waiting) >= batch_size:
-                yield RecordBatch.of(waiting[:batch_size])
-                waiting = waiting[batch_size:]
-            self._required()
-        if waiting:
-            yield RecordBatch.of(waiting)
-
-
-class _Reader:
-    """What scanning reads, for one collection and one wish for vectors."""
-
-    def __init__(
-        self, store: TencentStore, opened: OpenCollection, vectors: bool
-    ) -> None:  # private
-        self._store = store
-        self._fields = opened.mapping.output_fields
-        self._vectors = vectors
-
-    def count(self, filter: str | None) -> int:
-        return self._store._client().count(*self._store._name, filter)  # noqa: SLF001  # its part
-
-    def page(
-        self, filter: str | None, *, limit: int, offset: int = 0, fields: list[str] | None = None
-    ) -> list[dict[str, Any]]:
-        return self._store._client().query(  # noqa: SLF001  # its part
-            *self._store._name,  # noqa: SLF001  # its part
-            limit=limit,
-            offset=offset,
-            filter=filter,
-            fields=self._fields if fields is None else fields,
-            vectors=self._vectors and fields is None,
-        )
-
-    def fetch(self, ids: list[str]) -> list[dict[str, Any]]:
-        return self._store._fetch(ids, fields=self._fields, vectors=self._vectors)  # noqa: SLF001  # its part
-
-
-def _portions(documents: list[dict[str, Any]], vector_size: int, most: int) -> Iterator[range]:
-    """Divide documents into requests by number and by size."""
-    first, size = 0, 0
-    for row, document in enumerate(documents):
-        bytes_here = document_bytes(document) + vector_size
-        if row > first and (row - first >= most or size + bytes_here > _BODY_BYTES):
-            yield range(first, row)
-            first, size = row, 0
-        size += bytes_here
-    if documents:
-        yield range(first, len(documents))
+def _text(condition: Compiled) -> str | None:
+    """Return a condition for the service; None where every record matches."""
+    return condition if isinstance(condition, str) else None

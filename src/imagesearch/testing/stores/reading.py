@@ -33,6 +33,17 @@ class ReadingRules(StoreFixtures):
         records = store.get(["id-00001", "id-00001", "missing", "missing"])
         assert list(records) == ["id-00001"]
 
+    def test_ids_that_no_record_can_have_are_unknown_ids(self, store: VectorStore) -> None:
+        """Whatever text is asked for, it is not there. If this fails, ask the server for no such.
+
+        Empty ids, too long ones, and those with a NUL or a lone surrogate come from users' input.
+        """
+        self.write(store, self.batch(3))
+        impossible = ["", "x" * 500, "id-00001\0", "\ud800"]
+        assert list(store.get([*impossible, "id-00001"])) == ["id-00001"]
+        assert store.delete(impossible) == 0
+        assert store.count() == 3
+
     @pytest.mark.parametrize("vectors", [False, True], ids=["without vectors", "with vectors"])
     def test_get_takes_thousands_of_ids(self, store: VectorStore, vectors: bool) -> None:
         """Any number of ids can be asked for. If this fails, split what the server limits."""

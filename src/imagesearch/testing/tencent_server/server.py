@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self, cast
 
+from typing_extensions import override
+
 from imagesearch.testing.tencent_server.answers import ApiError
 from imagesearch.testing.tencent_server.faults import Fault, Faults
 from imagesearch.testing.tencent_server.limits import Behaviour, Limits
@@ -152,10 +154,12 @@ class _HttpServer(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         super().__init__(*args)
 
+    @override
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
         super().process_request(request, client_address)
 
+    @override
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         super().shutdown_request(request)
@@ -168,6 +172,7 @@ class _HttpServer(ThreadingHTTPServer):
             except OSError:
                 continue
 
+    @override
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients that go away are what this server is for."""
 
@@ -185,6 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         self._respond(self.rfile.read(length))
 
+    @override
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 

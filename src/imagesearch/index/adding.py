@@ -1,0 +1,80 @@
+"""Adding and syncing: a source is brought into the index, and what it has lost goes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from imagesearch.errors import ConfigError
+from imagesearch.index.assembly import Assembly
+from imagesearch.index.ingestion import Ingestion, OnError
+from imagesearch.index.progress import make_progress
+from imagesearch.index.removal import Removal
+from imagesearch.pipeline import Pipeline
+from imagesearch.sources import estimate, expand, folder_of
+from imagesearch.types import AddReport, Metadata, check_metadata
+
+__all__ = ["bring_in"]
+
+# A projection that was fitted on other pictures than those in the index is worse than none, so
+# one that has seen less than half of them is due.
+_OUTGROWN = 2
+
+_logger = logging.getLogger("imagesearch")
+
+
+def bring_in(
+    index: Assembly,
+    source: object,
+    *,
+    metadata: Metadata | None,
+    on_error: OnError,
+    batch_size: int,
+    progress: bool | None,
+    removing: bool,
+) -> AddReport:
+    """Add a source, and with `removing` delete what it has lost.
+
+    See `ImageIndex.add` and `ImageIndex.sync`; `batch_size` is the index's own.
+    """
+    if on_error not in ("collect", "raise"):
+        raise ConfigError(f"on_error={on_error!r}; use 'collect' or 'raise'")
+    started = time.monotonic()
+    bar = make_progress(progress, estimate(source))
+    try:
+        with Pipeline(index.embedder) as pipeline:
+            ingestion = Ingestion(
+                store=index.store,
+                meta=index.meta,
+                pipeline=pipeline,
+                batch_size=batch_size,
+                on_error=on_error,
+                metadata=check_metadata(metadata or {}),
+                progress=bar,
+                reuse=removing,
+            )
+            ingestion.run(expand(source))
+    finally:
+        bar.close()
+    report = ingestion.report
+    _warn_if_outgrown(index)
+    if removing:
+        removal = Removal(index.store, folder_of(source), ingestion.seen, report.failed)
+        report = replace(report, removed=removal.run())
+    return replace(report, embedded=ingestion.embedded, seconds=time.monotonic() - started)
+
+
+def _warn_if_outgrown(index: Assembly) -> None:
+    projection = index.meta.projection
+    if projection is None:
+        return
+    count = index.store.count()
+    if count > _OUTGROWN * projection.fitted_on:
+        _logger.warning(
+            "%r holds %d records, but its projection was fitted on %d: fit a new one on an "
+            "index with full vectors (fit_projection, or imagesearch copy --project)",
+            index.store,
+            count,
+            projection.fitted_on,
+        )

@@ -1,0 +1,77 @@
+"""Reading: records by id, and all of them in batches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from imagesearch.filters import Filter
+from imagesearch.stores.checks import possible_ids
+from imagesearch.stores.local.opened import Opened
+from imagesearch.stores.local.rows import record_of
+from imagesearch.stores.local.sql import compile_filter
+from imagesearch.types import Record, RecordBatch
+
+__all__ = ["read_records", "scan_records"]
+
+_IDS = 1000
+
+
+def read_records(opened: Opened, ids: Sequence[str], *, vectors: bool) -> dict[str, Record]:
+    """Return the records that exist among `ids`."""
+    records: dict[str, Record] = {}
+    wanted = possible_ids(ids)
+    with opened.reading() as (connection, snapshot):
+        for first in range(0, len(wanted), _IDS):
+            some = json.dumps(wanted[first : first + _IDS], ensure_ascii=False)
+            found = connection.execute(
+                "SELECT row, id, uri, digest, metadata FROM records"
+                " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY row",
+                (some,),
+            )
+            for line in found:
+                records[line[1]] = record_of(line, snapshot.vectors if vectors else None)
+    return records
+
+
+def scan_records(
+    opened: Opened,
+    where: Filter | None,
+    size: int,
+    *,
+    vectors: bool,
+    require_open: Callable[[], None],
+) -> Iterator[RecordBatch]:
+    """Go through the records that there are when the scan begins.
+
+    Args:
+        opened: The index.
+        where: Only records that match.
+        size: Records in a batch.
+        vectors: Whether the batches carry vectors.
+        require_open: Raises when the index was closed between two batches.
+    """
+    condition, bound = ("1", []) if where is None else compile_filter(where)
+    query = f"SELECT row, id, uri, digest, metadata FROM records WHERE {condition} ORDER BY row"  # noqa: S608  # values are bound
+    return _batches(opened, (query, bound), size, vectors, require_open)
+
+
+def _batches(
+    opened: Opened,
+    query: tuple[str, list[object]],
+    size: int,
+    vectors: bool,
+    require_open: Callable[[], None],
+) -> Iterator[RecordBatch]:
+    with opened.reading() as (connection, snapshot):
+        cursor = connection.execute(*query)
+        while lines := cursor.fetchmany(size):
+            batch = RecordBatch.of([record_of(line, None) for line in lines])
+            if vectors:
+                rows = np.array([line[0] for line in lines], np.int64)
+                batch = replace(batch, vectors=snapshot.vectors[rows])
+            yield batch
+            require_open()

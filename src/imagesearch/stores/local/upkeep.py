@@ -1,0 +1,47 @@
+"""Upkeep: space that deletions left is given back, and the graph is saved."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+
+from imagesearch.errors import StoreError, StoreLockedError
+from imagesearch.stores.local.lock import WriterLock
+from imagesearch.stores.local.opened import Opened
+from imagesearch.stores.local.writer import Writer
+
+__all__ = ["compact_if_wasteful", "keep_graph"]
+
+_logger = logging.getLogger("imagesearch")
+
+
+def compact_if_wasteful(opened: Opened, writer: Writer) -> None:
+    """Write the vectors anew where too many of them are dead; a failure is only told."""
+    if not writer.wasteful():
+        return
+    try:
+        old = opened.snapshot()
+        _logger.info("compacting the index at %s", opened.path)
+        new = writer.compact()
+        opened.searcher.follow(old, new, old.generation + 1)
+    except (OSError, sqlite3.Error, StoreError) as error:
+        # The write itself is acknowledged; the waste stays until there is room to compact.
+        _logger.warning("the index at %s could not be compacted: %s", opened.path, error)
+
+
+def keep_graph(opened: Opened, lock: WriterLock) -> None:
+    """Save the graph before closing; bring it up to date first, if this process has written."""
+    writing = lock.held
+    if not writing:
+        if not opened.searcher.unsaved:
+            return
+        try:
+            lock.acquire()
+        except (StoreLockedError, OSError):
+            return
+    snapshot = opened.snapshot()
+    try:
+        if writing:
+            opened.searcher.prepare(snapshot)
+    finally:
+        opened.searcher.save(snapshot)

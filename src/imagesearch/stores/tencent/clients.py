@@ -1,0 +1,59 @@
+"""Clients: one for each consistency of reading, made when it is first asked for."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from imagesearch.stores.tencent.retry import Retry
+from imagesearch.stores.tencent.settings import Settings
+
+if TYPE_CHECKING:
+    from imagesearch.stores.tencent.client import TencentClient
+
+__all__ = ["Clients"]
+
+
+class Clients:
+    """The clients of a store; several threads may ask at once.
+
+    Args:
+        settings: Whom to talk to, and how.
+
+    Raises:
+        MissingDependencyError: The package ``tcvectordb`` is not installed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        # Fails here, and not at the first request, where the package is missing.
+        from imagesearch.stores.tencent import client
+
+        self._client_type = client.TencentClient
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._clients: dict[bool, TencentClient] = {}
+
+    def get(self, *, strong: bool = True) -> TencentClient:
+        """Return the client whose reads see every acknowledged write, or one that may lag."""
+        with self._lock:
+            if strong not in self._clients:
+                settings = self._settings
+                self._clients[strong] = self._client_type(
+                    url=settings.url,
+                    username=settings.username,
+                    key=settings.key,
+                    timeout=settings.timeout,
+                    ca_cert=None if settings.ca_cert is None else str(settings.ca_cert),
+                    grpc=settings.transport == "grpc",
+                    strong=strong,
+                    connections=settings.connections,
+                    retry=Retry(settings.retries),
+                )
+            return self._clients[strong]
+
+    def close(self) -> None:
+        """Close the connections; the next `get` opens new ones."""
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
