@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -12,6 +13,9 @@ import termios
 
 # What an environment may say about terminals, and the caller's own shall not.
 _SPOKEN = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM"}
+
+# Seconds without an answer after which keys are pressed again.
+_PATIENCE = 5
 
 # Only then do a terminal's keys, such as Ctrl+C, reach the program; and one that was started in the
 # background would have inherited that interrupts are ignored.
@@ -48,8 +52,14 @@ def in_terminal(folder, *arguments, columns=80, answer=None, **variables):
     )
     os.close(inner)
     shown = b""
+    typed = False
     with os.fdopen(outer, "rb+", buffering=0) as terminal:
         while True:
+            # Keys may be lost that are pressed while the program turns to its terminal; whoever
+            # sees nothing happen presses them again.
+            if typed and not select.select([terminal], [], [], _PATIENCE)[0]:
+                terminal.write(answer[1].encode())
+                continue
             try:
                 piece = terminal.read(4096)
             # Linux says so when the last program has left the terminal.
@@ -58,7 +68,9 @@ def in_terminal(folder, *arguments, columns=80, answer=None, **variables):
             if not piece:
                 break
             shown += piece
-            if answer is not None and answer[0].encode() in shown:
+            if typed:
+                typed, answer = False, None
+            elif answer is not None and answer[0].encode() in shown:
                 terminal.write(answer[1].encode())
-                answer = None
+                typed = True
     return process.wait(), shown.decode().replace("\r\n", "\n")
