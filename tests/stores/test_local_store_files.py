@@ -165,11 +165,14 @@ def test_shortened_vectors_are_reported(filled):
         LocalStore(filled).open(META)
 
 
-def test_vectors_without_their_database_are_reported_and_left_alone(filled):
+@pytest.mark.parametrize("emptied", [False, True], ids=["gone", "empty"])
+def test_vectors_without_their_database_are_reported_and_left_alone(filled, emptied):
     for name in ("index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
         (filled / name).unlink(missing_ok=True)
+    if emptied:
+        (filled / "index.sqlite").touch()
     before = snapshot_of_files(filled)
-    with pytest.raises(StoreCorruptError, match=r"index\.sqlite is gone"):
+    with pytest.raises(StoreCorruptError, match=r"index\.sqlite is gone or empty"):
         LocalStore(filled).open(META)
     assert snapshot_of_files(filled) == before
 

@@ -68,6 +68,15 @@ def test_a_large_index_that_is_closed_has_its_graph(saved, caplog):
     store.close()
 
 
+def test_a_saved_graph_is_opened_without_a_word(saved, capfd):
+    store = open_store(saved)
+    store.search(QUERIES, k=10)
+    assert searched_by_graph(store)
+    store.close()
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
 def test_searching_in_a_new_process_does_not_touch_the_files(saved):
     before = {name: (saved / name).read_bytes() for name in graph_files(saved)}
     store = open_store(saved)

@@ -190,7 +190,7 @@ def test_the_key_shows_nowhere(server, caplog, capfd):
             store.count()
         except ImageSearchError as error:
             shown += [str(error), repr(error)]
-            shown += ["".join(traceback.format_exception(error, chain=False))]
+            shown += ["".join(traceback.format_exception(error))]
     store.close()
     with pytest.raises(TypeError):
         pickle.dumps(store._settings.key)

@@ -71,6 +71,15 @@ def test_records_that_stay_come_once_while_others_come_and_go():
     assert sorted(id for id in seen if id in stay) == sorted(stay)
 
 
+def test_records_of_others_are_found_while_ours_are_added():
+    shelf = Shelf(list(range(0, 2**32, 2**24)), strangers=5)
+    seen = []
+    for number, page in enumerate(scan_by_ranges(shelf, None, 64)):
+        seen += [document["id"] for document in page]
+        shelf.documents += [{"id": f"late-{number}-{n}", KEY: 2**32 - 1 - n} for n in range(10)]
+    assert [id for id in seen if id.startswith("stranger")] == [f"stranger-{n}" for n in range(5)]
+
+
 def test_a_collection_of_others_is_listed_before_the_first_page_is_given_out():
     shelf = Shelf([], strangers=3000)
     pages = scan_by_ids(shelf, None)

@@ -17,6 +17,7 @@ GOOD = {"url": "http://10.0.0.1:80", "key": "k", "database": "photos", "collecti
         ("url", "10.0.0.1:80", "http://HOST:PORT"),
         ("url", "ftp://10.0.0.1", "http://HOST:PORT"),
         ("url", "http://root:pw@10.0.0.1", "must not hold an account"),
+        ("url", "http://root:pw@10.0.0.1:80x", "^url must not hold an account[^@]*$"),
         ("url", "http://h:99999", "no address"),
         ("key", "", "key is empty"),
         ("key", "env:NO_SUCH_VARIABLE", "NO_SUCH_VARIABLE, which is not set"),

@@ -47,7 +47,7 @@ class Graph:
     def __init__(self, dim: int, metric: Metric, M: int, ef_construction: int) -> None:  # noqa: N803  # HNSW's own name
         self._dim, self._metric = dim, metric
         self._parameters = {"M": M, "ef_construction": ef_construction}
-        self._index = hnswlib.Index("l2" if metric == "l2" else "ip", dim)
+        self._index = self._uninitialised()
         self._index.init_index(1024, M, ef_construction)
         # Slots beyond the labels and rows that exist hold -1.
         self._row_of = np.empty(0, np.int64)
@@ -195,19 +195,25 @@ class Graph:
             about["generation"] != snapshot.generation or len(label_of) > snapshot.rows
         ):
             return False
+        # A new one, for hnswlib warns on standard error of loading into one that is ready.
+        index = self._uninitialised()
         try:
-            self._index.load_index(os.fspath(path), len(row_of))
+            index.load_index(os.fspath(path), len(row_of))
         except RuntimeError as error:
             _logger.warning("the search graph %s cannot be read and is rebuilt: %s", path, error)
             return False
-        if self._index.get_current_count() != len(row_of):
+        if index.get_current_count() != len(row_of):
             return False
+        self._index = index
         self._row_of, self._label_of = row_of.copy(), label_of.copy()
         self._dead = int((row_of == _NONE).sum())
         self.generation = int(about["generation"])
         self.ef, self.calibrated_at = int(about["ef"]), int(about["calibrated_at"])
         self.changed = False
         return True
+
+    def _uninitialised(self) -> hnswlib.Index:
+        return hnswlib.Index("l2" if self._metric == "l2" else "ip", self._dim)
 
     def _insert(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
         labels = np.arange(self.labels, self.labels + len(rows))

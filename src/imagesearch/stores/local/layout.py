@@ -47,7 +47,7 @@ class Layout:
 
         Raises:
             IncompatibleIndexError: The path is a file, or a folder that holds other things.
-            StoreCorruptError: There are vectors without their database.
+            StoreCorruptError: There are vectors, but their database is gone or empty.
             OSError: The folder cannot be read.
         """
         try:
@@ -59,9 +59,10 @@ class Layout:
                 f"{self.folder} is a file, not an index; a local index is a folder: choose "
                 "another path"
             ) from None
-        if self.database.name in names:
-            # A file without content is what a crash before the first commit leaves.
-            return self.database.stat().st_size > 0
+        # A file without content is what a crash before the first commit leaves, and what some
+        # tools make of a damaged one; the vectors tell which.
+        if self.database.name in names and self.database.stat().st_size > 0:
+            return True
         foreign = [name for name in names if not _OURS.fullmatch(name) and name[0] != "."]
         if foreign:
             raise IncompatibleIndexError(
@@ -71,7 +72,7 @@ class Layout:
         vectors = [self.folder / name for name in names if name.startswith("vectors-")]
         if any(path.stat().st_size for path in vectors):
             raise StoreCorruptError(
-                f"the index at {self.folder} has vectors, but its database index.sqlite is gone; "
+                f"the index at {self.folder} has vectors, but its database index.sqlite is gone or empty; "
                 "restore it from a backup, or delete the folder and build a new index"
             )
         return False

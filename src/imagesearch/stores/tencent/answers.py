@@ -26,8 +26,16 @@ def count_in(answer: Any) -> int:
     return answer
 
 
-def documents_in(answer: Any, *, vectors: bool, scores: bool = False) -> list[dict[str, Any]]:
+def documents_in(
+    answer: Any, *, vectors: bool, scores: bool = False, ids: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """Return the documents of an answer.
+
+    Args:
+        answer: What the SDK returned.
+        vectors: Whether each must have its vector.
+        scores: Whether each must have a score.
+        ids: Those that were asked for; None where any may come.
 
     Raises:
         MalformedAnswerError: It is no list of documents, or one lacks what was asked for.
@@ -41,4 +49,6 @@ def documents_in(answer: Any, *, vectors: bool, scores: bool = False) -> list[di
             raise MalformedAnswerError(f"document {document['id']!r} has no score")
         if vectors and not isinstance(document.get("vector"), list):
             raise MalformedAnswerError(f"document {document['id']!r} has no vector")
+        if ids is not None and document["id"] not in ids:
+            raise MalformedAnswerError(f"document {document['id']!r} was not asked for")
     return list(answer)

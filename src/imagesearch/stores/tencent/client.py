@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -212,7 +213,7 @@ class TencentClient:
                     filter=filter,
                     output_fields=fields,
                 ),
-                check=lambda answer: documents_in(answer, vectors=vectors),
+                check=lambda answer: documents_in(answer, vectors=vectors, ids=ids),
                 missing_is_error=not missing_is_empty,
             )
         except MissingError:
@@ -307,10 +308,10 @@ class TencentClient:
             )
             if isinstance(problem.error, MissingError) and missing_is_error:
                 message = f"{problem.error}; was it dropped while it was open? Open it again"
-                raise StoreError(message) from cause
+                raise StoreError(message) from self._without_key(cause)
             pause = next(pauses, None) if problem.again else None
             if pause is None:
-                raise problem.error from cause
+                raise problem.error from self._without_key(cause)
             _logger.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
             time.sleep(pause)
 
@@ -333,6 +334,12 @@ class TencentClient:
                 return Failure("refusal", text, int(error.code))
             case _:
                 return Failure("nonsense", f"{type(error).__name__}: {text}")
+
+    def _without_key(self, cause: Exception) -> Exception:
+        """Return the cause, or its words without the key where a traceback would show it."""
+        if self._key.reveal() not in "".join(traceback.format_exception(cause)):
+            return cause
+        return StoreError(f"{type(cause).__name__}: {self._scrubbed(cause)}")
 
     def _scrubbed(self, error: Exception) -> str:
         """Return an error's text without the SDK's hints and without the key."""

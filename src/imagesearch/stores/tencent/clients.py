@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ __all__ = ["Clients"]
 
 
 class Clients:
-    """The clients of a store; several threads may ask at once.
+    """The clients of a store; several threads may ask at once, and so may forked processes.
 
     Args:
         settings: Whom to talk to, and how.
@@ -32,9 +33,12 @@ class Clients:
         self._settings = settings
         self._lock = threading.Lock()
         self._clients: dict[bool, TencentClient] = {}
+        self._process = os.getpid()
+        self._left_to_the_parent: list[TencentClient] = []
 
     def get(self, *, strong: bool = True) -> TencentClient:
         """Return the client whose reads see every acknowledged write, or one that may lag."""
+        self._part_from_the_parent()
         with self._lock:
             if strong not in self._clients:
                 settings = self._settings
@@ -53,7 +57,16 @@ class Clients:
 
     def close(self) -> None:
         """Close the connections; the next `get` opens new ones."""
+        self._part_from_the_parent()
         with self._lock:
             clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
+
+    def _part_from_the_parent(self) -> None:
+        """Use connections of its own after a fork: on shared ones, one gets the other's answers."""
+        if self._process == os.getpid():
+            return
+        # Kept, for closing them would end them for the parent too; the lock may be held over there.
+        self._left_to_the_parent += self._clients.values()
+        self._lock, self._clients, self._process = threading.Lock(), {}, os.getpid()

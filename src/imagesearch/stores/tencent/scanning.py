@@ -6,9 +6,9 @@ range for as long as it lives, ranges are chosen so that each fits into one answ
 that turns out to be too full is halved. No offset is sent, and no answer has more than 16,384
 records.
 
-A collection that others made has no such column: its ids are listed by offset before the first
-batch is given out, so that the caller's own writes between batches shift nothing, and records are
-then fetched by id.
+A collection that others made has no such column, nor have records that others put into ours:
+their ids are listed by offset before the first batch is given out, so that the caller's own writes
+between batches shift nothing, and the records are then fetched by id.
 """
 
 from __future__ import annotations
@@ -84,15 +84,20 @@ def scan_by_ranges(reader: Reader, filter: str | None, size: int) -> Iterator[li
         filter: Which documents, in the service's language.
         size: Largest page.
     """
+    before = reader.count(_ours(filter))
     expected = reader.count(filter)
     if expected == 0:
         return
+    # Records that come while we count make the second number larger, records that go make the
+    # third one smaller: a needless look for strangers, but never a missing one.
+    strange = not before == expected == reader.count(_ours(filter))
+    strangers = list(_ids_without_key(reader, filter)) if strange else []
     # Hashes spread evenly: with a margin of four standard deviations hardly a range is too full.
     parts = math.ceil(expected / max(1.0, 0.9 * size - 4 * math.sqrt(size)))
     bounds = [part * _KEYS // parts for part in range(parts + 1)]
     ranges = [_Range(first, end) for first, end in pairwise(bounds)]
     ranges.reverse()
-    found = 0
+    met = False
     while ranges:
         here = ranges.pop()
         page = reader.page(here.condition(filter), limit=size)
@@ -101,25 +106,29 @@ def scan_by_ranges(reader: Reader, filter: str | None, size: int) -> Iterator[li
             ranges += [right, left]
             continue
         # Documents of other clients have no key; whether a range has them is not documented.
-        page = [document for document in page if KEY in document]
-        found += len(page)
-        if page:
-            yield page
-    if found < expected:
-        yield from _without_key(reader, filter)
+        ours = [document for document in page if KEY in document]
+        met = met or len(ours) < len(page)
+        if ours:
+            yield ours
+    if met and not strangers:
+        strangers = list(_ids_without_key(reader, filter))
+    yield from _fetched(reader, strangers)
 
 
 def scan_by_ids(reader: Reader, filter: str | None) -> Iterator[list[dict[str, Any]]]:
     """Go through a collection that others made."""
-    ids = list(dict.fromkeys(document["id"] for document in _listed(reader, filter, ["id"])))
-    yield from _fetched(reader, ids)
+    ids = dict.fromkeys(document["id"] for document in _listed(reader, filter, ["id"]))
+    yield from _fetched(reader, list(ids))
 
 
-def _without_key(reader: Reader, filter: str | None) -> Iterator[list[dict[str, Any]]]:
-    strangers = [
-        document["id"] for document in _listed(reader, filter, [KEY]) if KEY not in document
-    ]
-    yield from _fetched(reader, list(dict.fromkeys(strangers)))
+def _ours(filter: str | None) -> str:
+    has_key = f"{KEY} >= 0 and {KEY} < {_KEYS}"
+    return has_key if filter is None else f"{has_key} and ({filter})"
+
+
+def _ids_without_key(reader: Reader, filter: str | None) -> dict[str, None]:
+    documents = _listed(reader, filter, [KEY])
+    return dict.fromkeys(document["id"] for document in documents if KEY not in document)
 
 
 def _listed(reader: Reader, filter: str | None, fields: list[str]) -> Iterator[dict[str, Any]]:

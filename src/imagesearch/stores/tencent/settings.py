@@ -135,13 +135,14 @@ class Settings:
             declared_columns(self.fields, self.uri_field or "path")
 
     def _check_url(self) -> None:
+        # First of all, for the other messages show the address.
+        if "@" in self.url:
+            raise ConfigError("url must not hold an account; give username and key instead")
         try:
             parts = urlsplit(self.url)
             port = parts.port
         except ValueError as error:
             raise ConfigError(f"url {self.url!r} is no address: {error}") from error
-        if "@" in parts.netloc:
-            raise ConfigError("url must not hold an account; give username and key instead")
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise ConfigError(
                 f"url {self.url!r} must be http://HOST:PORT or https://HOST:PORT, as the console "
