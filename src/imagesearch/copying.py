@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import StoreError
-from imagesearch.projecting import fit_projection
+from imagesearch.errors import ConfigError, IncompatibleIndexError, StoreError
+from imagesearch.projecting import fit_projection, require_projectable
 from imagesearch.protocols import VectorStore, noting
 from imagesearch.types import IndexMeta, Projection, Record, RecordBatch, canonical_metadata
 
-__all__ = ["CopyReport", "copy_projected", "copy_records"]
+__all__ = ["CopyReport", "begun_projection", "copy_projected", "copy_records"]
 
 _BATCH = 256
 _SAMPLE = 20
@@ -139,17 +139,20 @@ def copy_projected(
 ) -> CopyReport:
     """Fit a projection on a store and copy its records, projected, into another.
 
-    A target that a broken-off copy has begun keeps the projection that it was begun with.
+    A copy that was broken off goes on with the projection that it was begun with. One that is
+    complete is not fitted anew in place, for its vectors are comparable with no others.
 
     Args:
         source: An open store with the embedder's own vectors under the cosine metric.
-        target: A store that is not open yet; it is opened.
+        target: A store that holds nothing yet, or a part of this copy; it is opened if need be.
         meta: The source's meta.
         dim: Length of the projected vectors.
         advance: Told how many more records are dealt with, twice for each: to fit and to copy.
 
     Raises:
-        ConfigError: `dim` is out of range for the source.
+        ConfigError: `dim` is out of range for the source, the source has another metric or is
+            projected itself, or the target is complete and the source has changed since.
+        IncompatibleIndexError: The target holds something else.
         StoreError: A store failed; what was copied until then stays.
 
     Example:
@@ -163,14 +166,62 @@ def copy_projected(
         >>> copy_projected(source, target, meta, 2).copied
         3
     """
-    begun = target.describe()
-    if begun is not None and begun.projection is not None and begun.dim == dim:
-        projection = begun.projection
-        advance(source.count())
-    else:
+    projection = begun_projection(source, target, meta, dim)
+    if projection is None:
         projection = fit_projection(source, dim, advance=advance)
-    target.open(replace(meta, projection=projection))
+        target.open(replace(meta, projection=projection))
+    else:
+        advance(source.count())
     return copy_records(source, target, projection=projection, advance=advance)
+
+
+def begun_projection(
+    source: VectorStore, target: VectorStore, meta: IndexMeta, dim: int
+) -> Projection | None:
+    """Return the projection that a copy goes on with; None for a target that holds nothing yet.
+
+    Whatever `copy_projected` refuses, with the same arguments, is refused before anything is read
+    or written; a target that holds something is opened if need be.
+
+    Raises:
+        ConfigError: As for `copy_projected`.
+        IncompatibleIndexError: The target holds something else.
+        StoreError: A store failed.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> meta, source = IndexMeta(EmbeddingSpec("mine", 3, True, "1")), MemoryStore()
+        >>> source.open(meta)
+        >>> source.upsert(RecordBatch(("a", "b"), "ab", "ab", ({},) * 2, np.eye(2, 3)))
+        >>> begun_projection(source, MemoryStore(), meta, 1) is None
+        True
+    """
+    count = source.count()
+    require_projectable(meta, count, dim)
+    begun = target.describe()
+    if begun is None:
+        return None
+    projection = begun.projection
+    if projection is None or begun.dim != dim:
+        held = (
+            "an index that is not projected"
+            if projection is None
+            else f"vectors of {begun.dim} elements, and {dim} were asked for"
+        )
+        raise IncompatibleIndexError(
+            f"{target!r} already holds {held}; write the projected index to a new path or collection"
+        )
+    target.open(replace(meta, projection=projection))
+    # While the source is as it was, a new fit would be the same. When it has changed, only a target
+    # that has fewer records than the fit and the source can be one whose copy was broken off.
+    if count != projection.fitted_on and target.count() >= min(projection.fitted_on, count):
+        raise ConfigError(
+            f"{target!r} is complete and keeps its projection, which was fitted on "
+            f"{projection.fitted_on} records; to fit one on the {count} records that {source!r} "
+            "holds now, write to a new path or collection and use that from then on"
+        )
+    return projection
 
 
 def _copy_notes(

@@ -8,11 +8,37 @@ import numpy as np
 
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.protocols import VectorStore
-from imagesearch.types import Projection
+from imagesearch.quantities import as_whole
+from imagesearch.types import IndexMeta, Projection
 
-__all__ = ["fit_projection"]
+__all__ = ["fit_projection", "require_projectable"]
 
 _BATCH = 1024
+
+
+def require_projectable(meta: IndexMeta, count: int, dim: int) -> None:
+    """Refuse an index on which a projection cannot be fitted, before its vectors are read.
+
+    Args:
+        meta: What the index was opened with.
+        count: How many records it holds.
+        dim: As for `fit_projection`.
+
+    Raises:
+        ConfigError: Its metric is not cosine, it is projected itself, or `dim` is no whole number
+            or out of range for it.
+
+    Example:
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> require_projectable(IndexMeta(EmbeddingSpec("mine", 3, True, "1")), count=9, dim=2)
+    """
+    if meta.metric != "cosine" or meta.projection is not None:
+        raise ConfigError(
+            "a projection is fitted on an index with the embedder's own vectors and the cosine "
+            f"metric; this one has metric {meta.metric!r} and "
+            f"{'is projected already' if meta.projection else 'no projection'}"
+        )
+    _checked(dim, count, meta.dim)
 
 
 def fit_projection(
@@ -26,11 +52,12 @@ def fit_projection(
 
     Args:
         store: Open, with at least dim + 1 records.
-        dim: Length of a projected vector, 1 ≤ dim ≤ input_dim.
+        dim: Length of a projected vector, 1 ≤ dim < input_dim: it tells a vector that is projected
+            from one that is not.
         advance: Told how many more records are dealt with.
 
     Raises:
-        ConfigError: `dim` is out of range for this store.
+        ConfigError: `dim` is no whole number, or out of range for this store.
         StoreError: The store failed.
 
     Example:
@@ -57,14 +84,7 @@ def fit_projection(
         total += vectors.sum(axis=0)
         products += vectors.T @ vectors
         advance(len(vectors))
-    largest = min(count - 1, len(total))
-    if not 1 <= dim <= largest:
-        raise ConfigError(
-            f"dim={dim} cannot be fitted on {count} records of {len(total)} dimensions; use 1 to "
-            f"{largest}"
-            if largest >= 1
-            else f"a projection needs at least two records to be fitted on; there are {count}"
-        )
+    dim = _checked(dim, count, len(total))
     mean = total / count
     covariance = products / count - np.outer(mean, mean)
     # eigh sorts by ascending variance.
@@ -74,3 +94,22 @@ def fit_projection(
     largest_rows = np.abs(components).argmax(axis=0)
     components = components * np.sign(components[largest_rows, np.arange(dim)])
     return Projection(mean.astype(np.float32), np.ascontiguousarray(components, np.float32), count)
+
+
+def _checked(dim: int, count: int, input_dim: int) -> int:
+    """Return the length of projected vectors that can be fitted on that many records."""
+    wanted = as_whole(dim)
+    if wanted is None:
+        raise ConfigError(f"dim={dim!r}; give a whole number, such as 128")
+    largest = min(count, input_dim) - 1
+    if largest < 1:
+        raise ConfigError(
+            f"a projection needs two records and two dimensions at least to be fitted on; there "
+            f"are {count} records of {input_dim} dimensions"
+        )
+    if not 1 <= wanted <= largest:
+        raise ConfigError(
+            f"dim={wanted} cannot be fitted on {count} records of {input_dim} dimensions; use 1 "
+            f"to {largest}"
+        )
+    return wanted

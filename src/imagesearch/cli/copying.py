@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,12 +12,12 @@ from imagesearch.cli.options import json_option, print_json, progress_option
 from imagesearch.cli.places import table_at
 from imagesearch.cli.rehearsing import dry_run_option, open_untouched
 from imagesearch.config import PluginConfig
-from imagesearch.copying import CopyReport, copy_projected, copy_records
-from imagesearch.errors import ConfigError, IncompatibleIndexError, StoreError
+from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records
+from imagesearch.errors import ConfigError, StoreError
 from imagesearch.index.progress import Progress, make_progress
 from imagesearch.plugins import make_store
 from imagesearch.protocols import VectorStore
-from imagesearch.types import IndexMeta, Record, canonical_metadata
+from imagesearch.types import Record, canonical_metadata
 
 __all__ = ["copy"]
 
@@ -103,7 +102,6 @@ def _copied(
         meta = origin.describe()
         if meta is None:
             raise _nothing(source)
-        _check_source(meta, project)
         origin.open(meta)
         passes = 1 if project is None else 2
         with closing(make_progress(progress, passes * origin.count(), unit="record")) as bar:
@@ -127,9 +125,10 @@ def _rehearse(
         if meta is None:
             raise _nothing(source)
         copied, begun = opened.enter_context(open_untouched(target_table))
-        _check_source(meta, project)
-        if begun is not None:
-            _check_target(meta, begun, project, target=repr(copied))
+        if project is not None:
+            begun_projection(origin, copied, meta, project)
+        elif begun is not None:
+            begun.require_compatible(meta, where=repr(copied))
         bar = opened.enter_context(closing(make_progress(progress, origin.count(), unit="record")))
         new, replaced, unchanged = _compared(origin, None if begun is None else copied, bar)
         before = copied.count() if begun is not None else 0
@@ -149,31 +148,6 @@ def _rehearse(
         f"unchanged; {before + new} records in the target{where} (dry run: nothing was changed)"
     )
     return 0
-
-
-def _check_source(meta: IndexMeta, project: int | None) -> None:
-    """Refuse to project what is no embedder's own vector: queries could not follow."""
-    if project is None:
-        return
-    if meta.metric != "cosine" or meta.projection is not None or project > meta.dim:
-        raise ConfigError(
-            f"--project {project} needs an index with the cosine metric and the embedder's own "
-            f"vectors of {project} elements or more; this one has metric {meta.metric!r}, "
-            f"{meta.dim} elements and {'a' if meta.projection else 'no'} projection"
-        )
-
-
-def _check_target(meta: IndexMeta, begun: IndexMeta, project: int | None, *, target: str) -> None:
-    """Refuse what the copy itself would refuse, as far as that can be told before it."""
-    if project is None:
-        begun.require_compatible(meta, where=target)
-        return
-    begun.require_compatible(replace(meta, projection=begun.projection), where=target)
-    if begun.projection is None or begun.dim != project:
-        raise IncompatibleIndexError(
-            f"{target} holds vectors of {begun.dim} elements already, and --project {project} was "
-            "asked for; give TO another path"
-        )
 
 
 def _compared(

@@ -72,9 +72,11 @@ def _warn_if_outgrown(index: Assembly) -> None:
     count = index.store.count()
     if count > _OUTGROWN * projection.fitted_on:
         _logger.warning(
-            "%r holds %d records, but its projection was fitted on %d: fit a new one on an "
-            "index with full vectors (fit_projection, or imagesearch copy --project)",
+            "%r holds %d records, but its projection was fitted on %d. Add what is new to the "
+            "index with full vectors, too, then fit a new projection on that and write it to a "
+            "new path, such as: imagesearch copy FULL.idx NEW.idx --project %d",
             index.store,
             count,
             projection.fitted_on,
+            projection.dim,
         )

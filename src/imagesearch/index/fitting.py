@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, closing
 
 from imagesearch.copying import copy_projected
 from imagesearch.errors import ConfigError
@@ -25,20 +26,16 @@ def fit_into(
     Returns:
         The store that holds it, open.
     """
-    meta = index.meta
-    if meta.metric != "cosine" or meta.projection is not None:
+    if into is index.store:
         raise ConfigError(
-            "a projection is fitted on an index with the embedder's own vectors and the "
-            f"cosine metric; this one has metric {meta.metric!r} and "
-            f"{'is projected already' if meta.projection else 'no projection'}"
+            "into is this index's own store, whose vectors stay as they are; give a new path, or "
+            "another store"
         )
-    target = local_store(into) if isinstance(into, str | os.PathLike) else into
-    bar = make_progress(progress, 2 * index.store.count(), unit="record")
-    try:
-        copy_projected(index.store, target, meta, dim, advance=bar.advance)
-    except BaseException:
-        target.close()
-        raise
-    finally:
-        bar.close()
-    return target
+    with ExitStack() as failing:
+        if isinstance(into, str | os.PathLike):
+            # What the caller brings is the caller's to close.
+            into = failing.enter_context(closing(local_store(into)))
+        with closing(make_progress(progress, 2 * index.store.count(), unit="record")) as bar:
+            copy_projected(index.store, into, index.meta, dim, advance=bar.advance)
+        failing.pop_all()
+    return into

@@ -470,21 +470,26 @@ class ImageIndex:
 
         Vectors are centred, turned onto their principal axes and cut to `dim` elements; nothing
         is embedded again and this index stays as it is. The new index projects queries and later
-        additions by itself. Fit anew, from an index with full vectors, when an index has grown to
-        several times what it was fitted on.
+        additions by itself. When it has grown to several times what it was fitted on, fit anew, on
+        this index and into a new path: so what is added to the new index is to be added to this
+        one, too, for full vectors cannot be had from projected ones. Repeat a call that was broken
+        off to go on with it.
 
         Args:
-            into: Path of a new local index, or a store that holds nothing yet.
-            dim: Length of the new vectors.
+            into: Path of a new local index, or a store that holds nothing yet. A store stays open
+                when this fails.
+            dim: Length of the new vectors, less than that of the embedder's.
             progress: As for `add`.
 
         Returns:
             The new index, open.
 
         Raises:
-            ConfigError: `dim` is out of range, the metric is not cosine, or this index is
-                projected itself.
-            StoreError: A store failed, or `into` holds something else.
+            ConfigError: `dim` is out of range, the metric is not cosine, this index is projected
+                itself, `into` is its own store, or has been written already and this index has
+                changed since.
+            IncompatibleIndexError: `into` holds something else.
+            StoreError: A store failed.
 
         Example:
             >>> from imagesearch import DescriptorEmbedder, MemoryStore
