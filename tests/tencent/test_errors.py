@@ -175,6 +175,8 @@ def test_https_verifies_the_certificate(make_store, server):
 
 def test_the_key_shows_nowhere(server, caplog, capfd):
     caplog.set_level(logging.DEBUG)
+    # Where the command line has run before, it has told this library to say less.
+    caplog.set_level(logging.DEBUG, "urllib3")
     store = TencentStore(
         url=server.url, key=Secret(KEY), database="photos", collection="all", retries=1
     )
