@@ -161,10 +161,11 @@ def test_impossible_metadata_and_ids_are_failures_of_their_own_input(index, phot
             Item(photos / "00.png", metadata={"x": float("nan")}),
             Item(photos / "01.png", id="x" * 200),
             Item(photos / "02.png", id="good"),
+            Item(photos / "03.png", metadata={"x": 10**5000}),
         ]
     )
     assert report.added == ["good"]
-    assert len(report.failed) == 2
+    assert len(report.failed) == 3
     with pytest.raises(StoreRequestError):
         index.add(photos, metadata={"id": 3})
 

@@ -253,9 +253,9 @@ class ImageIndex:
             text: A description; needs an embedder with a text tower.
             id: A record of the index.
             vector: A ready vector of shape (dim,), made by the index's embedder.
-            k: Hits wanted, ≥ 1.
+            k: Hits wanted, a whole number ≥ 1.
             where: Only records that match, as a filter or in its text form.
-            min_score: Only hits with at least this score; ``"calibrated"``: the threshold that
+            min_score: Only hits with at least this score, not NaN; ``"calibrated"``: the threshold that
                 `calibrate` saved with the index, which speaks of plain queries: one whole image,
                 record, vector or text, without `expand` and `augment`.
             exclude_self: Leave out the records that the query names by id.
@@ -354,6 +354,7 @@ class ImageIndex:
         """Return the records that exist among one id or many; with their vectors if wanted.
 
         Raises:
+            QueryError: An id is no text.
             StoreError: The store failed.
 
         Example:
@@ -379,7 +380,8 @@ class ImageIndex:
             How many records are gone.
 
         Raises:
-            QueryError: Neither or both of `ids` and `where` are given.
+            QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
+            FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
 
         Example:
@@ -412,7 +414,8 @@ class ImageIndex:
             How many records were found and written.
 
         Raises:
-            QueryError: Neither or both of `ids` and `where` are given.
+            QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
+            FilterError: `where` is no filter, or one that the store cannot express.
             StoreRequestError: The metadata are nothing that a store can keep.
             StoreError: The store failed.
 
