@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagesearch import Item
+from imagesearch import ImageIndex, Item, MemoryStore
 from imagesearch.errors import SourceError
 
 
@@ -28,6 +28,59 @@ def test_a_renamed_file_keeps_its_vector(index, embedder, photos):
     assert (len(report.added), len(report.removed), report.embedded) == (1, 1, 0)
     assert embedder.embedded == 12
     assert index.search(photos / "renamed.png", k=1)[0].uri == str(photos / "renamed.png")
+
+
+def test_a_moved_file_takes_its_metadata_along(index, embedder, photos):
+    index.add(photos)
+    [id] = index.search(photos / "03.png", k=1).ids
+    index.update_metadata(id, {"favourite": True})
+    (photos / "more" / "deep").mkdir()
+    (photos / "03.png").rename(photos / "more" / "deep" / "moved.png")
+    report = index.sync(photos)
+    assert (report.removed, report.embedded) == ([id], 0)
+    [new] = report.added
+    assert index.get(new)[new].metadata == {"favourite": True}
+
+
+def test_a_copy_of_a_file_begins_without_its_metadata(index, photos):
+    index.add(photos, metadata={"favourite": True})
+    (photos / "copy.png").write_bytes((photos / "03.png").read_bytes())
+    [new] = index.sync(photos).added
+    assert index.get(new)[new].metadata == {}
+
+
+def test_the_moved_file_of_two_copies_gives_its_metadata(index, photos):
+    (photos / "twin.png").write_bytes((photos / "03.png").read_bytes())
+    index.add(photos)
+    twins = {
+        record.uri[-8:]: record.id
+        for batch in index.scan()
+        for record in batch
+        if record.uri.endswith(("/twin.png", "/03.png"))
+    }
+    moved = twins["twin.png"]
+    index.update_metadata(moved, {"favourite": True})
+    (photos / "twin.png").rename(photos / "a.png")
+    [new] = index.sync(photos).added
+    assert index.get(new)[new].metadata == {"favourite": True}
+
+
+def test_a_moved_file_with_metadata_of_its_own_takes_none(index, photos):
+    index.add(photos, metadata={"favourite": True})
+    (photos / "03.png").rename(photos / "moved.png")
+    [new] = index.sync(photos, metadata={"album": "x"}).added
+    assert index.get(new)[new].metadata == {"album": "x"}
+
+
+def test_files_that_swap_their_names_swap_their_vectors(embedder, photos):
+    with ImageIndex(embedder=embedder, store=MemoryStore(), batch_size=1) as index:
+        index.add(photos)
+        (photos / "00.png").rename(photos / "spare.png")
+        (photos / "09.png").rename(photos / "00.png")
+        (photos / "spare.png").rename(photos / "09.png")
+        assert len(index.sync(photos).updated) == 2
+        for name in ("00.png", "09.png"):
+            assert index.search(photos / name, k=1)[0].uri == str(photos / name)
 
 
 def test_only_records_below_the_folder_are_considered(index, photos, tmp_path):

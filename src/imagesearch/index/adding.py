@@ -9,6 +9,7 @@ from dataclasses import replace
 from imagesearch.errors import ConfigError
 from imagesearch.index.assembly import Assembly
 from imagesearch.index.ingestion import Ingestion, OnError
+from imagesearch.index.planning import Planner
 from imagesearch.index.progress import make_progress
 from imagesearch.index.removal import Removal
 from imagesearch.pipeline import Pipeline
@@ -48,11 +49,11 @@ def bring_in(
                 store=index.store,
                 meta=index.meta,
                 pipeline=pipeline,
+                planner=Planner(index.store, reuse=removing),
                 batch_size=batch_size,
                 on_error=on_error,
                 metadata=check_metadata(metadata or {}),
                 progress=bar,
-                reuse=removing,
             )
             ingestion.run(expand(source))
     finally:
