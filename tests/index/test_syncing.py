@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from imagesearch import ImageIndex, Item, MemoryStore
-from imagesearch.errors import SourceError
+from imagesearch.errors import SourceError, SourceNotFoundError
 
 
 def uris(index):
@@ -131,6 +133,40 @@ def test_a_manifest_with_a_line_that_makes_no_sense_removes_nothing(index, photo
     with pytest.raises(SourceError, match="nothing was removed"):
         index.sync(manifest)
     assert index.count() == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path,
+        str,
+        lambda path: path.read_bytes(),
+        lambda path: bytearray(path.read_bytes()),
+        lambda _: Image.new("RGB", (9, 9)),
+        lambda path: np.zeros((9, 9, 3), np.uint8),
+        Item,
+        lambda path: "https://example.org/new.png",
+    ],
+    ids=["path", "text", "bytes", "bytearray", "picture", "array", "item", "url"],
+)
+def test_one_image_by_itself_is_refused_before_anything_is_done(index, embedder, photos, make):
+    index.add(photos)
+    new = photos.parent / "new.png"
+    Image.new("RGB", (9, 9)).save(new)
+    with pytest.raises(SourceError, match=r"add.*delete"):
+        index.sync(make(new))
+    assert (index.count(), embedder.embedded) == (12, 12)
+
+
+def test_a_list_of_one_image_is_all_that_the_index_shall_hold(index, photos):
+    index.add(photos)
+    assert len(index.sync([photos / "03.png"]).removed) == 11
+
+
+def test_a_source_that_is_not_there_is_not_found_in_a_sync_too(index, photos):
+    index.add(photos)
+    with pytest.raises(SourceNotFoundError, match="new"):
+        index.sync(photos / "new.png")
 
 
 def test_items_can_be_synced_too(index, photos):
