@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,54 @@ def test_changed_records_are_sent_again_and_progress_is_told():
     report = copy_records(source, target, advance=told.append)
     assert (report.copied, report.unchanged, sum(told)) == (1, 9, 10)
     assert target.get(["id-3"])["id-3"].metadata == {"n": True}
+
+
+def renewed(store, digest):
+    """Give every record another vector."""
+    vectors = np.random.default_rng(9).normal(size=(store.count(), 8)).astype(np.float32)
+    [records] = store.scan()
+    digests = (digest,) * len(records)
+    store.upsert(RecordBatch(records.ids, records.uris, digests, records.metadata, vectors))
+    return vectors
+
+
+def test_records_without_a_digest_are_sent_again_for_their_vectors_may_have_changed():
+    source, target = filled(MemoryStore(), 50), MemoryStore()
+    renewed(source, "")
+    target.open(META)
+    copy_records(source, target)
+    vectors = renewed(source, "")
+    report = copy_records(source, target)
+    assert (report.copied, report.unchanged, report.agreement) == (50, 0, 1.0)
+    got = target.get(["id-13"], vectors=True)["id-13"].vector
+    np.testing.assert_allclose(got, vectors[13] / np.linalg.norm(vectors[13]), atol=1e-6)
+
+
+def test_a_copy_that_finds_others_than_its_source_is_doubtful():
+    source, target = filled(MemoryStore(), 500), MemoryStore()
+    target.open(META)
+    assert not copy_records(source, target).doubtful
+    # Another program has put other vectors under the same digests.
+    [records] = target.scan()
+    vectors = np.random.default_rng(9).normal(size=(500, 8)).astype(np.float32)
+    target.upsert(
+        RecordBatch(records.ids, records.uris, records.digests, records.metadata, vectors)
+    )
+    report = copy_records(source, target)
+    assert (report.unchanged, report.complete, report.doubtful) == (500, True, True)
+
+
+def test_a_copy_beside_other_records_is_not_doubted_for_finding_those():
+    source, target = filled(MemoryStore(), 30), MemoryStore()
+    target.open(META)
+    near = source.get([f"id-{n}" for n in range(30)], vectors=True)
+    for copy in range(20):
+        target.upsert(
+            RecordBatch.of([replace(record, id=f"{copy} {id}") for id, record in near.items()])
+        )
+    report = copy_records(source, target)
+    assert report.agreement < 0.5
+    assert not report.doubtful
 
 
 def test_an_empty_source_is_copied():

@@ -13,11 +13,15 @@ from imagesearch.projecting import fit_projection, require_projectable
 from imagesearch.protocols import VectorStore, noting
 from imagesearch.types import IndexMeta, Projection, Record, RecordBatch, canonical_metadata
 
-__all__ = ["CopyReport", "begun_projection", "copy_projected", "copy_records"]
+__all__ = ["CopyReport", "begun_projection", "copy_projected", "copy_records", "is_same"]
 
 _BATCH = 256
 _SAMPLE = 20
 _K = 10
+
+# Approximate search and vectors of fewer bits each lose a few neighbours in a hundred; what shares
+# less than half holds other vectors, or has no index over them yet.
+_DOUBTFUL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class CopyReport:
             records as queries, in [0, 1]; None for an empty source.
         notes: Names of the source's notes, such as its calibration, that the target has now.
         notes_left: Why the source's notes were not copied; empty if they were, or there are none.
+        projected: Whether vectors were projected on the way.
 
     Example:
         >>> print(CopyReport(copied=3, unchanged=0, source_count=3, target_count=3, agreement=1.0))
@@ -46,11 +51,25 @@ class CopyReport:
     agreement: float | None
     notes: tuple[str, ...] = ()
     notes_left: str = ""
+    projected: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether the target has as many records as the source, or more."""
         return self.target_count >= self.source_count
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the two sides hold as many records, yet most of the neighbours differ.
+
+        Beside records that only the target has, and after a projection, neighbours differ by right.
+        """
+        return (
+            self.agreement is not None
+            and not self.projected
+            and self.target_count == self.source_count
+            and self.agreement < _DOUBTFUL
+        )
 
     def __str__(self) -> str:
         text = (
@@ -75,10 +94,10 @@ def copy_records(
 ) -> CopyReport:
     """Copy ids, vectors, URIs, digests and metadata; repeat it to go on after an interruption.
 
-    Records that the target has with the same URI, digest and metadata are not sent again. Records
-    that only the target has stay. Notes go along at the end, in place of those of the same name,
-    where they say of the target what they say of the source: both hold the same records, and no
-    projection stands between them.
+    Records that the target has with the same URI, digest and metadata are not sent again, unless
+    the digest is unknown. Records that only the target has stay. Notes go along at the end, in
+    place of those of the same name, where they say of the target what they say of the source: both
+    hold the same records, and no projection stands between them.
 
     Args:
         source: An open store.
@@ -106,7 +125,7 @@ def copy_records(
     sample = _Sample(_SAMPLE)
     for batch in source.scan(batch_size=_BATCH, vectors=True):
         existing = target.get(batch.ids)
-        fresh = [record for record in batch if not _same(record, existing.get(record.id))]
+        fresh = [record for record in batch if not is_same(record, existing.get(record.id))]
         if fresh:
             target.upsert(_projected(RecordBatch.of(fresh), projection))
         sample.offer(batch)
@@ -126,6 +145,7 @@ def copy_records(
         None if vectors is None else _agreement(source, target, vectors, projection),
         notes,
         notes_left,
+        projected=projection is not None,
     )
 
 
@@ -243,6 +263,25 @@ def _copy_notes(
     return tuple(notes), ""
 
 
+def is_same(record: Record, other: Record | None) -> bool:
+    """Return whether a copy would leave a record of the target as it is.
+
+    Without a digest nothing says whether the vectors are still the same.
+
+    Example:
+        >>> known = Record("a", "/a.jpg", "0f", {})
+        >>> unknown = replace(known, digest="")
+        >>> is_same(known, known), is_same(unknown, unknown), is_same(known, None)
+        (True, False, False)
+    """
+    return (
+        other is not None
+        and bool(record.digest)
+        and (record.uri, record.digest) == (other.uri, other.digest)
+        and canonical_metadata(record.metadata) == canonical_metadata(other.metadata)
+    )
+
+
 class _Sample:
     """Every so many records' vectors, thinned out as more arrive, so that it stays small."""
 
@@ -286,11 +325,3 @@ def _agreement(
         for ours, theirs in pairs
     ]
     return float(np.mean(shares))
-
-
-def _same(record: Record, other: Record | None) -> bool:
-    return (
-        other is not None
-        and (record.uri, record.digest) == (other.uri, other.digest)
-        and canonical_metadata(record.metadata) == canonical_metadata(other.metadata)
-    )

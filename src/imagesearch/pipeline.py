@@ -2,7 +2,8 @@
 
 Reading, decoding and preprocessing run in threads ahead of the model (Pillow and hashing release
 the GIL). At most two groups are inside the model at once, so that the device has work while the
-last images of a group finish. What is in flight is bounded by count and by encoded bytes.
+last images of a group finish. What is in flight is bounded by count and by bytes: those of encoded
+images, and those of in-memory images' pixels.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -19,13 +21,13 @@ from numpy.typing import NDArray
 from imagesearch.errors import EmbeddingError, ImageSearchError
 from imagesearch.processors import available_cpus
 from imagesearch.protocols import Embedder
-from imagesearch.sources import Payload, derive_id, describe, read
+from imagesearch.sources import Payload, derive_id, describe, held_bytes_of, read
 from imagesearch.types import Failure, Item
 
 __all__ = ["Embedded", "Pipeline", "embed_one", "grouped"]
 
 _GROUP_BYTES = 64 * 2**20
-"""Encoded bytes that one group may hold: 32 photos of 2 MB, or fewer larger ones."""
+"""Bytes that one group may hold, and what is read ahead: 32 photos of 2 MB, or fewer larger ones."""
 
 _GROUPS_IN_MODEL = 2
 
@@ -47,9 +49,9 @@ class Pipeline:
         >>> from PIL import Image
         >>> with Pipeline(DescriptorEmbedder) as pipeline:
         ...     payloads = list(pipeline.read([Item(Image.new("RGB", (32, 32), "red"))]))
-        ...     [vectors] = pipeline.embed([payloads])
-        >>> vectors[0].shape == (DescriptorEmbedder().spec.dim,)
-        True
+        ...     [(name, vectors)] = pipeline.embed([("first", payloads)])
+        >>> name, vectors[0].shape == (DescriptorEmbedder().spec.dim,)
+        ('first', True)
     """
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
@@ -77,40 +79,57 @@ class Pipeline:
         An item that cannot be read becomes a `Failure`.
         """
         window = 2 * (available_cpus() + 2)
-        waiting: deque[Future[Payload | Failure]] = deque()
+        waiting: deque[_Reading] = deque()
         try:
             for item in items:
-                waiting.append(self._reading.submit(_read, item))
-                if len(waiting) >= window:
-                    yield waiting.popleft().result()
+                known = 0 if isinstance(item, Failure) else held_bytes_of(item.source)
+                waiting.append(_Reading(self._reading.submit(_read, item), known))
+                while len(waiting) >= window or _held_by(waiting) >= _GROUP_BYTES:
+                    yield waiting.popleft().future.result()
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft().future.result()
         finally:
-            for future in waiting:
-                future.cancel()
+            for reading in waiting:
+                reading.future.cancel()
 
-    def embed(self, groups: Iterable[Sequence[Payload]]) -> Iterator[list[Embedded]]:
+    def embed(
+        self, groups: Iterable[tuple[_T, Sequence[Payload]]]
+    ) -> Iterator[tuple[_T, list[Embedded]]]:
         """Embed groups of payloads, overlapped, in order.
 
+        When the caller is interrupted, groups that are in the model still come out, as it has to
+        be waited for anyway; then the interrupt is raised again.
+
         Args:
-            groups: Taken ahead by as many groups as may be in flight.
+            groups: Payloads, each group with whatever its owner knows it by; taken ahead by as
+                many as may be in flight.
 
         Yields:
-            For each group a list as long as the group, in its order.
+            What the owner knows the group by, and a list as long as the group, in its order.
 
         Raises:
             EmbeddingError: The model fails on every image of a group of several.
         """
-        waiting: deque[Future[list[Embedded]]] = deque()
+        waiting: deque[tuple[_T, Future[list[Embedded]]]] = deque()
         try:
-            for group in groups:
-                waiting.append(self._start(group))
+            for owner, group in groups:
+                waiting.append((owner, self._start(group)))
                 if len(waiting) > _GROUPS_IN_MODEL:
-                    yield waiting.popleft().result()
+                    yield _first_of(waiting)
             while waiting:
-                yield waiting.popleft().result()
+                yield _first_of(waiting)
+        except KeyboardInterrupt:
+            # What is not decoded yet is not begun, so that little is left to wait for.
+            self._cpu.shutdown(wait=False, cancel_futures=True)
+            while waiting and not waiting[0][1].cancel():
+                try:
+                    finished = _first_of(waiting)
+                except Exception:  # noqa: BLE001  # the interrupt says it all
+                    break
+                yield finished
+            raise
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
 
     def _start(self, group: Sequence[Payload]) -> Future[list[Embedded]]:
@@ -220,6 +239,35 @@ def grouped(
             group, heavy = [], 0
     if group:
         yield group
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """An input that is being read, and the bytes that it is known to hold before it has been."""
+
+    future: Future[Payload | Failure]
+    known: int
+
+    @property
+    def held(self) -> int:
+        if not self.future.done() or self.future.exception() is not None:
+            return self.known
+        outcome = self.future.result()
+        return outcome.held_bytes if isinstance(outcome, Payload) else 0
+
+
+def _held_by(waiting: Iterable[_Reading]) -> int:
+    return sum(reading.held for reading in waiting)
+
+
+def _first_of(
+    waiting: deque[tuple[_T, Future[list[Embedded]]]],
+) -> tuple[_T, list[Embedded]]:
+    """Wait for the first, which stays in the queue if the waiting is interrupted."""
+    owner, future = waiting[0]
+    results = future.result()
+    waiting.popleft()
+    return owner, results
 
 
 def _read(item: Item | Failure) -> Payload | Failure:

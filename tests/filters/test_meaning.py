@@ -6,7 +6,7 @@ import pytest
 
 from imagesearch import Field
 from imagesearch.errors import FilterError
-from imagesearch.filters import fields_of, matches
+from imagesearch.filters import MAX_DEPTH, And, Not, Or, as_filter, fields_of, matches, parse_filter
 
 RECORD = {
     "label": "goldfish",
@@ -76,6 +76,7 @@ def test_values_of_different_kinds_are_never_equal_and_never_ordered():
         lambda: Field("a") == [1],
         lambda: Field("a") < True,
         lambda: Field("a") == 2**63,
+        lambda: Field("a") == 10**5000,
         lambda: Field("a") == "\ud800",
         lambda: Field("a").is_in("cat"),
         lambda: Field("a").contains(3),
@@ -94,6 +95,52 @@ def test_filters_are_equal_by_structure_but_true_is_not_one():
     assert (Field("a") == 1) == (Field("a") == 1)
     assert (Field("a") == 1) != (Field("a") == True)  # noqa: E712  # builds a filter
     assert hash(Field("a").is_in([1])) != hash(Field("a").is_in([True]))
+
+
+@pytest.mark.parametrize(
+    ("where", "right"),
+    [
+        ({"label": "cat", "n": 3}, """(Field('label') == 'cat') & (Field('n') == 3)"""),
+        (Field("label"), "Field('label').exists()"),
+        (True, "Field("),
+        (["a"], "Field("),
+        ({}, "Field("),
+    ],
+)
+def test_what_is_no_filter_is_refused_with_the_right_form(where, right):
+    with pytest.raises(FilterError) as caught:
+        as_filter(where)
+    assert right in str(caught.value)
+
+
+def nested(depth):
+    """Nest and, or and not in turn."""
+    filter = Field("a") == 1
+    for level in range(depth):
+        kind = (And, Or)[level % 2]
+        filter = Not(filter) if level % 3 == 0 else kind((filter, Field("b") == level))
+    return filter
+
+
+def test_the_deepest_filter_can_be_asked_and_printed():
+    deepest = nested(MAX_DEPTH)
+    assert matches(deepest, {"a": 1}) is not matches(~deepest, {"a": 1})
+    assert fields_of(deepest) == {"a", "b"}
+    assert parse_filter(str(deepest)) == deepest
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 3000])
+def test_a_filter_that_is_nested_too_deep_is_refused_when_it_is_built(depth):
+    with pytest.raises(FilterError, match=f"more than {MAX_DEPTH} deep"):
+        nested(depth)
+
+
+def test_many_operands_on_one_level_are_not_deep():
+    wide = Field("a") == 0
+    for number in range(1, 1000):
+        wide |= Field("a") == number
+    assert wide.depth == 1
+    assert matches(wide, {"a": 999})
 
 
 def test_the_fields_of_a_filter_are_known():

@@ -99,6 +99,9 @@ def test_the_grammar(text, expected):
         ("a = '\\q'", "backslash"),
         ("(" * 500 + "a = 1" + ")" * 500, "nested"),
         ("a ; drop table", "cannot be read"),
+        ("a = " + "9" * 5000, "digits"),
+        ("a in (1, -" + "0" * 5000 + ")", "digits"),
+        ("a = 99999999999999999999", "64 bits"),
     ],
 )
 def test_bad_text_says_where_and_what_was_expected(text, complaint):

@@ -93,6 +93,43 @@ def test_an_input_without_metadata_keeps_what_the_record_has(index, photos):
     assert index.get(id)[id].metadata == {"label": "green"}
 
 
+def test_metadata_that_are_given_as_empty_take_away_what_the_record_has(index, embedder, photos):
+    index.add(Item(photos / "00.png", id="a", metadata={"label": "green"}))
+    assert index.add(Item(photos / "00.png", id="a", metadata={})).updated == ["a"]
+    assert index.get("a")["a"].metadata == {}
+    assert embedder.embedded == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("a.csv", "path,label\n00.png,fish\n01.png,dog\n", "path,label\n00.png,\n01.png,dog\n"),
+        (
+            "a.jsonl",
+            '{"path": "00.png", "label": "fish"}\n{"path": "01.png", "label": "dog"}',
+            '{"path": "00.png"}\n{"path": "01.png", "label": "dog"}',
+        ),
+    ],
+)
+def test_the_only_field_of_a_row_can_be_cleared(index, photos, name, before, after):
+    manifest = photos / name
+    manifest.write_text(before)
+    first = index.add(manifest).added[0]
+    manifest.write_text(after)
+    report = index.add(manifest)
+    assert (report.updated, len(report.unchanged)) == ([first], 1)
+    assert index.get(first)[first].metadata == {}
+
+
+def test_a_manifest_without_metadata_keeps_what_the_records_have(index, photos):
+    manifest = photos / "a.csv"
+    manifest.write_text("path,label\n00.png,fish\n")
+    [id] = index.add(manifest).added
+    manifest.write_text("path\n00.png\n")
+    assert index.add(manifest).unchanged == [id]
+    assert index.get(id)[id].metadata == {"label": "fish"}
+
+
 def test_metadata_for_all_gives_way_to_an_inputs_own(index, photos):
     items = [Item(photos / "00.png", id="a"), Item(photos / "01.png", id="b", metadata={"n": 2})]
     index.add(items, metadata={"n": 1, "set": "x"})
@@ -161,10 +198,11 @@ def test_impossible_metadata_and_ids_are_failures_of_their_own_input(index, phot
             Item(photos / "00.png", metadata={"x": float("nan")}),
             Item(photos / "01.png", id="x" * 200),
             Item(photos / "02.png", id="good"),
+            Item(photos / "03.png", metadata={"x": 10**5000}),
         ]
     )
     assert report.added == ["good"]
-    assert len(report.failed) == 2
+    assert len(report.failed) == 3
     with pytest.raises(StoreRequestError):
         index.add(photos, metadata={"id": 3})
 
@@ -246,6 +284,29 @@ def test_order_is_kept_and_memory_bounded_with_small_batches(photos, embedder):
         report = index.add(endless())
     assert report.added == [f"{number:03}" for number in range(500)]
     assert store.ahead < 100
+
+
+def test_large_pictures_in_memory_are_taken_few_at_a_time(embedder):
+    taken = 0
+
+    def pictures():
+        nonlocal taken
+        for number in range(24):
+            taken += 1
+            yield Item(Image.new("RGB", (4000, 2000), (number, 0, 0)), id=f"{number:02}")
+
+    class Watching(MemoryStore):
+        ahead = 0
+
+        def upsert(self, batch):
+            self.ahead = max(self.ahead, taken - int(batch.ids[0]))
+            super().upsert(batch)
+
+    store = Watching()
+    with ImageIndex(embedder=embedder, store=store) as index:
+        assert len(index.add(pictures()).added) == 24
+    # 24 MB each: four groups of 64 MiB, and as much that is read ahead.
+    assert store.ahead <= 5 * 3
 
 
 def test_a_progress_bar_can_be_turned_on_and_off(index, photos, capsys):

@@ -109,12 +109,52 @@ def test_an_empty_index_answers_with_no_hits(index, photos):
         (lambda index: index.search(text="  "), "nothing to look for"),
         (lambda index: index.search(Query.id("red") * float("inf")), "finite"),
         (lambda index: index.search_many("red.png"), "takes a list"),
+        (lambda index: index.search(id="red", k="10"), "k='10'"),
+        (lambda index: index.search(id="red", k=2.0), "k=2.0"),
+        (lambda index: index.search(id="red", k=None), "k=None"),
+        (lambda index: index.search(id="red", min_score=float("nan")), "min_score=nan"),
+        (lambda index: index.search(id="red", min_score=True), "min_score=True"),
+        (lambda index: index.search(id="red", min_score=[0.5]), r"min_score=\[0.5\]"),
+        (lambda index: index.search(id="red", min_score="0.5"), "min_score='0.5'"),
+        (lambda index: index.search(id=""), "non-empty"),
+        (lambda index: index.search(id="x" * 500), "not in the index"),
         (lambda index: index.delete(), "either ids or where"),
+        (lambda index: index.delete(5), "ids are text"),
+        (lambda index: index.delete([5]), "ids are text"),
+        (lambda index: index.get(b"red"), "ids are text"),
+        (lambda index: index.update_metadata([None], {}), "ids are text"),
     ],
 )
 def test_a_query_that_cannot_be_asked_says_why(colours, ask, complaint):
     with pytest.raises(QueryError, match=complaint):
         ask(colours)
+
+
+@pytest.mark.parametrize("where", [{"warm": True}, Field("warm"), True, 3, ["n"]], ids=repr)
+def test_what_is_no_filter_is_refused_wherever_one_is_taken(colours, where):
+    for ask in (
+        lambda: colours.search(id="red", where=where),
+        lambda: colours.count(where),
+        lambda: colours.delete(where=where),
+        lambda: colours.update_metadata(None, {"n": 1}, where=where),
+        lambda: list(colours.scan(where=where)),
+    ):
+        with pytest.raises(FilterError, match="Field"):
+            ask()
+    assert colours.count() == 7
+
+
+def test_numbers_of_numpy_are_numbers(colours):
+    found = colours.search(id="red", k=np.int64(3), min_score=np.float32(-1.0))
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("impossible", ["", "x" * 500, "red\0", "\ud800"])
+def test_an_id_that_no_record_can_have_is_an_unknown_id(colours, impossible):
+    assert colours.get(impossible) == {}
+    assert list(colours.get([impossible, "red"])) == ["red"]
+    assert colours.delete([impossible]) == 0
+    assert colours.update_metadata(impossible, {"n": 1}) == 0
 
 
 def test_text_needs_an_embedder_that_reads(index):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from imagesearch import Item
-from imagesearch.errors import SourceError
+from imagesearch import ImageIndex, Item, MemoryStore
+from imagesearch.errors import SourceError, SourceNotFoundError
 
 
 def uris(index):
@@ -28,6 +30,59 @@ def test_a_renamed_file_keeps_its_vector(index, embedder, photos):
     assert (len(report.added), len(report.removed), report.embedded) == (1, 1, 0)
     assert embedder.embedded == 12
     assert index.search(photos / "renamed.png", k=1)[0].uri == str(photos / "renamed.png")
+
+
+def test_a_moved_file_takes_its_metadata_along(index, embedder, photos):
+    index.add(photos)
+    [id] = index.search(photos / "03.png", k=1).ids
+    index.update_metadata(id, {"favourite": True})
+    (photos / "more" / "deep").mkdir()
+    (photos / "03.png").rename(photos / "more" / "deep" / "moved.png")
+    report = index.sync(photos)
+    assert (report.removed, report.embedded) == ([id], 0)
+    [new] = report.added
+    assert index.get(new)[new].metadata == {"favourite": True}
+
+
+def test_a_copy_of_a_file_begins_without_its_metadata(index, photos):
+    index.add(photos, metadata={"favourite": True})
+    (photos / "copy.png").write_bytes((photos / "03.png").read_bytes())
+    [new] = index.sync(photos).added
+    assert index.get(new)[new].metadata == {}
+
+
+def test_the_moved_file_of_two_copies_gives_its_metadata(index, photos):
+    (photos / "twin.png").write_bytes((photos / "03.png").read_bytes())
+    index.add(photos)
+    twins = {
+        record.uri[-8:]: record.id
+        for batch in index.scan()
+        for record in batch
+        if record.uri.endswith(("/twin.png", "/03.png"))
+    }
+    moved = twins["twin.png"]
+    index.update_metadata(moved, {"favourite": True})
+    (photos / "twin.png").rename(photos / "a.png")
+    [new] = index.sync(photos).added
+    assert index.get(new)[new].metadata == {"favourite": True}
+
+
+def test_a_moved_file_with_metadata_of_its_own_takes_none(index, photos):
+    index.add(photos, metadata={"favourite": True})
+    (photos / "03.png").rename(photos / "moved.png")
+    [new] = index.sync(photos, metadata={"album": "x"}).added
+    assert index.get(new)[new].metadata == {"album": "x"}
+
+
+def test_files_that_swap_their_names_swap_their_vectors(embedder, photos):
+    with ImageIndex(embedder=embedder, store=MemoryStore(), batch_size=1) as index:
+        index.add(photos)
+        (photos / "00.png").rename(photos / "spare.png")
+        (photos / "09.png").rename(photos / "00.png")
+        (photos / "spare.png").rename(photos / "09.png")
+        assert len(index.sync(photos).updated) == 2
+        for name in ("00.png", "09.png"):
+            assert index.search(photos / name, k=1)[0].uri == str(photos / name)
 
 
 def test_only_records_below_the_folder_are_considered(index, photos, tmp_path):
@@ -78,6 +133,40 @@ def test_a_manifest_with_a_line_that_makes_no_sense_removes_nothing(index, photo
     with pytest.raises(SourceError, match="nothing was removed"):
         index.sync(manifest)
     assert index.count() == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path,
+        str,
+        lambda path: path.read_bytes(),
+        lambda path: bytearray(path.read_bytes()),
+        lambda _: Image.new("RGB", (9, 9)),
+        lambda path: np.zeros((9, 9, 3), np.uint8),
+        Item,
+        lambda path: "https://example.org/new.png",
+    ],
+    ids=["path", "text", "bytes", "bytearray", "picture", "array", "item", "url"],
+)
+def test_one_image_by_itself_is_refused_before_anything_is_done(index, embedder, photos, make):
+    index.add(photos)
+    new = photos.parent / "new.png"
+    Image.new("RGB", (9, 9)).save(new)
+    with pytest.raises(SourceError, match=r"add.*delete"):
+        index.sync(make(new))
+    assert (index.count(), embedder.embedded) == (12, 12)
+
+
+def test_a_list_of_one_image_is_all_that_the_index_shall_hold(index, photos):
+    index.add(photos)
+    assert len(index.sync([photos / "03.png"]).removed) == 11
+
+
+def test_a_source_that_is_not_there_is_not_found_in_a_sync_too(index, photos):
+    index.add(photos)
+    with pytest.raises(SourceNotFoundError, match="new"):
+        index.sync(photos / "new.png")
 
 
 def test_items_can_be_synced_too(index, photos):

@@ -207,7 +207,7 @@ def test_an_endless_generator_is_read_only_as_far_as_asked():
         ("a\0.jpg", "cannot be a path"),
         (Item("a.jpg", id=""), "id"),
         (Item(7), "source is 7"),
-        (Item("a.jpg", metadata=None), "metadata"),
+        (Item("a.jpg", metadata=["x"]), "metadata"),
         (Item("a.jpg", metadata={"id": 1}), "'id'"),
         (Item("a.jpg", uri=""), "uri"),
         (Item(["a.jpg"]), "list"),

@@ -24,7 +24,7 @@ def manifest(tmp_path):
 
 
 def metadata(outcomes):
-    return [dict(outcome.metadata) for outcome in outcomes]
+    return [outcome.metadata for outcome in outcomes]
 
 
 def test_a_csv_row_is_an_item_whose_path_is_looked_for_beside_the_file(manifest, tmp_path):
@@ -88,7 +88,22 @@ def test_urls_may_stand_in_either_column(manifest, tmp_path):
         "https://e.org/b.jpg",
         f"{tmp_path}/c.jpg",
     ]
-    assert metadata(rows) == [{}, {}, {}]
+    assert metadata(rows) == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.csv", "path,id\na.jpg,1\nb.jpg,2\n", [None, None]),
+        ("a.csv", "path,label\na.jpg,\nb.jpg,cat\n", [{}, {"label": "cat"}]),
+        ("a.csv", "path,label\na.jpg,\n", [{}]),
+        ("a.jsonl", '{"path": "a.jpg"}\n{"path": "b.jpg", "id": "b"}\n', [None, None]),
+        ("a.jsonl", '{"path": "a.jpg"}\n{"path": "b.jpg", "n": 1}\n', [{}, {"n": 1}]),
+        ("a.jsonl", '{"path": "a.jpg", "metadata": {}}\n', [{}]),
+    ],
+)
+def test_a_manifest_with_metadata_says_of_every_row_what_it_has(manifest, name, text, expected):
+    assert metadata(manifest(text, name=name)) == expected
 
 
 def test_a_bad_row_is_reported_with_its_line_and_the_rest_is_read(manifest, tmp_path):
@@ -187,7 +202,7 @@ def test_a_jsonl_line_is_an_item_with_its_metadata_as_it_stands(manifest, tmp_pa
         "17",
         {"code": "00123", "size": {"w": 3}, "more": None},
     )
-    assert third.uri == "https://e.org/c.jpg"
+    assert (third.uri, third.metadata) == ("https://e.org/c.jpg", {})
     assert estimate(tmp_path / "photos.jsonl") == 3
 
 

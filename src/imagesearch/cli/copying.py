@@ -12,12 +12,11 @@ from imagesearch.cli.options import json_option, print_json, progress_option
 from imagesearch.cli.places import table_at
 from imagesearch.cli.rehearsing import dry_run_option, open_untouched
 from imagesearch.config import PluginConfig
-from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records
+from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records, is_same
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.index.progress import Progress, make_progress
 from imagesearch.plugins import make_store
 from imagesearch.protocols import VectorStore
-from imagesearch.types import Record, canonical_metadata
 
 __all__ = ["copy"]
 
@@ -85,7 +84,14 @@ def copy(
         )
     else:
         click.echo(str(report))
-    return 0 if report.complete else _EXIT_INCOMPLETE
+    if report.doubtful:
+        click.echo(
+            "warning: FROM and TO hold as many records, but most neighbours differ: TO may hold "
+            "other vectors under the same ids, or have no index over them yet (IVF: call "
+            "rebuild_index)",
+            err=True,
+        )
+    return _EXIT_INCOMPLETE if report.doubtful or not report.complete else 0
 
 
 def _copied(
@@ -161,16 +167,12 @@ def _compared(
             other = existing.get(record.id)
             if other is None:
                 new += 1
-            elif _content(record) == _content(other):
+            elif is_same(record, other):
                 unchanged += 1
             else:
                 replaced += 1
         bar.advance(len(batch))
     return new, replaced, unchanged
-
-
-def _content(record: Record) -> tuple[str, str, str]:
-    return record.uri, record.digest, canonical_metadata(record.metadata)
 
 
 def _nothing(source: Path) -> StoreError:

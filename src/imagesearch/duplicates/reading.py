@@ -49,7 +49,7 @@ def look_of(payload: Payload) -> tuple[Look, Look] | None:
 def _measure(record: Record) -> Picture:
     payload = _read(record)
     width, height = payload.open().size
-    return Picture(record.id, record.uri, width, height, payload.encoded_bytes)
+    return Picture(record.id, record.uri, width, height, payload.held_bytes)
 
 
 def _read(record: Record) -> Payload:

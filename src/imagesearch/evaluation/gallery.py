@@ -174,7 +174,7 @@ def _drawn_items(
             failures.append(element)
             continue
         items[str(place)] = element
-        _sort_in(str(place), field_label(element.metadata, label), by_field)
+        _sort_in(str(place), field_label(element.metadata or {}, label), by_field)
         _sort_in(str(place), folder_label(element.uri or ""), by_folder)
     chosen = per_label.choose(by_field or by_folder)
     return [item for place, item in items.items() if place in chosen], failures

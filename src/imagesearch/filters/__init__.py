@@ -5,6 +5,7 @@ Each store compiles the tree to its own language; the evaluator is the executabl
 
 from imagesearch.filters.evaluate import matches
 from imagesearch.filters.expression import (
+    MAX_DEPTH,
     And,
     Compare,
     Contains,
@@ -22,6 +23,7 @@ from imagesearch.filters.expression import (
 from imagesearch.filters.text import as_filter, format_filter, parse_filter
 
 __all__ = [
+    "MAX_DEPTH",
     "And",
     "Compare",
     "Contains",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias, assert_never, cast
 
@@ -13,6 +13,7 @@ import numpy as np
 from imagesearch.errors import FilterError
 
 __all__ = [
+    "MAX_DEPTH",
     "And",
     "Compare",
     "Contains",
@@ -29,6 +30,13 @@ __all__ = [
 ]
 
 Scalar: TypeAlias = str | int | float | bool
+
+MAX_DEPTH = 100
+"""How deep ``and``, ``or`` and ``not`` may be nested: what Python's stack holds, with room to spare.
+
+Many operands on one level are not deep. A store whose own language holds less refuses earlier, with
+`UnsupportedFilterError`.
+"""
 
 
 class Operator(StrEnum):
@@ -61,6 +69,16 @@ class Filter:
     """
 
     __slots__ = ()
+
+    @property
+    def depth(self) -> int:
+        """How deep ``and``, ``or`` and ``not`` are nested; 0 for a condition on one field.
+
+        Example:
+            >>> (Field("a").exists() & ~(Field("b") == 1)).depth
+            2
+        """
+        return 0
 
     def __and__(self, other: Filter) -> And:
         return And(_flat(And, self, other))
@@ -189,9 +207,10 @@ class And(Filter):
     """
 
     operands: tuple[Filter, ...]
+    depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_operands("and", self.operands)
+        object.__setattr__(self, "depth", _depth("and", self.operands))
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,9 +223,10 @@ class Or(Filter):
     """
 
     operands: tuple[Filter, ...]
+    depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_operands("or", self.operands)
+        object.__setattr__(self, "depth", _depth("or", self.operands))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +239,10 @@ class Not(Filter):
     """
 
     operand: Filter
+    depth: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_operands("not", (self.operand,))
+        object.__setattr__(self, "depth", _depth("not", (self.operand,)))
 
 
 FilterNode: TypeAlias = Compare | IsIn | Contains | Exists | And | Or | Not
@@ -343,7 +364,11 @@ def check_scalar(value: object) -> Scalar:
             return str(value)
         case int():
             if not -(2**63) <= value < 2**63:
-                raise FilterError(f"{value} does not fit in 64 bits")
+                # Python refuses to write out an integer of thousands of digits.
+                raise FilterError(
+                    f"an integer of {value.bit_length()} bits does not fit in 64 bits; compare "
+                    "with a float, or keep the field as text"
+                )
             return int(value)
         case float():
             if not math.isfinite(value):
@@ -365,7 +390,8 @@ def _check_unicode(text: str) -> None:
         raise FilterError(f"{text!r} is not valid Unicode (a lone surrogate)") from error
 
 
-def _check_operands(word: str, operands: tuple[Filter, ...]) -> None:
+def _depth(word: str, operands: tuple[Filter, ...]) -> int:
+    """Check operands, and return the depth of the node that combines them."""
     if not operands:
         raise FilterError(f"'{word}' needs at least one operand")
     for operand in operands:
@@ -374,6 +400,13 @@ def _check_operands(word: str, operands: tuple[Filter, ...]) -> None:
                 f"'{word}' combines filters, not {operand!r}; put comparisons in parentheses: "
                 '(Field("a") == 1) & (Field("b") == 2)'
             )
+    depth = 1 + max(operand.depth for operand in operands)
+    if depth > MAX_DEPTH:
+        raise FilterError(
+            f"the filter is nested more than {MAX_DEPTH} deep; simplify it: a & b & c is one "
+            "level, and is_in takes any number of values"
+        )
+    return depth
 
 
 def _flat(kind: type[And | Or], *operands: Filter) -> tuple[Filter, ...]:

@@ -18,15 +18,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from reprlib import repr as shorten
 from typing import assert_never, cast
 
 from imagesearch.errors import FilterError
 from imagesearch.filters.expression import (
+    MAX_DEPTH,
     And,
     Compare,
     Contains,
     Exists,
+    Field,
     Filter,
     FilterNode,
     IsIn,
@@ -50,20 +54,32 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-_MAX_NESTING = 100
+# No number that a filter may name has more; Python reads integers of up to 4300 digits.
+_MOST_DIGITS = 400
+_SHOWN = 200
 
 
-def as_filter(where: Filter | str | None) -> Filter | None:
+def as_filter(where: object) -> Filter | None:
     """Return a filter that is given as one, in its text form or not at all.
 
     Raises:
-        FilterError: A text is no filter.
+        FilterError: A text is no filter, or something else is given; the message shows the form
+            that was probably meant.
 
     Example:
         >>> as_filter("price exists"), as_filter(None)
         (Exists(field='price'), None)
     """
-    return parse_filter(where) if isinstance(where, str) else where
+    match where:
+        case None | Filter():
+            return where
+        case str():
+            return parse_filter(where)
+        case _:
+            raise FilterError(
+                f"where={shorten(where)} is a {type(where).__name__}, not a filter; write "
+                f"{_right_form(where)}"
+            )
 
 
 def parse_filter(text: str) -> Filter:
@@ -154,7 +170,22 @@ def _tokens(text: str) -> list[_Token]:
 
 def _error(text: str, position: int, problem: str) -> FilterError:
     at = text[position : position + 20]
-    return FilterError(f"filter {text!r}: {at!r} at character {position + 1} {problem}")
+    return FilterError(f"filter {_shown(text)}: {at!r} at character {position + 1} {problem}")
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
+
+
+def _right_form(where: object) -> str:
+    """Return the filter that was probably meant, as it is written."""
+    match where:
+        case Field():
+            return f"{where!r}.exists() or {where!r} == VALUE"
+        case Mapping() if where:
+            return " & ".join(f"(Field({name!r}) == {value!r})" for name, value in where.items())
+        case _:
+            return """(Field("label") == "cat") & (Field("price") < 10), or the same as text"""
 
 
 class _Parser:
@@ -182,8 +213,8 @@ class _Parser:
         return operands[0] if len(operands) == 1 else And(tuple(operands))
 
     def _negation(self, depth: int) -> Filter:
-        if depth > _MAX_NESTING:
-            raise FilterError(f"the filter is nested more than {_MAX_NESTING} deep; simplify it")
+        if depth > MAX_DEPTH:
+            raise FilterError(f"the filter is nested more than {MAX_DEPTH} deep; simplify it")
         if self._take_keyword("not"):
             return Not(self._negation(depth + 1))
         if self._take_symbol("("):
@@ -245,6 +276,8 @@ class _Parser:
             return self._unquote(token)
         if token is not None and token.kind == "number":
             self._next += 1
+            if len(token.text) > _MOST_DIGITS:
+                raise _error(self._text, token.position, f"has more than {_MOST_DIGITS} digits")
             is_int = re.fullmatch(r"[+-]?\d+", token.text)
             return int(token.text) if is_int else float(token.text)
         if token is not None and token.keyword in ("true", "false"):
@@ -286,5 +319,5 @@ class _Parser:
     def _expected(self, what: str) -> FilterError:
         token = self._peek()
         if token is None:
-            return FilterError(f"filter {self._text!r} ends where {what} was expected")
+            return FilterError(f"filter {_shown(self._text)} ends where {what} was expected")
         return _error(self._text, token.position, f"stands where {what} was expected")

@@ -73,7 +73,7 @@ def labelled_queries(
                 failures.append(element)
             case Item():
                 items.append(element)
-    named = [field_label(item.metadata, label) for item in items]
+    named = [field_label(item.metadata or {}, label) for item in items]
     by_field = any(name is not None for name in named)
     for item, name in zip(items, named, strict=True):
         shown = item.id if item.uri is None and item.id is not None else describe(item)

@@ -6,13 +6,14 @@ import logging
 import time
 from dataclasses import replace
 
-from imagesearch.errors import ConfigError
+from imagesearch.errors import ConfigError, SourceError
 from imagesearch.index.assembly import Assembly
 from imagesearch.index.ingestion import Ingestion, OnError
+from imagesearch.index.planning import Planner
 from imagesearch.index.progress import make_progress
 from imagesearch.index.removal import Removal
 from imagesearch.pipeline import Pipeline
-from imagesearch.sources import estimate, expand, folder_of
+from imagesearch.sources import describe, estimate, expand, folder_of, is_one_image
 from imagesearch.types import AddReport, Metadata, check_metadata
 
 __all__ = ["bring_in"]
@@ -40,6 +41,11 @@ def bring_in(
     """
     if on_error not in ("collect", "raise"):
         raise ConfigError(f"on_error={on_error!r}; use 'collect' or 'raise'")
+    if removing and is_one_image(source):
+        raise SourceError(
+            f"{describe(source)} is one image, and sync makes the index hold nothing but what its "
+            "source names: use add to bring it in, and delete to take records out"
+        )
     started = time.monotonic()
     bar = make_progress(progress, estimate(source))
     try:
@@ -48,11 +54,11 @@ def bring_in(
                 store=index.store,
                 meta=index.meta,
                 pipeline=pipeline,
+                planner=Planner(index.store, reuse=removing),
                 batch_size=batch_size,
                 on_error=on_error,
                 metadata=check_metadata(metadata or {}),
                 progress=bar,
-                reuse=removing,
             )
             ingestion.run(expand(source))
     finally:

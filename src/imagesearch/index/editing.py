@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from reprlib import repr as shorten
 
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
@@ -17,8 +18,16 @@ _BATCH = 1000
 
 
 def as_ids(ids: str | Iterable[str]) -> list[str]:
-    """Return one id, or many, as a list."""
-    return [ids] if isinstance(ids, str) else list(ids)
+    """Return one id, or many, as a list.
+
+    Raises:
+        QueryError: Something else than text is given as an id.
+    """
+    wanted = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
+    for id in wanted:
+        if not isinstance(id, str):
+            raise QueryError(f"ids are text, not {shorten(id)}; give one id or a list of ids")
+    return wanted
 
 
 def delete_records(

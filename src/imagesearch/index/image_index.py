@@ -153,10 +153,12 @@ class ImageIndex:
         Args:
             source: A file, folder, glob, CSV or JSONL manifest, URL, bytes, PIL image, array,
                 `Item`, or any iterable of these.
-            metadata: Fields for every image; an image's own fields win. An image that comes
-                without any keeps the fields that its record has.
+            metadata: Fields for every image; an image's own fields win. Where neither is given,
+                as for a folder, records keep the fields that they have; a manifest with metadata
+                and ``Item(…, metadata={})`` say of an image that it has none.
             on_error: ``"collect"`` reports what failed and goes on; ``"raise"`` raises the first
-                failure. Either way, what was embedded before it is stored.
+                failure. Either way, what came before it is stored, also when `source` itself
+                raises in the middle.
             progress: Whether to show a bar on standard error; None: if that is a terminal.
 
         Returns:
@@ -165,7 +167,9 @@ class ImageIndex:
         Raises:
             SourceNotFoundError: `source` itself names nothing.
             SourceError: `source` is nothing that holds images.
-            StoreError: The store failed; what was written until then stays.
+            EmbeddingError: The model failed on all images of a group.
+            StoreError: The store failed, or refused all records of a group for a reason that is
+                none of theirs; what was written until then stays.
 
         Example:
             >>> import numpy as np
@@ -199,7 +203,8 @@ class ImageIndex:
 
         The arguments are those of `add`. For a folder only records below that folder are
         considered; any other source (manifest, glob, iterable) is taken to name all that the
-        index shall hold. Records whose image exists but cannot be read now stay.
+        index shall hold. Records whose image exists but cannot be read now stay. A moved file
+        keeps its metadata too, unless the source brings some.
 
         Returns:
             A report; ``removed`` lists the ids that went.
@@ -207,7 +212,8 @@ class ImageIndex:
         Raises:
             SourceError: As for `add`; also when no image at all can be read but records would
                 go (an unmounted disk looks like that), and when a manifest has lines that cannot
-                be understood. Nothing is removed then.
+                be understood. Nothing is removed then. One image by itself is refused before
+                anything is done.
             StoreError: The store failed.
 
         Example:
@@ -253,9 +259,9 @@ class ImageIndex:
             text: A description; needs an embedder with a text tower.
             id: A record of the index.
             vector: A ready vector of shape (dim,), made by the index's embedder.
-            k: Hits wanted, ≥ 1.
+            k: Hits wanted, a whole number ≥ 1.
             where: Only records that match, as a filter or in its text form.
-            min_score: Only hits with at least this score; ``"calibrated"``: the threshold that
+            min_score: Only hits with at least this score, not NaN; ``"calibrated"``: the threshold that
                 `calibrate` saved with the index, which speaks of plain queries: one whole image,
                 record, vector or text, without `expand` and `augment`.
             exclude_self: Leave out the records that the query names by id.
@@ -354,6 +360,7 @@ class ImageIndex:
         """Return the records that exist among one id or many; with their vectors if wanted.
 
         Raises:
+            QueryError: An id is no text.
             StoreError: The store failed.
 
         Example:
@@ -379,7 +386,8 @@ class ImageIndex:
             How many records are gone.
 
         Raises:
-            QueryError: Neither or both of `ids` and `where` are given.
+            QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
+            FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
 
         Example:
@@ -412,7 +420,8 @@ class ImageIndex:
             How many records were found and written.
 
         Raises:
-            QueryError: Neither or both of `ids` and `where` are given.
+            QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
+            FilterError: `where` is no filter, or one that the store cannot express.
             StoreRequestError: The metadata are nothing that a store can keep.
             StoreError: The store failed.
 

@@ -113,8 +113,8 @@ class QueryVectors:
         groups = [payloads[start : start + _GROUP] for start in range(0, len(payloads), _GROUP)]
         vectors = []
         with Pipeline(lambda: embedder) as pipeline:
-            for group in pipeline.embed(groups):
-                for result in group:
+            for _, results in pipeline.embed(enumerate(groups)):
+                for result in results:
                     if isinstance(result, ImageSearchError):
                         raise result
                     vectors.append(self._projected(result))

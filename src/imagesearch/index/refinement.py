@@ -53,7 +53,7 @@ class Refinement:
 
     def __post_init__(self) -> None:
         for name, number in (("expand", self.expand), ("augment", self.augment)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
                 raise QueryError(f"{name}={number!r}; give a whole number ≥ 0, 0 for none")
 
     @property

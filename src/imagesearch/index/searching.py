@@ -38,8 +38,9 @@ class Search:
     refinement: Refinement
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1:
-            raise QueryError(f"k={self.k!r}; ask for at least one hit")
+        if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
+            raise QueryError(f"k={self.k!r}; ask for a whole number of hits, at least one")
+        object.__setattr__(self, "k", int(self.k))  # stores take no other integers
         if self.group_score not in ("best", "mean"):
             raise QueryError(f"group_score={self.group_score!r}; use 'best' or 'mean'")
 

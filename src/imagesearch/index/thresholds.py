@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
+
+import numpy as np
 
 from imagesearch.errors import QueryError
 from imagesearch.index.assembly import Assembly
@@ -31,11 +34,21 @@ def least_score(
         group_score: How groups are scored, if hits are groups.
 
     Raises:
-        QueryError: There is no calibration, or it speaks of other scores than these.
+        QueryError: It is no number, there is no calibration, or that speaks of other scores than
+            these.
         StoreError: The store failed.
     """
+    if wanted is None:
+        return None
     if not isinstance(wanted, str):
-        return wanted
+        # No score is above NaN, which would look like an index without any match.
+        if (
+            isinstance(wanted, bool)
+            or not isinstance(wanted, float | int | np.floating | np.integer)
+            or math.isnan(wanted)
+        ):
+            raise QueryError(f"min_score={wanted!r}; give a number or 'calibrated'")
+        return float(wanted)
     if wanted != "calibrated":
         raise QueryError(f"min_score={wanted!r}; give a number or 'calibrated'")
     calibration = read_calibration(index.store)

@@ -98,8 +98,8 @@ class VectorStore(Protocol):
 
         Raises:
             UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
-            StoreRequestError: k < 1, or queries of another dimension, not finite, or zero under
-                the cosine metric.
+            StoreRequestError: k is no whole number ≥ 1, or queries are of another dimension, not
+                finite, or zero under the cosine metric.
             StoreError: The store failed.
         """
         ...

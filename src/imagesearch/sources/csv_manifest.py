@@ -23,12 +23,16 @@ _DELIMITERS = (",", ";", "\t")
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _BOOLEANS = {"true": True, "false": False}
+_OWN = frozenset({"id", "path", "url"})
 _INT64 = 2**63
 _EXACT = 2**53  # the largest run of whole numbers that a float holds exactly
 
 
 class CsvManifest:
     """A CSV file with a column ``path`` or ``url``, and perhaps ``id``; the rest is metadata.
+
+    With such other columns a row of empty cells says that its image has no metadata; without, the
+    file says nothing about them.
 
     The file is read when it is made, to check it and to find each column's type, and again for
     each iteration, so that memory does not grow with it.
@@ -88,11 +92,15 @@ class CsvManifest:
         path = paths[0] or paths[1]
         if not path:
             return Failure(where, ManifestError(f"{where}: the row names no image"), id)
-        metadata: dict[str, Any] = {}
-        for name, column in zip(self._header, self._columns, strict=True):
-            if row.get(name):
-                metadata[name] = column.convert(row[name])
-        return row_outcome(self._path, line, path=path, id=id, metadata=metadata)
+        metadata = {
+            name: column.convert(row[name])
+            for name, column in zip(self._header, self._columns, strict=True)
+            if row.get(name)
+        }
+        described = not _OWN.issuperset(self._header)
+        return row_outcome(
+            self._path, line, path=path, id=id, metadata=metadata if described else None
+        )
 
     def _rows(self) -> Iterator[tuple[int, list[str] | ManifestError]]:
         """Yield the line on which each row starts, and its cells without surrounding blanks."""
@@ -165,7 +173,7 @@ class CsvManifest:
         if doubled:
             raise ManifestError(f"{self._shown} has two columns named {doubled[0]!r}; rename one")
         try:
-            check_metadata({name: "" for name in header if name not in {"id", "path", "url"}})
+            check_metadata({name: "" for name in header if name not in _OWN})
         except ImageSearchError as error:
             raise ManifestError(f"{self._shown}: {error}") from error
         return header

@@ -29,7 +29,7 @@ from imagesearch.sources.naming import canonical_uri, describe, is_url, printabl
 from imagesearch.sources.payload import check_item
 from imagesearch.types import Failure, Item
 
-__all__ = ["estimate", "expand", "folder_of"]
+__all__ = ["estimate", "expand", "folder_of", "is_one_image"]
 
 Outcome: TypeAlias = Item | Failure
 
@@ -219,6 +219,30 @@ def folder_of(source: object) -> str | None:
     if not path or is_url(path) or not _is_folder(path):
         return None
     return canonical_uri(path)
+
+
+def is_one_image(source: object) -> bool:
+    """Return whether a source is one image by itself, and nothing that lists images.
+
+    A path that names nothing is left for `expand` to refuse.
+
+    Example:
+        >>> is_one_image(b"encoded"), is_one_image([b"encoded"]), is_one_image(os.curdir)
+        (True, False, False)
+    """
+    match source:
+        case Item() | bytes() | bytearray() | memoryview() | Image.Image() | np.ndarray():
+            return True
+        case str() | os.PathLike():
+            path = os.fsdecode(source)
+            suffix = os.path.splitext(path)[1].lower()
+            return is_url(path) or (
+                suffix not in _CSV_SUFFIXES | _JSONL_SUFFIXES
+                and os.path.lexists(path)
+                and not _is_folder(path)
+            )
+        case _:
+            return False
 
 
 def estimate(source: object) -> int | None:

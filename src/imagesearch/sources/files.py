@@ -11,7 +11,7 @@ import stat
 from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
 from imagesearch.sources.naming import printable
 
-__all__ = ["explain", "read_file", "refuse_kind"]
+__all__ = ["explain", "is_lost", "read_file", "refuse_kind"]
 
 
 def read_file(path: str, *, max_bytes: int) -> bytes:
@@ -63,6 +63,16 @@ def refuse_kind(path: str, mode: int) -> None:
     )
     kind = next((words for test, words in kinds if test(mode)), "no regular file")
     raise FetchError(f"{printable(path)} is {kind}, not a file; copy the image into a file")
+
+
+def is_lost(uri: str) -> bool:
+    """Return whether a URI is a path where nothing is any more; URLs and contents never are.
+
+    Example:
+        >>> is_lost("/no/such/photo.jpg"), is_lost("https://example.org/photo.jpg")
+        (True, False)
+    """
+    return os.path.isabs(uri) and not os.path.lexists(uri)
 
 
 def explain(path: str, error: OSError | ValueError) -> SourceError:

@@ -15,13 +15,16 @@ from imagesearch.types import Failure, Item
 
 __all__ = ["JsonlManifest"]
 
+_OWN = frozenset({"id", "path", "url"})
 _LONGEST_LINE = 16 * 1024 * 1024
 
 
 class JsonlManifest:
     """A file of JSON objects, one on each line, with ``path`` or ``url`` and perhaps ``id``.
 
-    The object under ``metadata`` is the metadata; other keys are metadata too, as they are.
+    The object under ``metadata`` is the metadata; other keys are metadata too, as they are. Where
+    any row has some, a row with none says that its image has none; otherwise the file says nothing
+    about them.
 
     Args:
         path: UTF-8, with or without a byte order mark. Empty lines are passed over.
@@ -48,8 +51,9 @@ class JsonlManifest:
         return sum(1 for _ in self._lines())
 
     def __iter__(self) -> Iterator[Item | Failure]:
+        described = any(map(_describes, self._lines()))
         for line, text in self._lines():
-            yield self._outcome(line, text)
+            yield self._outcome(line, text, described=described)
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
@@ -69,12 +73,10 @@ class JsonlManifest:
         except OSError as error:
             raise explain(self._path, error) from error
 
-    def _outcome(self, line: int, text: bytes) -> Item | Failure:
+    def _outcome(self, line: int, text: bytes, *, described: bool) -> Item | Failure:
         where = f"{self._shown}:{line}"
         try:
-            row = json.loads(
-                text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant
-            )
+            row = _parse(text)
         except UnicodeDecodeError:
             return Failure(where, undecodable(where, text))
         except (ValueError, RecursionError) as error:
@@ -92,7 +94,22 @@ class JsonlManifest:
             path, metadata = _fields(row)
         except ManifestError as error:
             return Failure(where, ManifestError(f"{where}: {error}"), id)
-        return row_outcome(self._path, line, path=path, id=id, metadata=metadata)
+        return row_outcome(
+            self._path, line, path=path, id=id, metadata=metadata if described else None
+        )
+
+
+def _parse(text: bytes) -> Any:
+    return json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _describes(numbered: tuple[int, bytes]) -> bool:
+    """Return whether a row has metadata; one that cannot be read has none."""
+    try:
+        row = _parse(numbered[1])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and not _OWN.issuperset(row)
 
 
 def _fields(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:

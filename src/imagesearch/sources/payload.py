@@ -18,10 +18,12 @@ from imagesearch.sources.files import read_file
 from imagesearch.sources.naming import canonical_uri, derive_id, describe, is_url
 from imagesearch.types import ImageSource, Item, check_id, check_metadata
 
-__all__ = ["MAX_BYTES", "Payload", "check_item", "open_image", "read"]
+__all__ = ["MAX_BYTES", "Payload", "check_item", "held_bytes_of", "open_image", "read"]
 
 MAX_BYTES = 512 * 1024 * 1024
 """Largest encoded image that is read; the pixels of the largest image decoded take as much."""
+
+_RGB = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,20 +35,22 @@ class Payload:
         uri: An absolute path, a URL, or ``sha256:…`` for bytes and in-memory images.
         digest: Hex SHA-256 of the encoded bytes; for in-memory images of the size and the upright
             RGB pixels.
-        metadata: The user's own fields, checked.
+        metadata: The user's own fields, checked; None if the item says nothing about them.
         content: The encoded bytes, or for in-memory images the upright RGB image.
     """
 
     id: str
     uri: str
     digest: str
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] | None
     content: bytes | Image.Image
 
     @property
-    def encoded_bytes(self) -> int:
-        """How many encoded bytes it holds; 0 for in-memory images."""
-        return len(self.content) if isinstance(self.content, bytes) else 0
+    def held_bytes(self) -> int:
+        """How many bytes of memory it holds: encoded ones, or an in-memory image's pixels."""
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        return self.content.width * self.content.height * _RGB
 
     def open(self, *, shrink_to: int | None = None) -> Image.Image:
         """Return the upright RGB image.
@@ -89,9 +93,27 @@ def read(item: Item) -> Payload:
         id=item.id if item.id is not None else derived,
         uri=uri,
         digest=digest,
-        metadata=dict(item.metadata),
+        metadata=None if item.metadata is None else dict(item.metadata),
         content=content,
     )
+
+
+def held_bytes_of(source: object) -> int:
+    """Return how many bytes a source's payload will hold, where that is known unread; else 0.
+
+    Example:
+        >>> held_bytes_of(np.zeros((10, 20), np.uint8)), held_bytes_of("photo.jpg")
+        (600, 0)
+    """
+    match source:
+        case bytes():
+            return len(source)
+        case Image.Image():
+            return source.width * source.height * _RGB
+        case np.ndarray(shape=(height, width, *_)):
+            return int(height * width * _RGB)
+        case _:
+            return 0
 
 
 def open_image(source: ImageSource | Item, *, shrink_to: int | None = None) -> Image.Image:
@@ -133,7 +155,7 @@ def check_item(item: Item) -> Item:
             f"an item's source is {describe(source)}; give a path, an http(s) URL, bytes, a PIL "
             "image or an array"
         )
-    if not isinstance(item.metadata, Mapping):
+    if not isinstance(item.metadata, Mapping | None):
         raise SourceError(
             f"an item's metadata is {describe(item.metadata)}; give a mapping of names to values"
         )
@@ -144,7 +166,8 @@ def check_item(item: Item) -> Item:
         uri = canonical_uri(source)
     elif uri is not None and (not isinstance(uri, str) or not uri or not _is_unicode(uri)):
         raise SourceError(f"an item's uri is {uri!r}; give non-empty text, or leave it out")
-    return Item(source, item.id, check_metadata(item.metadata), uri)
+    metadata = None if item.metadata is None else check_metadata(item.metadata)
+    return Item(source, item.id, metadata, uri)
 
 
 def _is_unicode(text: str) -> bool:

@@ -34,7 +34,7 @@ def check_manifest_file(path: str) -> None:
 
 
 def row_outcome(
-    manifest: str, line: int, *, path: str, id: str | None, metadata: Mapping[str, Any]
+    manifest: str, line: int, *, path: str, id: str | None, metadata: Mapping[str, Any] | None
 ) -> Item | Failure:
     """Return the item of one row; its path is looked for from the manifest's folder."""
     where = f"{printable(manifest)}:{line}"

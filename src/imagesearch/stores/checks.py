@@ -57,13 +57,13 @@ def check_batch_size(batch_size: int) -> None:
     """Refuse to scan in batches of nothing; what `scan` calls first.
 
     Raises:
-        StoreRequestError: batch_size < 1.
+        StoreRequestError: batch_size is no whole number ≥ 1.
 
     Example:
         >>> check_batch_size(1000)
     """
-    if batch_size < 1:
-        raise StoreRequestError(f"batch_size={batch_size}; it must be at least 1")
+    if not _is_count(batch_size):
+        raise StoreRequestError(f"batch_size={batch_size!r}; it must be a whole number, at least 1")
 
 
 def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float32]:
@@ -78,16 +78,16 @@ def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float3
         float32 of shape (n, dim), of unit length under ``cosine``.
 
     Raises:
-        StoreRequestError: k < 1, or queries of another dimension, not finite, or zero under
-            ``cosine``.
+        StoreRequestError: k is no whole number ≥ 1, or queries are of another dimension, not
+            finite, or zero under ``cosine``.
 
     Example:
         >>> from imagesearch.types import EmbeddingSpec
         >>> check_queries([[0, 2]], IndexMeta(EmbeddingSpec("mine", 2, False, "v1")), 10).tolist()
         [[0.0, 1.0]]
     """
-    if k < 1:
-        raise StoreRequestError(f"k={k}; ask for at least one hit")
+    if not _is_count(k):
+        raise StoreRequestError(f"k={k!r}; ask for a whole number of hits, at least one")
     queries = check_vectors(vectors, meta.dim, meta.metric)
     return unit_or_as_is(queries) if meta.metric == "cosine" else queries
 
@@ -102,6 +102,10 @@ def possible_ids(ids: Sequence[str]) -> list[str]:
         ['b', 'a']
     """
     return [id for id in dict.fromkeys(ids) if _possible(id)]
+
+
+def _is_count(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
 
 
 def _possible(id: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ class Item:
         source: A path, an http(s) URL, encoded bytes, a PIL image or an array.
         id: The record's id; None derives it from the canonical URI, or from the content for bytes
             and in-memory images.
-        metadata: The user's own fields, kept with the record and open to filters.
+        metadata: The user's own fields, kept with the record and open to filters; ``{}`` for
+            none. None says nothing about them: a record that exists keeps those that it has.
         uri: Where the image comes from; None derives it from the source (absolute path, URL, or
             ``sha256:…`` for in-memory images).
 
@@ -36,7 +37,7 @@ class Item:
 
     source: ImageSource
     id: str | None = None
-    metadata: Metadata = field(default_factory=dict)
+    metadata: Metadata | None = None
     uri: str | None = None
 
 

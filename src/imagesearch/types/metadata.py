@@ -77,8 +77,10 @@ def _plain(value: object, name: str, depth: int) -> MetadataValue:
             return _text(value, name)
         case int():
             if not -_INT64 <= value < _INT64:
+                # Python refuses to write out an integer of thousands of digits.
                 raise StoreRequestError(
-                    f"metadata field {name!r}: {value} does not fit in 64 bits; store it as text"
+                    f"metadata field {name!r}: an integer of {value.bit_length()} bits does not "
+                    "fit in 64 bits; store it as text"
                 )
             return int(value)
         case float():

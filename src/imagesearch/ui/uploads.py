@@ -95,7 +95,9 @@ class Uploads:
                     continue
                 names[str(kept)] = name
                 fresh += [kept] if is_new else []
-            report = index.add([Item(path, metadata=metadata) for path in names], progress=False)
+            # A visitor who fills in no field takes none away from a picture that is known.
+            items = [Item(path, metadata=metadata or None) for path in names]
+            report = index.add(items, progress=False)
         except BaseException:
             for path in fresh:
                 path.unlink(missing_ok=True)

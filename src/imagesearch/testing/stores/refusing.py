@@ -119,8 +119,10 @@ class RefusingRules(StoreFixtures):
         with pytest.raises(StoreRequestError):
             store.search(queries, k=1)
 
-    @pytest.mark.parametrize("k", [0, -1])
-    def test_k_below_one_is_refused(self, store: VectorStore, k: int) -> None:
+    @pytest.mark.parametrize("k", [0, -1, 2.5, "3", None, True])
+    def test_k_that_is_no_whole_number_above_zero_is_refused(
+        self, store: VectorStore, k: Any
+    ) -> None:
         """A search asks for at least one hit. If this fails, check k before asking."""
         self.write(store, self.batch(3))
         with pytest.raises(StoreRequestError):
