@@ -78,7 +78,9 @@ class VectorStore(Protocol):
 
         Raises:
             StoreRequestError: A vector is missing, of another dimension, not finite, or zero
-                under the cosine metric; nothing was written.
+                under the cosine metric, or a record is refused for another reason of its own;
+                nothing was written. The message names the record, as ``'sku-1'``, if it is for
+                its sake: callers tell by it whether to go on with the others.
             StoreError: The store failed.
         """
         ...

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreRequestError
-from imagesearch.types import IndexMeta, RecordBatch, check_id, check_metadata
+from imagesearch.types import (
+    IndexMeta,
+    Metadata,
+    MetadataValue,
+    RecordBatch,
+    check_id,
+    check_metadata,
+)
 from imagesearch.vectors import check_vectors, unit_or_as_is
 
 __all__ = ["check_batch", "check_batch_size", "check_queries", "possible_ids"]
@@ -27,7 +34,8 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
 
     Raises:
         StoreRequestError: A vector is missing, of another dimension, not finite, or zero under
-            ``cosine``; metadata are no JSON values; a uri or digest is no valid Unicode.
+            ``cosine``; metadata are no JSON values; a uri or digest is no valid Unicode. The
+            message names the record, as ``'sku-1'``.
 
     Example:
         >>> from imagesearch.types import EmbeddingSpec
@@ -49,7 +57,7 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
             raise StoreRequestError(
                 f"the uri of id {id!r} is no valid Unicode: {uri!r}; rename the file"
             ) from error
-    metadata = tuple(check_metadata(fields) for fields in batch.metadata)
+    metadata = tuple(map(_checked_metadata, batch.ids, batch.metadata))
     return RecordBatch(batch.ids, batch.uris, batch.digests, metadata, vectors)
 
 
@@ -102,6 +110,13 @@ def possible_ids(ids: Sequence[str]) -> list[str]:
         ['b', 'a']
     """
     return [id for id in dict.fromkeys(ids) if _possible(id)]
+
+
+def _checked_metadata(id: str, metadata: Metadata) -> dict[str, MetadataValue]:
+    try:
+        return check_metadata(metadata)
+    except StoreRequestError as error:
+        raise StoreRequestError(f"record {id!r}: {error}; nothing was written") from error
 
 
 def _is_count(number: object) -> bool:

@@ -31,7 +31,7 @@ class RefusingRules(StoreFixtures):
         """
         vectors = self.vectors(5)
         _spoil(vectors, 3, kind)
-        with pytest.raises(StoreRequestError, match="id-00003"):
+        with pytest.raises(StoreRequestError, match="'id-00003'"):
             store.upsert(make_batch(vectors))
         self.settle(store)
         assert store.count() == 0
@@ -93,8 +93,11 @@ class RefusingRules(StoreFixtures):
     def test_metadata_that_are_no_json_are_refused_and_nothing_is_written(
         self, store: VectorStore, metadata: Any
     ) -> None:
-        """What cannot come back as it was is refused. If this fails, call check_metadata first."""
-        with pytest.raises(StoreRequestError):
+        """What cannot come back as it was is refused, and its record named.
+
+        If this fails, call check_batch first.
+        """
+        with pytest.raises(StoreRequestError, match="'id-00001'"):
             store.upsert(make_batch(self.vectors(2), [{}, metadata]))
         self.settle(store)
         assert store.count() == 0
