@@ -587,7 +587,8 @@ class ImageIndex:
             where: Only records that match.
 
         Returns:
-            The strongest match among the 20 nearest records, or None.
+            The strongest match among the 20 nearest records, and for ``exact`` among all that are
+            as near as the picture would be itself, up to 10,240; or None.
 
         Raises:
             SourceError: The picture cannot be read.
