@@ -196,8 +196,8 @@ def test_progress_counts_every_record_once_for_each_tier_that_looks(copied):
     assert sum(counted) == 38
 
 
-def made_store(vectors, digests=None):
-    store, meta = MemoryStore(), IndexMeta(EmbeddingSpec("v", vectors.shape[1], True, "v"))
+def made_store(vectors, digests=None, store=None):
+    store, meta = store or MemoryStore(), IndexMeta(EmbeddingSpec("v", vectors.shape[1], True, "v"))
     store.open(meta)
     ids = tuple(f"{number:04}" for number in range(len(vectors)))
     digests = digests or ("",) * len(ids)
@@ -224,6 +224,28 @@ def test_a_group_larger_than_any_first_answer_is_found_whole_and_with_its_neighb
     assert len(group.ids) == 120
 
 
+class Counting(MemoryStore):
+    """Counts the hits that it was asked for."""
+
+    asked = 0
+
+    def search(self, vectors, *, k, where=None):
+        self.asked += k * len(vectors)
+        return super().search(vectors, k=k, where=where)
+
+
+@pytest.mark.parametrize("noise", [0, 1e-5])
+def test_records_that_share_a_vector_are_searched_for_together(noise):
+    dice = np.random.default_rng(2)
+    kinds = normalise(dice.standard_normal((4, 8)).astype(np.float32))
+    vectors = np.concatenate([np.repeat(kinds[:1], 2500, axis=0), np.repeat(kinds[1:], 50, axis=0)])
+    vectors += noise * dice.uniform(-1, 1, vectors.shape).astype(np.float32)
+    store, meta = made_store(normalise(vectors)[dice.permutation(2650)], store=Counting())
+    groups = Finding(store, meta, Rules.of(["semantic"], threshold=0.99)).run()
+    assert sorted(len(group.ids) for group in groups) == [50, 50, 50, 2500]
+    assert store.asked < 10_000
+
+
 def test_the_semantic_groups_are_those_of_a_full_comparison():
     dice = np.random.default_rng(3)
     centres = dice.standard_normal((60, 16))
@@ -248,3 +270,31 @@ def test_a_picture_kept_in_another_format_is_one_group_with_its_thumbnail(index,
     texture(7).save(tmp_path / "original.png")
     add_by_name(index, tmp_path)
     assert [group.ids for group in index.duplicates()] == [("original.png", "thumbnail.webp")]
+
+
+def test_pictures_that_look_exactly_the_same_are_one_group_with_what_is_near_them(index, tmp_path):
+    for number in range(30):
+        texture(4).save(tmp_path / f"{number:02}.png", compress_level=number % 10)
+        texture(4).save(tmp_path / f"{number:02}.bmp")
+    texture(4).resize((160, 120)).save(tmp_path / "small.png")
+    texture(4).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "turned.png")
+    texture(5).save(tmp_path / "other.png")
+    add_by_name(index, tmp_path)
+    [group] = index.duplicates(tiers=["near"])
+    assert len(group.ids) == 62
+    assert "other.png" not in group.ids
+    assert [copy.id for copy in group.copies if copy.mirrored] == ["turned.png"]
+
+
+def test_pictures_that_look_exactly_the_same_leak_each_beside_the_first_of_its_like(
+    index, tmp_path
+):
+    for number in range(6):
+        texture(4).save(tmp_path / f"{number}.png", compress_level=number)
+    with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as other:
+        add_by_name(other, tmp_path)
+        for number in range(6):
+            texture(4).save(tmp_path / f"{number}.bmp")
+        index.add([Item(path, id=path.name) for path in sorted(tmp_path.glob("*.bmp"))])
+        [group] = index.duplicates(against=other, tiers=["near"])
+    assert group.ids == ("0.png", *(f"{number}.bmp" for number in range(6)))

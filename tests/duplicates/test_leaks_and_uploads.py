@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
+from imagesearch import DescriptorEmbedder, ImageIndex, Item, LocalStore, MemoryStore
 from imagesearch.errors import IncompatibleIndexError, SourceError
 from tests.duplicates.conftest import COPIES, texture
 from tests.small_embedder import SmallEmbedder
@@ -98,3 +102,35 @@ def test_in_an_empty_index_nothing_is_a_duplicate(index, pictures):
 def test_an_upload_that_is_no_picture_is_an_error(filled):
     with pytest.raises(SourceError):
         filled.is_duplicate(b"no picture")
+
+
+def encoded(image, comment):
+    """The same pixels in other bytes."""
+    info, buffer = PngInfo(), io.BytesIO()
+    info.add_text("Comment", comment)
+    image.save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kept", ["memory", "int8"])
+def test_the_same_bytes_are_found_among_any_number_of_pictures_with_the_same_pixels(tmp_path, kept):
+    store = MemoryStore() if kept == "memory" else LocalStore(tmp_path / "a.idx", dtype="int8")
+    picture = texture(3).resize((32, 24))
+    uploads = [encoded(picture, f"{number}") for number in range(200)]
+    with ImageIndex(embedder=DescriptorEmbedder(), store=store) as index:
+        others = [Item(texture(number), id=f"other {number}") for number in range(4, 12)]
+        same = [Item(upload, id=f"{number}") for number, upload in enumerate(uploads)]
+        index.add([*others, *same], on_error="raise")
+        for number in (0, 19, 20, 57, 199):
+            match = index.is_duplicate(uploads[number], tiers=["exact"])
+            assert (match.id, match.tier) == (f"{number}", "exact")
+        assert index.is_duplicate(encoded(picture, "new"), tiers=["exact"]) is None
+
+
+def test_the_same_bytes_are_found_where_other_pictures_score_higher():
+    with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore(), metric="dot") as index:
+        brighter = [Image.new("L", (8, 8), 255 - number) for number in range(90)]
+        dark = Image.new("L", (8, 8), 9)
+        index.add([*brighter, Item(dark, id="dark")], on_error="raise")
+        assert index.search(dark, k=90).ids.count("dark") == 0
+        assert index.is_duplicate(dark, tiers=["exact"]).id == "dark"

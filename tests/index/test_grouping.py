@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 
-from imagesearch import EmbeddingSpec, ImageIndex, MemoryStore, RecordBatch
+from imagesearch import EmbeddingSpec, ImageIndex, LocalStore, MemoryStore, RecordBatch
 from imagesearch.errors import QueryError
+from imagesearch.stores.tencent import TencentStore
+from imagesearch.testing.tencent_server import TencentServer
 from imagesearch.vectors import normalise
+
+FIRST = [1, 0, 0, 0, 0, 0]
 
 
 class Vectors:
@@ -21,10 +27,8 @@ class Vectors:
     embed = preprocess
 
 
-@pytest.fixture
-def index():
+def fill(index):
     dice = np.random.default_rng(7)
-    index = ImageIndex(embedder=Vectors(), store=MemoryStore())
     vectors = normalise(dice.normal(size=(400, 6)).astype(np.float32))
     # One product has most of the pictures, so that plain search shows little else.
     vectors[:150] = normalise(vectors[:1] + 0.05 * vectors[:150])
@@ -39,6 +43,63 @@ def index():
         )
     )
     return index
+
+
+@pytest.fixture(scope="module", params=["memory", "exact", "graph", "tencent"])
+def index(request, tmp_path_factory):
+    """The same records in every kind of store; to be read only."""
+    with ExitStack() as opened:
+        match request.param:
+            case "memory":
+                store = MemoryStore()
+            case "exact":
+                store = LocalStore(tmp_path_factory.mktemp("exact") / "a.idx", engine="exact")
+            case "graph":
+                pytest.importorskip("hnswlib")
+                path = tmp_path_factory.mktemp("graph") / "a.idx"
+                # What was written is in the graph when the index is opened again.
+                fill(ImageIndex(embedder=Vectors(), store=graph_at(path))).close()
+                store = graph_at(path)
+            case "tencent":
+                server = opened.enter_context(TencentServer())
+                store = TencentStore(
+                    url=server.url,
+                    key=server.key,
+                    database="photos",
+                    collection="all",
+                    fields={"product": "string", "n": "uint64"},
+                )
+        index = opened.enter_context(ImageIndex(embedder=Vectors(), store=store))
+        yield index if index.count() else fill(index)
+
+
+def graph_at(path):
+    return LocalStore(path, engine="hnsw", exact_below=20)
+
+
+def test_in_the_store_with_a_graph_the_graph_answers(tmp_path):
+    pytest.importorskip("hnswlib")
+    fill(ImageIndex(embedder=Vectors(), store=graph_at(tmp_path / "a.idx"))).close()
+    with ImageIndex(embedder=Vectors(), store=graph_at(tmp_path / "a.idx")) as index:
+        assert index.search(vector=FIRST, k=3, group_by="product")
+        assert index.store._state.searcher._graph.ef > 0
+
+
+@pytest.fixture
+def mixed():
+    """An index to which records with any value of `group` can be added."""
+    with ImageIndex(embedder=Vectors(), store=MemoryStore()) as index:
+
+        def add(*values):
+            angles = np.linspace(0.1, 1.2, len(values), dtype=np.float32)
+            vectors = np.zeros((len(values), 6), np.float32)
+            vectors[:, 0], vectors[:, 1] = np.cos(angles), np.sin(angles)
+            names = tuple(f"{n}" for n in range(len(values)))
+            fields = tuple({"group": value} for value in values)
+            index.store.upsert(RecordBatch(names, names, names, fields, vectors))
+            return index
+
+        yield add
 
 
 def by_hand(index, query, k, how, where=lambda n: True):
@@ -85,6 +146,36 @@ def test_the_named_record_is_left_out_but_not_its_group(index):
     hits = index.search(id="000", k=3, group_by="product")
     assert hits[0].metadata["product"] == "crowd"
     assert hits[0].id != "000"
+
+
+def test_equal_values_are_one_group_by_the_rule_of_filters(mixed):
+    index = mixed(1, 1.0, True, "1", 2**53, 2.0**53, False, 0, None, None)
+    best = index.search(vector=FIRST, group_by="group")
+    assert best.ids == ["0", "2", "3", "4", "6", "7", "8", "9"]
+    mean = index.search(vector=FIRST, group_by="group", group_score="mean")
+    scores = {hit.id: hit.score for hit in index.search(vector=FIRST)}
+    expected = {
+        **scores,
+        "0": (scores["0"] + scores["1"]) / 2,
+        "4": (scores["4"] + scores["5"]) / 2,
+    }
+    assert sorted(mean.ids) == best.ids
+    assert {hit.id: hit.score for hit in mean} == pytest.approx(
+        {id: expected[id] for id in best.ids}
+    )
+
+
+def test_equal_lists_and_objects_are_one_group_but_have_no_mean(mixed):
+    index = mixed(["a", 1], ["a", 1.0], ["a", True], {"x": 1, "y": [None]}, {"y": [None], "x": 1.0})
+    assert index.search(vector=FIRST, group_by="group").ids == ["0", "2", "3"]
+    with pytest.raises(QueryError, match=r"record '0' has \['a', 1\].*group_score='best'"):
+        index.search(vector=FIRST, group_by="group", group_score="mean")
+
+
+@pytest.mark.parametrize("field", [["product"], 5, "", b"product"], ids=str)
+def test_a_field_that_is_no_name_is_refused(mixed, field):
+    with pytest.raises(QueryError, match="group_by="):
+        mixed("a").search(vector=FIRST, group_by=field)
 
 
 def test_an_unknown_way_to_score_groups_is_refused(index):

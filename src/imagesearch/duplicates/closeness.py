@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
 from imagesearch.protocols import VectorStore
-from imagesearch.types import IndexMeta
+from imagesearch.types import Hit, IndexMeta
 from imagesearch.vectors import normalise, scores
 
-__all__ = ["check_comparable", "close_ids", "copy_threshold", "sampled_threshold", "strong_hits"]
+__all__ = [
+    "check_comparable",
+    "close_ids",
+    "copy_threshold",
+    "nearest_hits",
+    "sampled_threshold",
+    "strong_hits",
+]
 
 # The share of the distance between unrelated pictures below which two are called copies; see
 # docs/duplicates.md for what it was measured on.
@@ -25,6 +32,13 @@ _PROJECTED_SHARE = 0.03
 # Below this many records their mean says little about unrelated pictures.
 _FEW = 50
 _FEW_THRESHOLD = 0.97
+
+# Of 300 photos, the changed copies of all kinds in docs/duplicates.md find their original among the
+# first few hits.
+_NEAREST = 20
+
+# Every store gives as many.
+_MOST_NEAREST = 10_240
 
 _FIRST_K = 16
 _GROWTH = 8
@@ -96,17 +110,19 @@ def sampled_threshold(store: VectorStore, ids: Sequence[str], meta: IndexMeta) -
 
 def close_ids(
     store: VectorStore,
+    meta: IndexMeta,
     *,
     threshold: float,
     where: Filter | None,
     skip: set[str],
     batch_size: int,
 ) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """Search the store for every one of its records, batch by batch.
+    """Search the store for every one of its records, batch by batch; for equal vectors once.
 
     Args:
         store: An open store.
-        threshold: Score from which on a hit counts.
+        meta: What it was opened with.
+        threshold: Score from which on a hit counts, at most 1.
         where: Only records that match, on both sides.
         skip: Ids that need no search of their own; those with the vector of one that was searched
             are added.
@@ -115,16 +131,41 @@ def close_ids(
     Yields:
         For each batch how many records it had, and the pairs of different ids that are close.
     """
+    # Vectors that more records share than one search lists, each with the id of one of them.
+    crowds, crowded = np.empty((0, meta.dim), np.float32), list[str]()
     for batch in store.scan(where=where, batch_size=batch_size, vectors=True):
+        pairs: list[tuple[str, str]] = []
         rows = [row for row, id in enumerate(batch.ids) if id not in skip]
-        pairs = []
         if rows and batch.vectors is not None:
-            found = strong_hits(store, batch.vectors[rows], threshold - _SLACK, where=where)
-            for row, hits in zip(rows, found, strict=True):
-                own = batch.ids[row]
-                pairs += [(own, id) for id, _ in hits if id != own]
+            vectors = batch.vectors[rows]
+            ids = [*crowded, *(batch.ids[row] for row in rows)]
+            stand_ins = _stand_ins(np.concatenate([crowds, vectors]), len(crowds), meta)
+            pairs += [
+                (ids[one], id) for id, one in zip(ids, stand_ins, strict=True) if ids[one] != id
+            ]
+            alone = [row for row in range(len(crowds), len(ids)) if stand_ins[row] == row]
+            asked = vectors[np.array(alone, np.int64) - len(crowds)]
+            found = strong_hits(store, asked, threshold - _SLACK, where=where)
+            for row, vector, hits in zip(alone, asked, found, strict=True):
+                pairs += [(ids[row], id) for id, _ in hits if id != ids[row]]
                 skip.update(id for id, score in hits if score >= _SAME)
+                if len(hits) == _MAX_K and hits[-1][1] >= _SAME:
+                    crowds = np.concatenate([crowds, vector[None]])
+                    crowded.append(ids[row])
         yield len(batch), pairs
+
+
+def _stand_ins(vectors: NDArray[np.float32], known: int, meta: IndexMeta) -> list[int]:
+    """Return for each row the first that has the same vector, or itself; the known ones stay."""
+    if meta.metric == "cosine":
+        vectors = normalise(vectors)
+    rows = np.arange(len(vectors))
+    same = scores(vectors[known:], vectors, meta.metric) >= _SAME
+    same[rows[known:] - known, rows[known:]] = True
+    first = np.concatenate([rows[:known], same.argmax(axis=1)])
+    # What is the same as a row that gives way to another need not be the same as that.
+    stand_ins: list[int] = np.where(first[first] == first, first, rows).tolist()
+    return stand_ins
 
 
 def strong_hits(
@@ -155,3 +196,35 @@ def strong_hits(
 def _pieces(rows: Sequence[int], size: int) -> Iterator[list[int]]:
     for start in range(0, len(rows), size):
         yield list(rows[start : start + size])
+
+
+def nearest_hits(
+    store: VectorStore,
+    vector: NDArray[np.float32],
+    meta: IndexMeta,
+    *,
+    where: Filter | None,
+) -> Iterator[list[Hit]]:
+    """Yield the 20 nearest records, then more while they may include one with that very vector.
+
+    Any number of records may share a vector, and under ``dot`` others may score higher.
+
+    Args:
+        store: Open.
+        vector: The query, (dim,); of unit length under ``cosine``.
+        meta: What the store was opened with.
+        where: Only records that match.
+
+    Yields:
+        Hits in growing numbers, best first; 10,240 at most.
+    """
+    squared = float(vector @ vector)
+    own = float(scores(vector[None], vector[None], meta.metric)[0, 0])
+    k = _NEAREST
+    while True:
+        [hits] = store.search(vector[None], k=k, where=where)
+        yield hits
+        tied = len(hits) == k and hits[-1].score >= own - _SLACK * max(1.0, squared)
+        if not tied or k >= _MOST_NEAREST:
+            return
+        k = min(k * _GROWTH, _MOST_NEAREST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 from PIL import Image
 
 from imagesearch.duplicates.bands import close_pairs
@@ -110,10 +111,15 @@ class Finding:
         for ids in same.values():
             if ids[0] in self._unread:
                 self._look_at_any(ids, looks)
-        upright = looks.upright
-        for queries in (upright, looks.mirrored) if self.rules.mirrored else (upright,):
+        stand_ins = looks.stand_ins()
+        for id, row in zip(looks.ids, stand_ins, strict=True):
+            if id != looks.ids[row]:
+                self._union.join(looks.ids[row], id)
+        distinct = np.unique(stand_ins)
+        upright, mirrored = looks.upright[distinct], looks.mirrored[distinct]
+        for queries in (upright, mirrored) if self.rules.mirrored else (upright,):
             for rows, others in near_rows(queries, upright, self.rules.max_bits):
-                for row, other in zip(rows, others, strict=True):
+                for row, other in zip(distinct[rows], distinct[others], strict=True):
                     if row != other:
                         self._union.join(looks.ids[row], looks.ids[other])
         return looks
@@ -138,6 +144,7 @@ class Finding:
         skip = {id for id, first in first_of.items() if id != first}
         for count, pairs in close_ids(
             self.store,
+            self.meta,
             threshold=threshold,
             where=self.where,
             skip=skip,

@@ -99,15 +99,25 @@ class Leaks:
     def _look(self) -> None:
         ours = self._looks(self.store, self.where)
         theirs = self._looks(self.other, None)
+        ours_of, theirs_of = ours.stand_ins(), theirs.stand_ins()
+        mine, others = np.unique(ours_of), np.unique(theirs_of)
+        best: dict[int, Match] = {}
         for mirrored in (False, True) if self.rules.mirrored else (False,):
-            mine = ours.mirrored if mirrored else ours.upright
-            for rows, others in near_rows(mine, theirs.upright, self.rules.max_bits):
-                bits = look_distance(mine[rows], theirs.upright[others])
-                for row, other, differing in zip(rows, others, bits.tolist(), strict=True):
+            queries = (ours.mirrored if mirrored else ours.upright)[mine]
+            table = theirs.upright[others]
+            for rows, places in near_rows(queries, table, self.rules.max_bits):
+                bits = look_distance(queries[rows], table[places])
+                for row, other, differing in zip(
+                    mine[rows].tolist(), others[places].tolist(), bits.tolist(), strict=True
+                ):
                     match = Match(
                         Picture(theirs.ids[other], ""), "near", 1 - differing / BITS, mirrored
                     )
-                    self._offer(ours.ids[row], match)
+                    if row not in best or match.strength < best[row].strength:
+                        best[row] = match
+        for id, row in zip(ours.ids, ours_of.tolist(), strict=True):
+            if row in best:
+                self._offer(id, best[row])
 
     def _looks(self, store: VectorStore, where: Filter | None) -> Looks:
         looks = Looks()

@@ -7,6 +7,7 @@ taken from the picture at 128 × 128 pixels, as shrinking a photo once costs a t
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ _SIDE = 128
 _SIZE = 16
 _CELLS = 4
 _LOOK = np.dtype([("key", "u8"), ("bits", "u8", BITS // 64), ("colours", "u1", 2 * _CELLS**2)])
+
+# Bytes enough that no two looks share one by chance.
+_DIGEST = 16
 
 # Largest difference of Cb or Cr in a cell. Of 150 ImageNet photos, copies that were re-encoded,
 # resized, cropped by 5 %, watermarked or made 1.2 times as bright stay below 20; turning the hue
@@ -89,13 +93,15 @@ class Looks:
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self._upright, self._mirrored = bytearray(), bytearray()
+        self._upright, self._mirrored, self._digests = bytearray(), bytearray(), bytearray()
 
     def add(self, id: str, look: tuple[Look, Look]) -> None:
         """Add one picture."""
         self.ids.append(id)
-        self._upright += look[0].tobytes()
-        self._mirrored += look[1].tobytes()
+        upright, mirrored = look[0].tobytes(), look[1].tobytes()
+        self._upright += upright
+        self._mirrored += mirrored
+        self._digests += hashlib.blake2b(upright + mirrored, digest_size=_DIGEST).digest()
 
     @property
     def upright(self) -> Look:
@@ -106,6 +112,23 @@ class Looks:
     def mirrored(self) -> Look:
         """The looks of the mirror images."""
         return np.frombuffer(self._mirrored, _LOOK)
+
+    def stand_ins(self) -> NDArray[np.int64]:
+        """Return for each row that of the first id among those that look exactly the same.
+
+        Example:
+            >>> looks, look = Looks(), look_at(Image.radial_gradient("L").convert("RGB"))
+            >>> for id in "bac":
+            ...     looks.add(id, look)
+            >>> looks.stand_ins().tolist()
+            [1, 1, 1]
+        """
+        by_id = np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)
+        digests = np.frombuffer(self._digests, f"V{_DIGEST}")
+        _, first, which = np.unique(digests[by_id], return_index=True, return_inverse=True)
+        stand_ins = np.empty_like(by_id)
+        stand_ins[by_id] = by_id[first[which]]
+        return stand_ins
 
 
 def _look(grey: Image.Image, colours: NDArray[np.uint8]) -> Look:

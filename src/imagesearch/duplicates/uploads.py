@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.duplicates.closeness import check_comparable, copy_threshold
+from imagesearch.duplicates.closeness import check_comparable, copy_threshold, nearest_hits
 from imagesearch.duplicates.groups import Match, Picture
 from imagesearch.duplicates.looks import BITS, look_distance
 from imagesearch.duplicates.reading import look_of, looks_of
@@ -15,49 +17,11 @@ from imagesearch.duplicates.rules import Rules
 from imagesearch.filters import Filter
 from imagesearch.protocols import VectorStore
 from imagesearch.sources import Payload
-from imagesearch.types import Failure, Hit, IndexMeta
+from imagesearch.types import Failure, Hit, IndexMeta, Record
 
 __all__ = ["find_original"]
 
 _SAMPLE = 512
-
-# Of 300 photos, the changed copies of all kinds in docs/duplicates.md find their original among the
-# first few hits; tier ``near`` opens all of these.
-_CANDIDATES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Candidates:
-    """The nearest records of the index."""
-
-    hits: list[Hit]
-    store: VectorStore
-
-    def exact(self, payload: Payload) -> list[Match]:
-        records = self.store.get([hit.id for hit in self.hits])
-        return [
-            Match(Picture(record.id, record.uri), "exact", 1.0)
-            for record in records.values()
-            if record.digest and record.digest == payload.digest
-        ]
-
-    def near(self, payload: Payload, rules: Rules) -> list[Match]:
-        own = look_of(payload)
-        if own is None:
-            return []
-        upright, flipped = own
-        records = self.store.get([hit.id for hit in self.hits])
-        matches = []
-        for record, look in looks_of(records.values()):
-            if look is None or isinstance(look, Failure):
-                continue
-            straight = int(look_distance(upright, look[0]))
-            mirrored = int(look_distance(flipped, look[0])) if rules.mirrored else BITS
-            bits = min(straight, mirrored)
-            if bits <= rules.max_bits:
-                picture = Picture(record.id, record.uri)
-                matches.append(Match(picture, "near", 1 - bits / BITS, mirrored < straight))
-        return matches
 
 
 def find_original(
@@ -70,6 +34,8 @@ def find_original(
     where: Filter | None = None,
 ) -> Match | None:
     """Return the strongest match of a picture among the nearest records, or None.
+
+    Tier ``exact`` looks on where more records are as near as one with the same bytes would be.
 
     Args:
         store: An open store.
@@ -86,11 +52,13 @@ def find_original(
     """
     if "semantic" in rules.tiers:
         check_comparable(meta)
-    [hits] = store.search(vector[None], k=_CANDIDATES, where=where)
-    candidates = _Candidates(hits, store)
-    matches = candidates.exact(payload) if "exact" in rules.tiers else []
+    answers = nearest_hits(store, vector, meta, where=where)
+    hits = next(answers)
+    matches: list[Match] = []
+    if "exact" in rules.tiers:
+        matches = _exact(store, chain([hits], answers), payload)
     if not matches and "near" in rules.tiers:
-        matches = candidates.near(payload, rules)
+        matches = _near(store, hits, payload, rules)
     if not matches and "semantic" in rules.tiers and hits:
         rules = (
             rules if rules.threshold is not None else replace(rules, threshold=_usual(store, meta))
@@ -101,6 +69,43 @@ def find_original(
             if hit.score >= (rules.threshold or 0.0)
         ]
     return min(matches, key=lambda match: match.strength, default=None)
+
+
+def _exact(store: VectorStore, answers: Iterable[list[Hit]], payload: Payload) -> list[Match]:
+    seen: set[str] = set()
+    for hits in answers:
+        fresh = [hit for hit in hits if hit.id not in seen]
+        seen |= {hit.id for hit in fresh}
+        matches = [
+            Match(Picture(record.id, record.uri), "exact", 1.0)
+            for record in _records(store, fresh)
+            if record.digest and record.digest == payload.digest
+        ]
+        if matches:
+            return matches
+    return []
+
+
+def _near(store: VectorStore, hits: Sequence[Hit], payload: Payload, rules: Rules) -> list[Match]:
+    own = look_of(payload)
+    if own is None:
+        return []
+    upright, flipped = own
+    matches = []
+    for record, look in looks_of(_records(store, hits)):
+        if look is None or isinstance(look, Failure):
+            continue
+        straight = int(look_distance(upright, look[0]))
+        mirrored = int(look_distance(flipped, look[0])) if rules.mirrored else BITS
+        bits = min(straight, mirrored)
+        if bits <= rules.max_bits:
+            picture = Picture(record.id, record.uri)
+            matches.append(Match(picture, "near", 1 - bits / BITS, mirrored < straight))
+    return matches
+
+
+def _records(store: VectorStore, hits: Sequence[Hit]) -> Iterable[Record]:
+    return store.get([hit.id for hit in hits]).values()
 
 
 def _usual(store: VectorStore, meta: IndexMeta) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Hashable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.errors import QueryError
 from imagesearch.filters import And, Compare, Filter, Operator
 from imagesearch.protocols import VectorStore
 from imagesearch.types import Hit, Metric
@@ -42,8 +43,8 @@ def search_groups(
     Args:
         store: Open.
         vector: The query, (dim,).
-        field: Metadata field whose equal values make a group; a record without it is a group of
-            its own.
+        field: Metadata field whose equal values make a group; equal as filters see it, so that 1
+            and 1.0 are, and 1 and True are not. A record without it is a group of its own.
         score: A group's score: that of its best record, or the mean over all its records.
         k: Groups wanted, ≥ 1.
         where: Only records that match count.
@@ -54,14 +55,16 @@ def search_groups(
         At most k hits, one for each group, best group first; ``Hit.score`` is the group's score.
 
     Raises:
+        QueryError: A record holds a list or an object there, by which no filter finds its group;
+            only ``"mean"`` needs to.
         FilterError: The store cannot filter on `field`; only ``"mean"`` needs to.
     """
     fetch = max(_LEAST_FETCH, _FIRST_FETCH * k) + len(without)
-    means: dict[str, float] = {}
+    means: dict[Hashable, float] = {}
     while True:
         [found] = store.search(vector[None], k=fetch, where=where)
         complete = len(found) < fetch
-        groups: dict[str, Hit] = {}
+        groups: dict[Hashable, Hit] = {}
         for hit in found:
             if hit.id not in without:
                 groups.setdefault(_key(hit, field), hit)
@@ -78,9 +81,21 @@ def search_groups(
         fetch *= 2
 
 
-def _key(hit: Hit, field: str) -> str:
+def _key(hit: Hit, field: str) -> Hashable:
     value = hit.metadata.get(field)
-    return f"id {hit.id}" if value is None else f"value {json.dumps(value, sort_keys=True)}"
+    return hit.id if value is None else _identity(value)
+
+
+def _identity(value: Any) -> tuple[type, Hashable]:
+    match value:
+        case list():
+            return list, tuple(map(_identity, value))
+        case dict():
+            return dict, frozenset((name, _identity(part)) for name, part in value.items())
+        case bool() | str() | None:
+            return type(value), value
+        case _:
+            return float, value
 
 
 def _mean(
@@ -94,8 +109,13 @@ def _mean(
     metric: Metric,
 ) -> float:
     value = hit.metadata.get(field)
-    if not isinstance(value, str | int | float):
+    if value is None:
         return hit.score
+    if not isinstance(value, str | int | float):
+        raise QueryError(
+            f"group_by={field!r}: record {hit.id!r} has {value!r} there, and the mean is taken over "
+            "groups that share one text, number or truth value; use group_score='best'"
+        )
     same = Compare(field, Operator.EQ, value)
     total, count = 0.0, 0
     for batch in store.scan(where=same if where is None else And((same, where)), vectors=True):

@@ -269,7 +269,8 @@ class ImageIndex:
                 back, so that k things are found and not k pictures of one. A record without the
                 field stands for itself.
             group_score: Whether a group counts as its best record or as the mean of all its
-                records; the mean needs a store that can filter on the field.
+                records; the mean needs a store that can filter on the field, and texts, numbers
+                or truth values in it.
             expand: Look for what the query and this many records nearest to it have in common;
                 0: for the query alone. Costs one more search. 5 is a good number.
             augment: Judge each of the best max(5 k, 50) records together with this many of the
@@ -586,7 +587,8 @@ class ImageIndex:
             where: Only records that match.
 
         Returns:
-            The strongest match among the 20 nearest records, or None.
+            The strongest match among the 20 nearest records, and for ``exact`` among all that are
+            as near as the picture would be itself, up to 10,240; or None.
 
         Raises:
             SourceError: The picture cannot be read.

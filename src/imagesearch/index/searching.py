@@ -43,6 +43,8 @@ class Search:
         object.__setattr__(self, "k", int(self.k))  # stores take no other integers
         if self.group_score not in ("best", "mean"):
             raise QueryError(f"group_score={self.group_score!r}; use 'best' or 'mean'")
+        if self.group_by is not None and not (isinstance(self.group_by, str) and self.group_by):
+            raise QueryError(f"group_by={self.group_by!r}; give the name of one metadata field")
 
     def answer(self, index: Assembly, queries: Sequence[Query]) -> list[Hits]:
         """Return the hits of each query.
