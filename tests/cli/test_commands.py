@@ -120,6 +120,25 @@ def test_a_config_file_names_embedder_and_store(run, photos, tmp_path):
     assert "00.png" in output
 
 
+def test_a_config_that_is_given_goes_before_the_environment(run, photos, tmp_path, monkeypatch):
+    (tmp_path / "c.toml").write_text('[store]\nkind = "local"\npath = "named.idx"\n')
+    monkeypatch.setenv("IMAGESEARCH_STORE", str(tmp_path / "general.idx"))
+    assert run("add", photos, "--config", tmp_path / "c.toml", "-e", "descriptors")[0] == 0
+    assert (tmp_path / "named.idx").is_dir()
+    assert not (tmp_path / "general.idx").exists()
+    assert run("add", photos, "-e", "descriptors")[0] == 0
+    assert (tmp_path / "general.idx").is_dir()
+
+
+def test_the_metric_of_a_config_holds_with_another_embedder_too(run, photos, tmp_path):
+    (tmp_path / "c.toml").write_text(
+        '[index]\nmetric = "l2"\n[store]\nkind = "local"\npath = "named.idx"\n'
+    )
+    assert run("add", photos, "--config", tmp_path / "c.toml", "-e", "descriptors")[0] == 0
+    _, output, _ = run("info", "--store", tmp_path / "named.idx", "--json")
+    assert json.loads(output)["metric"] == "l2"
+
+
 def test_help_shows_examples_for_every_command(run):
     for command in ("add", "sync", "search", "delete"):
         code, output, _ = run(command, "--help")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from imagesearch.cli.candidates import complete_embedders, complete_filters, complete_folders
 from imagesearch.cli.places import DEFAULT_STORE, no_index, store_table
@@ -38,6 +39,8 @@ def store_options(command: _Command) -> _Command:
             "--config",
             envvar="IMAGESEARCH_CONFIG",
             type=click.Path(dir_okay=False, path_type=Path),
+            # Before --store, which asks whether this was given.
+            is_eager=True,
             help="TOML file with the tables [embedder] and [store].  [env: IMAGESEARCH_CONFIG]",
         ),
         click.option(
@@ -46,11 +49,21 @@ def store_options(command: _Command) -> _Command:
             envvar="IMAGESEARCH_STORE",
             type=click.Path(path_type=Path),
             shell_complete=complete_folders,
+            callback=_unless_config_was_given,
             help=f"Folder of a local index.  [env: IMAGESEARCH_STORE; default: {DEFAULT_STORE}]",
         ),
     ):
         command = option(command)
     return command
+
+
+def _unless_config_was_given(
+    context: click.Context, _option: click.Parameter, store: Path | None
+) -> Path | None:
+    """Let a file that was named for this command go before what the environment says for all."""
+    given = context.get_parameter_source
+    general = given("store") is ParameterSource.ENVIRONMENT
+    return None if general and given("config") is ParameterSource.COMMANDLINE else store
 
 
 def where_option(help: str) -> Callable[[_Command], _Command]:
@@ -84,7 +97,8 @@ def open_index(config: Path | None, store: Path | None, embedder: str | None) ->
     if config is not None and store is None and embedder is None:
         return ImageIndex.from_config(config)
     chosen = make_store(store_table(config, store))
-    return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder))
+    metric = None if config is None else load_config(config).metric
+    return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder), metric=metric)
 
 
 def open_existing(config: Path | None, store: Path | None) -> ImageIndex:
