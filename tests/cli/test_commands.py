@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.bad_files import make_bad_files
+from tests.embedders.tiny import save_safetensors
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +138,20 @@ def test_the_metric_of_a_config_holds_with_another_embedder_too(run, photos, tmp
     assert run("add", photos, "--config", tmp_path / "c.toml", "-e", "descriptors")[0] == 0
     _, output, _ = run("info", "--store", tmp_path / "named.idx", "--json")
     assert json.loads(output)["metric"] == "l2"
+
+
+def test_the_config_says_where_the_weights_are_today(run, photos, tmp_path):
+    weights = save_safetensors(tmp_path / "old.safetensors")
+    table = (
+        '[embedder]\nkind = "timm"\nmodel = "test_resnet"\nweights = "{}"\n'
+        '[store]\nkind = "local"\npath = "named.idx"\n'
+    )
+    config = tmp_path / "c.toml"
+    config.write_text(table.format(weights.name))
+    assert run("add", photos / "00.png", "--config", config)[0] == 0
+    config.write_text(table.format(weights.rename(tmp_path / "new.safetensors").name))
+    code, output, errors = run("search", photos / "00.png", "--config", config)
+    assert (code, "00.png" in output) == (0, True), errors
 
 
 def test_help_shows_examples_for_every_command(run):

@@ -89,7 +89,7 @@ def calibrate(
     """
     if source is not None and pairs is not None:
         raise click.UsageError("give either SOURCE or --pairs")
-    with open_existing(config, store) as index:
+    with open_existing(config, store, embeds=True) as index:
         calibration = index.calibrate(
             source,
             label=label,

@@ -307,7 +307,7 @@ class _Drawing:
             yield str(store), self._draw(open_existing(None, store))
         # As everywhere, --store goes before a config that the environment names.
         for config in configs if not stores or _given("configs") else ():
-            yield str(config), self._draw(open_existing(config, None))
+            yield str(config), self._draw(open_existing(config, None, embeds=True))
         if not stores and not configs:
             yield DEFAULT_STORE, self._draw(open_existing(None, None))
 

@@ -101,16 +101,24 @@ def open_index(config: Path | None, store: Path | None, embedder: str | None) ->
     return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder), metric=metric)
 
 
-def open_existing(config: Path | None, store: Path | None) -> ImageIndex:
-    """Open an index that must exist, without loading its model.
+def open_existing(config: Path | None, store: Path | None, *, embeds: bool = False) -> ImageIndex:
+    """Open an index that must exist.
+
+    Args:
+        config: Names the store, and the embedder where one is needed.
+        store: Folder of a local index; goes before the config.
+        embeds: Whether pictures or texts will be embedded. Only then is the config's embedder
+            made: it says where weights are today, and the index only where they were.
 
     Raises:
         StoreError: There is none.
+        IncompatibleIndexError: The config names another embedder than the index has.
     """
     chosen = make_store(store_table(config, store))
     if chosen.describe() is None:
         raise no_index(config, store)
-    return ImageIndex(store=chosen)
+    embedder = _make_embedder(config, None) if embeds and store is None else None
+    return ImageIndex(store=chosen, embedder=embedder)
 
 
 def print_json(**values: object) -> None:

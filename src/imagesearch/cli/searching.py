@@ -122,7 +122,7 @@ def search(
         raise click.UsageError("say what to search for: IMAGE, --text or --id")
     if len(queries) > 1 and (sheet or html):
         raise click.UsageError("--sheet and --html show one query; ask one at a time")
-    with open_existing(config, store) as index:
+    with open_existing(config, store, embeds=bool(images) or text is not None) as index:
         answers = index.search_many(
             queries,
             k=k,

@@ -113,7 +113,7 @@ def serve(
 
     # As containers and service managers stop a program; what was uploaded is cleared away then too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with open_existing(config, store) as index:
+    with open_existing(config, store, embeds=True) as index:
         serve_page(index, settings, opened=opened)
 
 
