@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.candidates import complete_files
+from imagesearch.cli.foreign import foreign_meta
 from imagesearch.cli.options import json_option, print_json, progress_option
 from imagesearch.cli.places import table_at
 from imagesearch.cli.rehearsing import dry_run_option, open_untouched
@@ -105,7 +106,7 @@ def _copied(
         closing(make_store(origin_table)) as origin,
         closing(make_store(target_table)) as copied,
     ):
-        meta = origin.describe()
+        meta = origin.describe() or foreign_meta(source)
         if meta is None:
             raise _nothing(source)
         origin.open(meta)

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from imagesearch.cli.candidates import complete_embedders, complete_filters, complete_folders
+from imagesearch.cli.foreign import foreign_meta
 from imagesearch.cli.places import DEFAULT_STORE, no_index, store_table
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.index import ImageIndex
@@ -116,7 +117,9 @@ def open_existing(config: Path | None, store: Path | None, *, embeds: bool = Fal
     """
     chosen = make_store(store_table(config, store))
     if chosen.describe() is None:
-        raise no_index(config, store)
+        if foreign_meta(None if store is not None else config) is None:
+            raise no_index(config, store)
+        embeds = True
     embedder = _make_embedder(config, None) if embeds and store is None else None
     return ImageIndex(store=chosen, embedder=embedder)
 
