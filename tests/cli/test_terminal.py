@@ -127,8 +127,6 @@ def test_a_person_is_asked_before_a_filter_deletes(own):
     question = "Delete 6 of 6 records? [y/N]"
     code, shown = in_terminal(own, *delete, answer=(question, "n\n"))
     assert (code, "nothing was deleted" in shown, count(own)) == (130, True, 6)
-    code, shown = in_terminal(own, *delete, answer=(question, "\x03"))
-    assert (code, "interrupted" in shown, count(own)) == (130, True, 6)
     code, shown = in_terminal(own, *delete, answer=(question, "y\n"))
     assert (code, "6 deleted" in shown, count(own)) == (0, True, 0)
     # There is nothing left to ask about.
