@@ -23,6 +23,7 @@ from imagesearch.errors import (
     StoreCorruptError,
     StoreLockedError,
     StoreUnavailableError,
+    UnsupportedFilterError,
     UnsupportedOperationError,
 )
 from imagesearch.filters import Field, Not
