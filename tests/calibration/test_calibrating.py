@@ -156,6 +156,13 @@ def test_queries_that_cannot_be_read_or_judged_are_left_out_and_counted(kinds, c
         kinds.calibrate([Item(b"no image", metadata={"label": "kind 0"})])
 
 
+def test_a_query_that_cannot_be_decoded_is_named_in_the_reason(kinds, tmp_path):
+    (tmp_path / "notes.png").write_text("no image at all")
+    source = [Item(tmp_path / "notes.png", metadata={"label": "kind 0"})]
+    with pytest.raises(QueryError, match=r"the first: .*notes\.png looks like text"):
+        kinds.calibrate(source)
+
+
 def test_folders_are_labels_where_no_record_has_one(axes, tmp_path):
     for kind in range(5):
         folder = tmp_path / f"kind {kind}"
@@ -203,7 +210,7 @@ def test_queries_given_as_objects_are_passed_through_and_unknown_ids_left_out(ki
     assert (calibration.queries, calibration.skipped) == (75, 5)
 
 
-def test_copies_within_the_index_teach_where_labels_are_missing(axes):
+def test_copies_within_the_index_teach_where_labels_are_missing_and_that_is_said(axes, caplog):
     with ImageIndex(embedder=axes, store=MemoryStore()) as index:
         for kind in range(KINDS):
             pictures = near(kind, 20, 0)
@@ -220,6 +227,7 @@ def test_copies_within_the_index_teach_where_labels_are_missing(axes):
                 )
         calibration = index.calibrate(precision=0.9)
         assert (calibration.learned_from, calibration.queries) == ("duplicates", 200)
+        assert "no record has the field 'label'" in caplog.text
         assert calibration.threshold > 0.98
         assert index.search(id="0-00-a", min_score="calibrated").ids == ["0-00-b"]
 

@@ -69,6 +69,13 @@ def test_a_few_queries_that_are_all_right_are_not_enough():
         learn(hits, precision=0.95)
 
 
+def test_where_no_precision_at_all_can_be_had_none_is_recommended():
+    hits = JudgedHits.of(np.linspace(0, 1, 30), np.arange(30) == 0, np.arange(30) % 2)
+    with pytest.raises(QueryError, match="they assure nothing yet") as caught:
+        learn(hits, precision=0.95)
+    assert "precision=0 " not in str(caught.value)
+
+
 def test_many_hits_of_few_queries_count_as_few():
     numbers = np.arange(1000) % 10
     with pytest.raises(QueryError, match="1000 judged hits of 10 queries"):

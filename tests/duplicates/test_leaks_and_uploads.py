@@ -99,9 +99,12 @@ def test_in_an_empty_index_nothing_is_a_duplicate(index, pictures):
     assert index.is_duplicate(pictures / "00.png") is None
 
 
-def test_an_upload_that_is_no_picture_is_an_error(filled):
+def test_an_upload_that_is_no_picture_is_an_error_that_names_it(filled, tmp_path):
     with pytest.raises(SourceError):
         filled.is_duplicate(b"no picture")
+    (tmp_path / "notes.png").write_text("no picture")
+    with pytest.raises(SourceError, match=r"notes\.png looks like text"):
+        filled.is_duplicate(tmp_path / "notes.png")
 
 
 def encoded(image, comment):

@@ -217,9 +217,13 @@ def _unreachable(
     needed = math.ceil(math.log(error) / math.log(precision))
     # Rounded down, so that asking for what the message names succeeds.
     reachable = math.floor(best.precision_low * 1000) / 1000
+    advice = (
+        f"the best is precision={reachable:g} at scores from {best.score:.4f}, where "
+        f"{best.precision:.1%} of the hits are right. Ask for that, or give"
+        if reachable > 0
+        else "they assure nothing yet. Give"
+    )
     return (
-        f"precision={precision:g} cannot be assured by {hits} judged hits of {asked} queries: the "
-        f"best is precision={reachable:g} at scores from {best.score:.4f}, where "
-        f"{best.precision:.1%} of the hits are right. Ask for that, or give more queries: at least "
-        f"{needed} of them must have hits that are all right"
+        f"precision={precision:g} cannot be assured by {hits} judged hits of {asked} queries: "
+        f"{advice} more queries: at least {needed} of them must have hits that are all right"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from imagesearch.groundtruth import EvaluationQuery
 from imagesearch.index.query_kinds import is_plain
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.sources import read
-from imagesearch.types import Hit, ImageTerm, Item, Metric, Query
+from imagesearch.types import Hit, ImageTerm, Item, Metric
 
 __all__ = ["Asked", "Truth", "prepare"]
 
@@ -61,7 +61,7 @@ def prepare(
     relevant, label = query.relevant, query.label
     if relevant is None and label is None:
         raise QueryError("it has no label")
-    asked, digest, uri = query.query, "", query.uri
+    asked, uri = query.query, query.uri
     if not is_plain(asked, metric):
         raise QueryError(
             f"{asked} is not one whole image, record, vector or text, and its scores say "
@@ -70,9 +70,9 @@ def prepare(
     match asked.terms:
         case (ImageTerm() as term,):
             payload = read(Item(term.source))
-            digest = payload.digest
-            asked = Query((replace(term, source=payload.content),))
-    [vector] = vectors.of([asked])
+            vector, digest = vectors.of_image(payload), payload.digest
+        case _:
+            [vector], digest = vectors.of([asked]), ""
 
     def truth(hit: Hit) -> bool | None:
         if relevant is not None:

@@ -123,6 +123,11 @@ def _judged(
     labelled = asking.by_own_labels(label)
     if labelled is not None:
         return "labels", labelled
+    _logger.warning(
+        "no record has the field %r, so calibration takes copies within the index, and nothing "
+        "else, for right; if records have labels, name their field with label=",
+        label,
+    )
     copies = find_copies(index, Rules.of(("exact", "near")), progress=False)
     group_of = {id: number for number, group in enumerate(copies) for id in group.ids}
     if not group_of:

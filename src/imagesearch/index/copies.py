@@ -18,7 +18,7 @@ from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.index.thumbnails import thumbnail
 from imagesearch.protocols import VectorStore
 from imagesearch.sources import read
-from imagesearch.types import ImageSource, IndexMeta, Item, Query
+from imagesearch.types import ImageSource, IndexMeta, Item
 
 __all__ = ["find_copies", "original_of"]
 
@@ -51,6 +51,5 @@ def original_of(
 ) -> Match | None:
     """Return what a picture is a copy of; see `ImageIndex.is_duplicate`."""
     payload = read(image if isinstance(image, Item) else Item(image))
-    query = Query.image(payload.content)
-    [vector] = QueryVectors(index.store, index.meta, index.embedder).of([query])
+    vector = QueryVectors(index.store, index.meta, index.embedder).of_image(payload)
     return find_original(index.store, index.meta, payload, vector, rules=rules, where=where)

@@ -65,6 +65,16 @@ class QueryVectors:
         rows = [self._combine(query, vectors) for query in queries]
         return np.stack(rows) if rows else np.empty((0, self._meta.dim), np.float32)
 
+    def of_image(self, payload: Payload) -> NDArray[np.float32]:
+        """Return the vector, as `of` does, of one whole image that has been read already.
+
+        Raises:
+            SourceError: It cannot be decoded; the message names where it came from.
+            EmbeddingError: The model failed.
+        """
+        [vector] = self._embedded([payload])
+        return normalise(vector) if self._meta.metric == "cosine" else vector
+
     def _projected(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         projection = self._meta.projection
         return vector if projection is None else projection.apply(normalise(vector[None]))[0]
