@@ -392,8 +392,22 @@ def test_an_index_that_may_not_be_written_says_so_before_the_work(axes, tmp_path
 
 @pytest.mark.parametrize(
     "options",
-    [{"precision": 1.0}, {"k": 0}, {"sample": 0}, {"source": [], "pairs": "pairs.csv"}],
+    [
+        {"precision": 1.0},
+        {"precision": "0.9"},
+        {"k": 0},
+        {"k": 2.5},
+        {"sample": True},
+        {"sample": "9"},
+        {"source": [], "pairs": "pairs.csv"},
+    ],
+    ids=str,
 )
 def test_options_out_of_range_are_refused(kinds, options):
     with pytest.raises(ConfigError):
         kinds.calibrate(**options)
+
+
+def test_options_may_be_numbers_of_numpy(kinds):
+    calibration = kinds.calibrate(precision=np.float32(0.75), k=np.int64(50), sample=np.int32(200))
+    assert kinds.calibration == calibration == kinds.calibrate(precision=0.75, k=50)

@@ -170,6 +170,35 @@ def test_options_that_mean_nothing_are_refused(index):
         index.duplicates(against=index)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threshold": "x"},
+        {"threshold": True},
+        {"threshold": float("nan")},
+        {"max_bits": "a"},
+        {"max_bits": 3.5},
+        {"max_bits": True},
+        {"tiers": None},
+        {"tiers": 5},
+        {"tiers": [["exact"]]},
+        {"tiers": []},
+    ],
+    ids=str,
+)
+def test_options_of_another_type_are_refused_by_name(index, options):
+    [name] = options
+    for ask in (index.duplicates, lambda **given: index.is_duplicate(texture(1), **given)):
+        with pytest.raises(ConfigError, match=f"{name}="):
+            ask(**options)
+
+
+def test_options_may_be_numbers_of_numpy(copied):
+    usual = copied.duplicates(tiers=["near", "semantic"], threshold=0.9, max_bits=40)
+    same = {"threshold": np.float32(0.9), "max_bits": np.int64(40)}
+    assert found(copied.duplicates(tiers=("near", "semantic"), **same)) == found(usual)
+
+
 def test_a_metric_whose_scores_cannot_tell_copies_is_refused_for_the_semantic_tier(pictures):
     with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore(), metric="dot") as index:
         add_by_name(index, pictures)

@@ -69,6 +69,25 @@ def test_terms_combine_with_weights(colours):
     assert colours.search(plain("red"), text="blue", k=1).ids == ["purple"]
 
 
+@pytest.mark.parametrize("size", [1e39, 1e-50, 3e38, 1e-300])
+def test_only_the_proportion_of_weights_counts_under_cosine(colours, size):
+    query = Query.id("purple") - 0.9 * Query.id("blue")
+    scaled = size * query
+    assert colours.search(scaled, k=5).ids == colours.search(query, k=5).ids
+    one = colours.search(size * Query.image(plain("red")), k=3)
+    assert [hit.score for hit in one] == [hit.score for hit in colours.search(plain("red"), k=3)]
+
+
+def test_weights_too_large_for_the_metric_are_refused_in_words():
+    with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore(), metric="dot") as index:
+        index.add(Item(plain("red"), id="red"))
+        assert index.search(1e3 * Query.id("red"), exclude_self=False)
+        with pytest.raises(QueryError, match="weights smaller"):
+            index.search(1e39 * Query.id("red"))
+    with pytest.raises(QueryError, match="no finite number"):
+        1e200 * (1e200 * Query.id("red"))
+
+
 def test_filters_narrow_and_k_is_still_filled(colours):
     assert set(colours.search(plain("blue"), where=Field("warm") == True, k=5).ids) == {  # noqa: E712
         "red",

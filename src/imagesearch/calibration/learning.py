@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagesearch.errors import ConfigError, QueryError
+from imagesearch.quantities import as_real
 
-__all__ = ["CONFIDENCE", "JudgedHits", "Threshold", "learn", "least_share"]
+__all__ = ["CONFIDENCE", "JudgedHits", "Threshold", "checked_precision", "learn", "least_share"]
 
 CONFIDENCE = 0.95
 """How sure a stated precision is, all scores that were tried taken together."""
@@ -128,8 +129,7 @@ def learn(hits: JudgedHits, *, precision: float) -> Threshold:
         >>> 0.3 < found.score < 0.9, found.recall
         (True, 1.0)
     """
-    if not isinstance(precision, int | float) or not 0 < precision < 1:
-        raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1, such as 0.95")
+    precision = checked_precision(precision)
     if not len(hits.scores):
         raise QueryError("there is no judged hit to learn from")
     if not hits.right.any():
@@ -166,6 +166,22 @@ def learn(hits: JudgedHits, *, precision: float) -> Threshold:
         return tried[lowest]
     begun = [tried[start] for start in starts]
     raise QueryError(_unreachable(begun, precision, len(scores), hits.asked, error))
+
+
+def checked_precision(precision: float) -> float:
+    """Return a precision that can be asked for.
+
+    Raises:
+        ConfigError: It is no number above 0 and below 1.
+
+    Example:
+        >>> checked_precision(np.float64(0.5))
+        0.5
+    """
+    share = as_real(precision)
+    if share is None or not 0 < share < 1:
+        raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1, such as 0.95")
+    return share
 
 
 def _design_effect(right: NDArray[np.bool_], queries: NDArray[np.int64]) -> float:

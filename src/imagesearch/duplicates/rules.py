@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from imagesearch.duplicates.groups import TIERS, Tier
 from imagesearch.duplicates.looks import BITS
 from imagesearch.errors import ConfigError
+from imagesearch.quantities import as_real, as_whole
 
 __all__ = ["MAX_BITS", "Rules"]
 
@@ -52,18 +51,31 @@ class Rules:
         """Check what a caller gave.
 
         Raises:
-            ConfigError: A tier is unknown or there is none, or a number is out of range.
+            ConfigError: A tier is unknown or there is none, or a number is none or out of range.
         """
-        named = {tiers} if isinstance(tiers, str) else set(tiers)
+        named = _named(tiers)
         if not named or not named <= set(TIERS):
+            raise ConfigError(f"tiers={tiers!r}; give one or more of {', '.join(TIERS)}")
+        least = None if threshold is None else as_real(threshold)
+        if threshold is not None and (least is None or least > 1):
             raise ConfigError(
-                f"tiers={sorted(map(str, named))}; give one or more of {', '.join(TIERS)}"
+                f"threshold={threshold!r}; it is a score, a number of at most 1, or None for what "
+                "the index suggests"
             )
-        if threshold is not None and not (np.isfinite(threshold) and threshold <= 1):
-            raise ConfigError(f"threshold={threshold}; it is a score, at most 1")
-        if isinstance(max_bits, bool) or not 0 <= max_bits < BITS // 2:
+        most = as_whole(max_bits)
+        if most is None or not 0 <= most < BITS // 2:
             raise ConfigError(
-                f"max_bits={max_bits}; unrelated pictures differ in about {BITS // 2} of {BITS} "
-                f"bits, so give 0 to {BITS // 2 - 1}"
+                f"max_bits={max_bits!r}; unrelated pictures differ in about {BITS // 2} of {BITS} "
+                f"bits, so give a whole number from 0 to {BITS // 2 - 1}"
             )
-        return cls(tuple(tier for tier in TIERS if tier in named), threshold, max_bits, mirrored)
+        return cls(tuple(tier for tier in TIERS if tier in named), least, most, mirrored)
+
+
+def _named(tiers: object) -> set[object]:
+    """Return the tiers that are named; nothing for what names none."""
+    if isinstance(tiers, str):
+        return {tiers}
+    try:
+        return set(tiers) if isinstance(tiers, Iterable) else set()
+    except TypeError:
+        return set()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from imagesearch.calibration import Calibration, JudgedHits, LearnedFrom, learn
+from imagesearch.calibration.learning import checked_precision
 from imagesearch.duplicates import Rules
 from imagesearch.errors import ConfigError, QueryError
 from imagesearch.groundtruth import EvaluationQuery, labelled_queries, paired_queries
@@ -16,6 +17,7 @@ from imagesearch.index.copies import find_copies
 from imagesearch.index.progress import make_progress
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.index.saved_calibration import require_notes, write_calibration
+from imagesearch.quantities import as_whole
 
 __all__ = ["calibrate"]
 
@@ -38,7 +40,8 @@ def calibrate(
     """Learn a threshold, and save it if wanted; see `ImageIndex.calibrate`."""
     if source is not None and pairs is not None:
         raise ConfigError("give calibrate either a source of labelled images or pairs")
-    _check_options(precision=precision, k=k, sample=sample)
+    k, sample = _counted("k", k), _counted("sample", sample)
+    precision = checked_precision(precision)
     if save:
         require_notes(index.store)
     queries, unread = _queries(source, pairs, label)
@@ -84,13 +87,12 @@ def calibrate(
     return calibration
 
 
-def _check_options(*, precision: float, k: int, sample: int) -> None:
-    """Refuse options that are out of range, before anything is read."""
-    for name, number in (("k", k), ("sample", sample)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ 1")
-    if not isinstance(precision, int | float) or not 0 < precision < 1:
-        raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1, such as 0.95")
+def _counted(name: str, number: int) -> int:
+    """Refuse an option that is out of range, before anything is read."""
+    whole = as_whole(number)
+    if whole is None or whole < 1:
+        raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ 1")
+    return whole
 
 
 def _queries(

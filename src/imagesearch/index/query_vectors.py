@@ -85,20 +85,31 @@ class QueryVectors:
         if not query.terms:
             raise QueryError("the query is empty; use Query.image, Query.text, Query.id …")
         parts = np.stack([vectors[id(term)] for term in query.terms])
-        weights = np.array([term.weight for term in query.terms], np.float32)
-        cosine = self._meta.metric == "cosine"
-        if cosine:
-            parts = normalise(parts)
-        total: NDArray[np.float32] = weights @ parts
-        if cosine:
-            if np.linalg.norm(total) <= _CANCELLED * np.abs(weights).sum():
-                raise QueryError(
-                    f"the query {query} cancels itself out and leaves no direction to search in; "
-                    "change the weights"
-                )
-            # One unit vector stays exactly as the embedder gave it.
-            return parts[0] if len(parts) == 1 and weights[0] == 1 else normalise(total)
+        weights = np.array([term.weight for term in query.terms])
+        if self._meta.metric == "cosine":
+            return self._direction(query, normalise(parts), weights)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total: NDArray[np.float32] = (weights @ parts).astype(np.float32)
+        if not np.isfinite(total).all():
+            raise QueryError(
+                f"the query {query} adds up to numbers beyond 32 bits; make its weights smaller"
+            )
         return total
+
+    def _direction(
+        self, query: Query, parts: NDArray[np.float32], weights: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Return the direction of the weighted sum of unit vectors, whatever the weights' size."""
+        largest = np.abs(weights).max()
+        shares = (weights / largest if largest else weights).astype(np.float32)
+        total: NDArray[np.float32] = shares @ parts
+        if np.linalg.norm(total) <= _CANCELLED * np.abs(shares).sum():
+            raise QueryError(
+                f"the query {query} cancels itself out and leaves no direction to search in; "
+                "change the weights"
+            )
+        # One unit vector stays exactly as the embedder gave it.
+        return parts[0] if len(parts) == 1 and shares[0] == 1 else normalise(total)
 
     def _images(self, terms: Sequence[ImageTerm]) -> dict[int, NDArray[np.float32]]:
         if not terms:

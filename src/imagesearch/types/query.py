@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagesearch.errors import QueryError
+from imagesearch.quantities import as_real
 from imagesearch.types.item import ImageSource
 
 __all__ = ["FOCUS", "Box", "IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
@@ -112,10 +113,11 @@ class Query:
         """
         if isinstance(source, Query):
             raise QueryError("Query.image takes an image source, not a Query")
-        if isinstance(focus, bool) or not isinstance(focus, int | float) or not 0 <= focus <= 1:
+        share = as_real(focus)
+        if share is None or not 0 <= share <= 1:
             raise QueryError(f"focus={focus!r}; give a number from 0 to 1")
         region = None if box is None else _whole_pixels(box)
-        return Query((ImageTerm(source, box=region, focus=float(focus)),))
+        return Query((ImageTerm(source, box=region, focus=share),))
 
     @staticmethod
     def text(text: str) -> Query:
@@ -173,9 +175,10 @@ class Query:
             number = float(weight)
         except (TypeError, ValueError) as error:
             raise QueryError(f"a query is weighted with a number, not with {weight!r}") from error
-        if not math.isfinite(number):
-            raise QueryError(f"weight {weight} is not a finite number")
-        return Query(tuple(replace(term, weight=term.weight * number) for term in self.terms))
+        terms = tuple(replace(term, weight=term.weight * number) for term in self.terms)
+        if not all(math.isfinite(term.weight) for term in terms):
+            raise QueryError(f"weight {weight} makes {self} weigh no finite number")
+        return Query(terms)
 
     __rmul__ = __mul__
 
