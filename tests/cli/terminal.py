@@ -14,8 +14,9 @@ import termios
 # What an environment may say about terminals, and the caller's own shall not.
 _SPOKEN = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM"}
 
-# Seconds without an answer after which keys are pressed again.
+# Seconds of silence after which keys are pressed again, and how often.
 _PATIENCE = 5
+_ATTEMPTS = 20
 
 # Only then do a terminal's keys, such as Ctrl+C, reach the program; and one that was started in the
 # background would have inherited that interrupts are ignored.
@@ -52,13 +53,19 @@ def in_terminal(folder, *arguments, columns=80, answer=None, **variables):
     )
     os.close(inner)
     shown = b""
-    typed = False
+    typed = 0
     with os.fdopen(outer, "rb+", buffering=0) as terminal:
         while True:
-            # Keys may be lost that are pressed while the program turns to its terminal; whoever
-            # sees nothing happen presses them again.
+            # An interrupt that comes between a program's question and its wait for the answer is
+            # seen only after the wait, though the terminal shows ^C at once: whoever sees nothing
+            # happen presses again.
             if typed and not select.select([terminal], [], [], _PATIENCE)[0]:
+                if typed == _ATTEMPTS:
+                    process.kill()
+                    process.wait()
+                    raise TimeoutError(f"no end after {typed} times {answer[1]!r}: {shown!r}")
                 terminal.write(answer[1].encode())
+                typed += 1
                 continue
             try:
                 piece = terminal.read(4096)
@@ -68,9 +75,7 @@ def in_terminal(folder, *arguments, columns=80, answer=None, **variables):
             if not piece:
                 break
             shown += piece
-            if typed:
-                typed, answer = False, None
-            elif answer is not None and answer[0].encode() in shown:
+            if answer is not None and not typed and answer[0].encode() in shown:
                 terminal.write(answer[1].encode())
-                typed = True
+                typed = 1
     return process.wait(), shown.decode().replace("\r\n", "\n")

@@ -125,8 +125,9 @@ def count(folder):
 def test_a_person_is_asked_before_a_filter_deletes(own):
     delete = ("delete", "--where", "uri exists")
     question = "Delete 6 of 6 records? [y/N]"
-    code, shown = in_terminal(own, *delete, answer=(question, "n\n"))
-    assert (code, "nothing was deleted" in shown, count(own)) == (130, True, 6)
+    for keys in ("n\n", "\x03"):
+        code, shown = in_terminal(own, *delete, answer=(question, keys))
+        assert (code, "nothing was deleted" in shown, count(own)) == (130, True, 6)
     code, shown = in_terminal(own, *delete, answer=(question, "y\n"))
     assert (code, "6 deleted" in shown, count(own)) == (0, True, 0)
     # There is nothing left to ask about.

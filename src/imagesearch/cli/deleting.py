@@ -101,7 +101,12 @@ def _agreed(index: ImageIndex, where: str) -> bool:
     matching = index.count(where)
     if not matching:
         return True
-    return click.confirm(f"Delete {matching} of {index.count()} records?", err=True)
+    try:
+        return click.confirm(f"Delete {matching} of {index.count()} records?", err=True)
+    except click.Abort:
+        # The terminal's cursor stands behind its ^C.
+        click.echo(err=True)
+        return False
 
 
 def _explain(
