@@ -45,7 +45,8 @@ class VectorStore(Protocol):
     knows (graph parameters, shards, consistency) is an argument of its constructor. The suite
     `imagesearch.testing.VectorStoreConformance` states the rules as tests.
 
-    A method that is called before `open`, or after `close`, raises `StoreError`.
+    Several threads may call one store at once, as those of a web server do. A method that is called
+    before `open`, or after `close`, raises `StoreError`.
 
     Example:
         >>> from imagesearch.stores.memory import MemoryStore
@@ -131,6 +132,11 @@ class VectorStore(Protocol):
 
         Records that are written or deleted while a scan runs may or may not appear; all others
         appear exactly once. The caller may write between batches.
+
+        Raises:
+            UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
+            StoreRequestError: batch_size is no whole number ≥ 1.
+            StoreError: The store failed.
         """
         ...
 

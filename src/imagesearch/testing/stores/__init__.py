@@ -20,6 +20,7 @@ pytest.register_assert_rewrite(
             "refusing",
             "round_trips",
             "scores",
+            "threads",
         )
     )
 )
@@ -35,6 +36,7 @@ from imagesearch.testing.stores.reading import ReadingRules  # noqa: E402
 from imagesearch.testing.stores.refusing import RefusingRules  # noqa: E402
 from imagesearch.testing.stores.round_trips import RoundTripRules  # noqa: E402
 from imagesearch.testing.stores.scores import ScoreRules  # noqa: E402
+from imagesearch.testing.stores.threads import ThreadRules  # noqa: E402
 
 __all__ = ["VectorStoreConformance"]
 
@@ -49,6 +51,7 @@ class VectorStoreConformance(
     ScoreRules,
     FilterRules,
     NotingRules,
+    ThreadRules,
     ModelRules,
     ApproximateSearchRules,
 ):

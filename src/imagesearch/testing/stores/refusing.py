@@ -58,6 +58,15 @@ class RefusingRules(StoreFixtures):
         self.write(store, make_batch(np.zeros((1, self.dim), np.float32)))
         assert len(store.search(np.zeros((1, self.dim), np.float32), k=1)[0]) == 1
 
+    @pytest.mark.parametrize("batch_size", [0, -1])
+    def test_a_scan_in_batches_of_nothing_is_refused(
+        self, store: VectorStore, batch_size: int
+    ) -> None:
+        """A batch holds a record at least. If this fails, look at `stores.check_batch_size`."""
+        self.write(store, self.batch(2))
+        with pytest.raises(StoreRequestError):
+            next(iter(store.scan(batch_size=batch_size)))
+
     @pytest.mark.parametrize("off_by", [-1, 1])
     def test_vectors_of_another_dim_are_refused(self, store: VectorStore, off_by: int) -> None:
         """A vector has the index's dim. If this fails, check shapes on upsert and search."""
