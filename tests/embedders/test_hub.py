@@ -30,6 +30,15 @@ FETCH = """
         print("unavailable:", error)
 """
 
+UNCAUGHT = """
+    import traceback
+    from imagesearch.embedders.hub import fetch_from_hub
+    try:
+        fetch_from_hub("timm/tiny", ("model.safetensors",))
+    except Exception as error:
+        print(traceback.format_exc())
+"""
+
 
 def run(code, *arguments, **variables):
     """Run code in a new process: the hub's variables are read when huggingface_hub is imported."""
@@ -131,7 +140,12 @@ def test_a_hub_that_cannot_be_reached_is_reported_with_the_ways_out(tmp_path):
     require_ways_out(said)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    require_ways_out(run(FETCH, HF_ENDPOINT=f"http://127.0.0.1:{port}", HF_HOME=tmp_path))
+    url = f"http://127.0.0.1:{port}"
+    require_ways_out(run(FETCH, HF_ENDPOINT=url, HF_HOME=tmp_path))
+    # What a program shows that does not catch it: the cause in one line, no tour of HTTP libraries.
+    said = run(UNCAUGHT, HF_ENDPOINT=url, HF_HOME=tmp_path)
+    assert said.count("Traceback (most recent call last)") == 1
+    assert re.search(r"^\S*ConnectError: .*\n\nThe above exception", said)
 
 
 def test_offline_without_a_cache_says_that_it_is_offline(tmp_path):

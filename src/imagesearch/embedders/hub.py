@@ -85,7 +85,7 @@ def fetch_from_hub(
             return Path(hf_hub_download(repo, filename, revision=revision))
         # A network failure is a subclass of "no such file", so it must be asked for first.
         except LocalEntryNotFoundError as error:
-            raise unavailable(_reason(error)) from error
+            raise unavailable(_reason(error)) from _alone(error)
         except EntryNotFoundError:
             continue
         except GatedRepoError as error:
@@ -126,7 +126,13 @@ def _require_answer(url: str, unavailable: Callable[[str], WeightsUnavailableErr
     if thread.is_alive():
         raise unavailable(f"no answer within {seconds:.0f} s")
     if failures:
-        raise unavailable(_reason(failures[0])) from failures[0]
+        raise unavailable(_reason(failures[0])) from _alone(failures[0])
+
+
+def _alone(error: Exception) -> Exception:
+    """Leave out what the HTTP library did on the way: it hides the ways out under its frames."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _reason(error: Exception) -> str:
