@@ -43,6 +43,23 @@ def test_the_exact_tier_sees_the_same_bytes_and_nothing_more(copied):
     assert (report[0].tier, report[0].score) == ("exact", 1.0)
 
 
+def test_groups_come_in_the_order_of_their_files(tmp_path):
+    for name in "abc":
+        texture(ord(name)).save(tmp_path / f"{name}.png")
+        shutil.copy(tmp_path / f"{name}.png", tmp_path / f"{name}-again.png")
+    with ImageIndex(store=MemoryStore(), embedder=SmallEmbedder()) as index:
+        names = sorted(path.name for path in tmp_path.iterdir())
+        # Ids that sort the other way round.
+        index.add(
+            [Item(tmp_path / name, id=f"{99 - row}") for row, name in enumerate(names)],
+            on_error="raise",
+        )
+        report = index.duplicates(tiers=["exact"])
+    kept = [group.keep.uri for group in report]
+    assert len(kept) == 3
+    assert kept == sorted(kept)
+
+
 def test_the_semantic_tier_sees_close_embeddings(copied):
     copies = found(copied.duplicates(tiers=["semantic"]))
     assert {"00-encoded.jpg", "01-half.jpg", "02-squashed.jpg"} <= set(copies)

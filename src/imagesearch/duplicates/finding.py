@@ -89,7 +89,7 @@ class Finding:
             self._search(rules.threshold or 0.0, first_of)
         groups = self._settle(rules, looks, first_of)
         return DuplicateReport(
-            sorted(groups, key=lambda group: group.keep.id),
+            sorted(groups, key=lambda group: (group.keep.uri, group.keep.id)),
             images=seen.images,
             unread=[self._unread[id] for id in sorted(self._unread)],
             threshold=rules.threshold if "semantic" in tiers else None,
