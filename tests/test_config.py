@@ -37,6 +37,16 @@ def resolve(**options):
     return check_options(Adapter, PluginConfig("adapter", options, Path("/etc/app")))
 
 
+class Unresolvable:
+    def __init__(self, *, size: Measure = 1) -> None:  # noqa: F821  # unknown when it runs
+        self.size = size
+
+
+def test_types_that_are_not_there_when_the_program_runs_are_an_error_of_the_adapter():
+    with pytest.raises(ConfigError, match=r"'Measure' is not defined.*TYPE_CHECKING"):
+        check_options(Unresolvable, PluginConfig("adapter", {"size": 1}))
+
+
 def test_options_of_the_right_types_pass_as_they_are():
     options = {
         "shards": 3,

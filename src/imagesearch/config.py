@@ -159,7 +159,7 @@ def check_options(cls: type, config: PluginConfig) -> dict[str, Any]:
         for name, parameter in inspect.signature(cls).parameters.items()
         if parameter.kind is not parameter.VAR_KEYWORD
     }
-    hints = get_type_hints(cls.__init__)  # type: ignore[misc]  # the class is only inspected
+    hints = _hints(cls)
     where = f"{config.kind!r} ({cls.__name__})"
     for name in config.options:
         if name not in parameters:
@@ -174,6 +174,21 @@ def check_options(cls: type, config: PluginConfig) -> dict[str, Any]:
         name: _resolve(value, hints.get(name, Any), f"{where}: option {name!r}", config.folder)
         for name, value in config.options.items()
     }
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the types of the options.
+
+    Raises:
+        ConfigError: One of them cannot be looked up when the program runs.
+    """
+    try:
+        return get_type_hints(cls.__init__)  # type: ignore[misc]  # the class is only inspected
+    except NameError as error:
+        raise ConfigError(
+            f"the options of {cls.__name__} cannot be checked: {error}. The types in its __init__ "
+            f"must be imported when {cls.__module__} is, not only under TYPE_CHECKING"
+        ) from error
 
 
 def _resolve(value: object, hint: object, where: str, folder: Path) -> object:

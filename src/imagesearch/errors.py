@@ -55,6 +55,7 @@ __all__ = [
     "StoreLockedError",
     "StoreRequestError",
     "StoreUnavailableError",
+    "UnknownIdError",
     "UnknownPluginError",
     "UnsupportedFilterError",
     "UnsupportedOperationError",
@@ -133,6 +134,16 @@ class QueryError(ImageSearchError, ValueError):
 
     What to do: the message says what to ask instead. In `search_many` one such query fails the
     whole call.
+    """
+
+
+class UnknownIdError(QueryError):
+    """An id that is asked with is not in the index.
+
+    Raised when: `Query.id` names no record; it may have been deleted meanwhile.
+
+    What to do: search again, or ask with the image itself. `ImageIndex.get` leaves unknown ids out
+    and raises nothing.
     """
 
 

@@ -79,3 +79,8 @@ def test_a_source_without_any_change_loads_no_model(tmp_path, photos):
         assert len(index.add(photos).unchanged) == 12
         (photos / "03.png").unlink()
         assert len(index.sync(photos).removed) == 1
+
+
+def test_a_store_in_the_place_of_the_path_is_told_where_it_goes():
+    with pytest.raises(ConfigError, match=r"MemoryStore.* is no path: .*store="):
+        ImageIndex(MemoryStore(), embedder=SmallEmbedder())

@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from imagesearch import Field, Hits, ImageIndex, Item, MemoryStore, Query
-from imagesearch.errors import FilterError, QueryError, SourceNotFoundError
+from imagesearch.errors import (
+    EmbeddingError,
+    FilterError,
+    QueryError,
+    SourceNotFoundError,
+    UnknownIdError,
+)
 from tests.small_embedder import SmallTextEmbedder
 
 
@@ -174,6 +180,32 @@ def test_an_id_that_no_record_can_have_is_an_unknown_id(colours, impossible):
     assert list(colours.get([impossible, "red"])) == ["red"]
     assert colours.delete([impossible]) == 0
     assert colours.update_metadata(impossible, {"n": 1}) == 0
+
+
+def test_an_unknown_id_can_be_told_from_other_questions_that_cannot_be_asked(colours):
+    with pytest.raises(UnknownIdError, match="'pink' is not in the index"):
+        colours.search(Query.id("red") + Query.id("pink"))
+
+
+class Wordless(SmallTextEmbedder):
+    """Its text tower is broken in the way that the text asks for."""
+
+    def embed_text(self, texts):
+        if texts == ["crash"]:
+            raise RuntimeError("out of memory")
+        width = 3 if texts == ["narrow"] else self.spec.dim
+        return np.full((len(texts), width), np.nan if texts == ["nan"] else 1.0, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("crash", "out of memory"), ("narrow", r"shape \(1, 3\)"), ("nan", "NaN")],
+)
+def test_a_text_tower_that_fails_is_an_error_of_the_embedder(text, complaint):
+    with ImageIndex(store=MemoryStore(), embedder=Wordless()) as index:
+        index.add(Image.new("RGB", (9, 9)))
+        with pytest.raises(EmbeddingError, match=complaint):
+            index.search(text=text)
 
 
 def test_text_needs_an_embedder_that_reads(index):

@@ -45,12 +45,17 @@ def assemble(
         metric: None for the index's own, or cosine.
 
     Raises:
-        ConfigError: Neither or both of `path` and `store` are given.
+        ConfigError: Neither or both of `path` and `store` are given, or `path` is no path.
         IncompatibleIndexError: The index was made with another embedder or metric.
         WeightsUnavailableError: The embedder's weights cannot be had.
         StoreError: The store cannot be opened.
     """
     if path is not None and store is None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ConfigError(
+                f"{path!r} is no path: ImageIndex takes a folder first; a store and an embedder go "
+                "by name, ImageIndex(store=…, embedder=…)"
+            )
         store = local_store(path)
     elif path is not None or store is None:
         raise ConfigError(

@@ -59,7 +59,8 @@ class ImageIndex:
             groups suit a GPU; on a CPU they bring nothing.
 
     Raises:
-        ConfigError: Neither or both of `path` and `store` are given, or a number is out of range.
+        ConfigError: Neither or both of `path` and `store` are given, `path` is no path, or a number
+            is out of range.
         IncompatibleIndexError: The index was made with another embedder or metric.
         WeightsUnavailableError: The embedder's weights cannot be had.
         StoreError: The store cannot be opened.

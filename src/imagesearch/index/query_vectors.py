@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import ImageSearchError, QueryError
+from imagesearch.errors import EmbeddingError, ImageSearchError, QueryError, UnknownIdError
 from imagesearch.index.regions import cut_out, fuse
 from imagesearch.pipeline import Pipeline, embed_one
 from imagesearch.protocols import Embedder, TextEmbedder, VectorStore
@@ -150,7 +150,7 @@ class QueryVectors:
                 f"embedder {embedder.spec.name!r} has no text tower, so it cannot search by text; "
                 "build the index with an embedder that has one (kind 'clip'), or search by image"
             )
-        rows = embedder.embed_text([term.text for term in terms])
+        rows = _embed_texts(embedder, [term.text for term in terms])
         return {id(term): self._projected(row) for term, row in zip(terms, rows, strict=True)}
 
     def _records(self, terms: Sequence[IdTerm]) -> dict[int, NDArray[np.float32]]:
@@ -161,7 +161,7 @@ class QueryVectors:
         for term in terms:
             record = records.get(term.id)
             if record is None or record.vector is None:
-                raise QueryError(
+                raise UnknownIdError(
                     f"id {term.id!r} is not in the index; to search by a file, pass its path as "
                     "the query image"
                 )
@@ -185,3 +185,21 @@ class QueryVectors:
                 raise QueryError("the query vector is zero and has no direction to search in")
             ready[id(term)] = vector
         return ready
+
+
+def _embed_texts(embedder: TextEmbedder, texts: list[str]) -> NDArray[np.float32]:
+    spec = embedder.spec
+    try:
+        vectors = np.asarray(embedder.embed_text(texts), np.float32)
+    except ImageSearchError:
+        raise
+    except Exception as error:
+        raise EmbeddingError(
+            f"embedder {spec.name!r} failed on texts: {type(error).__name__}: {error}"
+        ) from error
+    if vectors.shape != (len(texts), spec.dim) or not np.isfinite(vectors).all():
+        raise EmbeddingError(
+            f"embedder {spec.name!r} returned vectors of shape {vectors.shape} for {len(texts)} "
+            f"texts, not {(len(texts), spec.dim)}, or NaN or infinity among them"
+        )
+    return vectors

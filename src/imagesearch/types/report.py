@@ -9,7 +9,7 @@ from imagesearch.types.item import Failure
 __all__ = ["AddReport"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AddReport:
     """What `ImageIndex.add` or `ImageIndex.sync` did: every input is in exactly one list.
 
@@ -26,6 +26,8 @@ class AddReport:
         >>> report = AddReport(added=["a"], embedded=1)
         >>> print(report)
         1 added, 0 updated, 0 unchanged, 0 failed
+        >>> report
+        <AddReport: 1 added, 0 updated, 0 unchanged, 0 failed>
         >>> report.ok
         True
     """
@@ -47,6 +49,9 @@ class AddReport:
     def total(self) -> int:
         """How many inputs there were."""
         return len(self.added) + len(self.updated) + len(self.unchanged) + len(self.failed)
+
+    def __repr__(self) -> str:
+        return f"<AddReport: {self}>"
 
     def __str__(self) -> str:
         text = (
