@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from imagesearch import ImageIndex
 from tests.cli.installation import contents
 
 FORMATS = Path(__file__).parents[1] / "stores" / "formats"
@@ -117,6 +118,17 @@ def test_a_dry_copy_counts_what_would_be_written_and_replaced(run, photos, tmp_p
     assert contents(tmp_path) == before
     code, output, _ = run("copy", "one.idx", "two.idx", "--json")
     assert (json.loads(output)["copied"], json.loads(output)["target_count"]) == (2, 4)
+
+
+def test_a_copy_says_which_notes_went_along_and_why_not(run, photos):
+    run("add", photos, "-e", "descriptors", "-s", "one.idx")
+    with ImageIndex("one.idx") as index:
+        index.store.note("remark", {"by": "a test"})
+    told = json.loads(run("copy", "one.idx", "two.idx", "--json")[1])
+    assert (told["notes"], told["notes_left"]) == (["remark"], None)
+    told = json.loads(run("copy", "one.idx", "three.idx", "--project", "3", "--json")[1])
+    assert told["notes"] == []
+    assert "after the projection" in told["notes_left"]
 
 
 def test_a_dry_copy_refuses_what_the_copy_would_refuse(run, indexed, tmp_path):

@@ -54,6 +54,10 @@ def test_it_is_searched_and_copied(run, config, photos, tmp_path):
     code, output, errors = run("search", photos / "00.png", "-k", "1", "--config", config)
     assert (code, "1.000" in output, "00.png" in output) == (0, True, True), errors
     assert run("info", "--config", config)[0] == 0
+    code, output, errors = run("copy", config, "mine.idx", "--no-progress", "--dry-run")
+    assert (code, "4 copied" in output, (tmp_path / "mine.idx").exists()) == (0, True, False), (
+        errors
+    )
     code, _, errors = run("copy", config, "mine.idx", "--no-progress")
     assert code == 0, errors
     with ImageIndex(tmp_path / "mine.idx") as index:

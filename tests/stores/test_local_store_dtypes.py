@@ -199,6 +199,7 @@ def test_a_graph_over_bytes_finds_what_a_scan_finds(make):
     make("photos.idx", dim=16, dtype="int8").upsert(make_batch(vectors(600, 16)))
     exact = make(dim=16, engine="exact", read_only=True)
     graph = make(dim=16, engine="hnsw", exact_below=100, read_only=True)
+    assert "graph, not loaded yet" in repr(graph)
     queries = vectors(30, 16, seed=3)
     pairs = list(zip(exact.search(queries, k=5), graph.search(queries, k=5), strict=True))
     shared = [len({hit.id for hit in one} & {hit.id for hit in other}) for one, other in pairs]

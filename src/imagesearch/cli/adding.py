@@ -151,7 +151,7 @@ def _rehearse(
     *,
     removing: bool,
 ) -> int:
-    with open_rehearsal(store_table(config, store)) as opened:
+    with open_rehearsal(store_table(config, store), config if store is None else None) as opened:
         index, rehearsal = opened or rehearse_new()
         before = index.count()
         report = _ingest(index, sources, progress, strict, removing=removing)

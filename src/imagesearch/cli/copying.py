@@ -82,6 +82,8 @@ def copy(
             source_count=report.source_count,
             target_count=report.target_count,
             agreement=report.agreement,
+            notes=list(report.notes),
+            notes_left=report.notes_left or None,
         )
     else:
         click.echo(str(report))
@@ -128,7 +130,7 @@ def _rehearse(
     as_json: bool,
 ) -> int:
     with ExitStack() as opened:
-        origin, meta = opened.enter_context(open_untouched(origin_table))
+        origin, meta = opened.enter_context(open_untouched(origin_table, source))
         if meta is None:
             raise _nothing(source)
         copied, begun = opened.enter_context(open_untouched(target_table))

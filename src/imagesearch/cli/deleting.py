@@ -76,7 +76,7 @@ def _rehearse(
     *,
     as_json: bool,
 ) -> int:
-    with open_rehearsal(store_table(config, store)) as opened:
+    with open_rehearsal(store_table(config, store), config if store is None else None) as opened:
         if opened is None:
             raise no_index(config, store)
         index, rehearsal = opened

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from imagesearch.cli.foreign import foreign_meta
 from imagesearch.cli.terminal import Role, is_terminal, painted
 from imagesearch.config import PluginConfig, check_options
 from imagesearch.index import ImageIndex
@@ -30,11 +31,14 @@ dry_run_option = click.option(
 
 
 @contextmanager
-def open_untouched(table: PluginConfig) -> Iterator[tuple[VectorStore, IndexMeta | None]]:
+def open_untouched(
+    table: PluginConfig, config: Path | None = None
+) -> Iterator[tuple[VectorStore, IndexMeta | None]]:
     """Open a store that exists for reading only, and leave its files as they are.
 
     Args:
         table: Which store.
+        config: The TOML file that it is from, which knows what is in a foreign collection.
 
     Yields:
         The store, open, and its meta; not open, and None, if it holds no index.
@@ -50,20 +54,26 @@ def open_untouched(table: PluginConfig) -> Iterator[tuple[VectorStore, IndexMeta
             closing.enter_context(without_side_files(Path(place)))
         store = make_store(quiet)
         closing.callback(store.close)
-        meta = store.describe()
+        meta = store.describe() or foreign_meta(config)
         if meta is not None:
             store.open(meta)
         yield store, meta
 
 
 @contextmanager
-def open_rehearsal(table: PluginConfig) -> Iterator[tuple[ImageIndex, RehearsalStore] | None]:
+def open_rehearsal(
+    table: PluginConfig, config: Path | None = None
+) -> Iterator[tuple[ImageIndex, RehearsalStore] | None]:
     """Open an index on which everything can be tried: no model is loaded, nothing is written.
+
+    Args:
+        table: Which store.
+        config: As for `open_untouched`.
 
     Yields:
         The index and what notes its changes; None if the store holds no index.
     """
-    with open_untouched(table) as (store, meta):
+    with open_untouched(table, config) as (store, meta):
         if meta is None:
             yield None
         else:

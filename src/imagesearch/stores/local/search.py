@@ -125,10 +125,14 @@ class Searcher:
         """Whether `save` would write."""
         return self._graph is not None and self._graph.changed
 
-    def describe(self) -> str:
-        """Say in a few words how searches are done."""
+    def describe(self, live: int) -> str:
+        """Say in a few words how searches among so many live vectors are done."""
         graph = self._graph
-        return "exact" if graph is None else f"graph of {graph.live} vectors, ef={graph.ef}"
+        if graph is not None:
+            return f"graph of {graph.live} vectors, ef={graph.ef}"
+        if self._options.engine == "exact" or live <= self._options.exact_below:
+            return "exact"
+        return "graph, not loaded yet" if graphs_available() else "exact, for lack of hnswlib"
 
     def _graph_pays(self, snapshot: Snapshot, matching: int) -> bool:
         if self._options.engine == "exact" or snapshot.live <= self._options.exact_below:

@@ -275,8 +275,9 @@ class LocalStore:
         if self._state is None:
             return f"<LocalStore {str(self._path)!r}: not open, {engine}>"
         with suppress(StoreError):
-            searching = self._state.searcher.describe()
-            kept = f"{self.count()} records, {self._state.encoding.dtype}"
+            count = self.count()
+            searching = self._state.searcher.describe(count)
+            kept = f"{count} records, {self._state.encoding.dtype}"
             return f"<LocalStore {str(self._path)!r}: {kept}, {engine}, {searching}>"
         return f"<LocalStore {str(self._path)!r}: cannot be read, {engine}>"
 
