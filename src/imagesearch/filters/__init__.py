@@ -10,17 +10,18 @@ from imagesearch.filters.expression import (
     Compare,
     Contains,
     Exists,
-    Field,
     Filter,
     FilterNode,
     IsIn,
     Not,
     Operator,
     Or,
-    Scalar,
     fields_of,
 )
-from imagesearch.filters.text import as_filter, format_filter, parse_filter
+from imagesearch.filters.field import Field
+from imagesearch.filters.formatting import format_filter
+from imagesearch.filters.operands import Scalar
+from imagesearch.filters.parsing import as_filter, parse_filter
 
 __all__ = [
     "MAX_DEPTH",

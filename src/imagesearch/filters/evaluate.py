@@ -15,8 +15,8 @@ from imagesearch.filters.expression import (
     Not,
     Operator,
     Or,
-    Scalar,
 )
+from imagesearch.filters.operands import Scalar
 from imagesearch.types import Metadata
 
 __all__ = ["matches"]

@@ -1,16 +1,13 @@
-"""The filter tree: a closed union of frozen nodes, and `Field`, which builds them."""
+"""The filter tree: a closed union of frozen nodes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias, assert_never, cast
 
-import numpy as np
-
 from imagesearch.errors import FilterError
+from imagesearch.filters.operands import Scalar, check_field, check_scalar
 
 __all__ = [
     "MAX_DEPTH",
@@ -18,18 +15,14 @@ __all__ = [
     "Compare",
     "Contains",
     "Exists",
-    "Field",
     "Filter",
     "FilterNode",
     "IsIn",
     "Not",
     "Operator",
     "Or",
-    "Scalar",
     "fields_of",
 ]
-
-Scalar: TypeAlias = str | int | float | bool
 
 MAX_DEPTH = 100
 """How deep ``and``, ``or`` and ``not`` may be nested: what Python's stack holds, with room to spare.
@@ -75,6 +68,7 @@ class Filter:
         """How deep ``and``, ``or`` and ``not`` are nested; 0 for a condition on one field.
 
         Example:
+            >>> from imagesearch import Field
             >>> (Field("a").exists() & ~(Field("b") == 1)).depth
             2
         """
@@ -96,7 +90,7 @@ class Filter:
         )
 
     def __str__(self) -> str:
-        from imagesearch.filters.text import format_filter
+        from imagesearch.filters.formatting import format_filter
 
         return format_filter(self)
 
@@ -249,84 +243,11 @@ FilterNode: TypeAlias = Compare | IsIn | Contains | Exists | And | Or | Not
 """The closed union that compilers match on: ``match cast(FilterNode, filter)``."""
 
 
-class Field:
-    """A metadata field, or the record's own ``id`` or ``uri``, to build filters from.
-
-    Args:
-        name: Any non-empty text.
-
-    Example:
-        >>> print(Field("price") >= 5)
-        price >= 5
-        >>> print(Field("tags").contains("red") & ~Field("sold").exists())
-        tags contains "red" and not sold exists
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = check_field(name)
-
-    def __eq__(self, value: object) -> Compare:  # type: ignore[override]  # builds a filter
-        return Compare(self.name, Operator.EQ, cast(Scalar, value))
-
-    def __ne__(self, value: object) -> Filter:  # type: ignore[override]  # builds a filter
-        return Not(self == value)
-
-    def __lt__(self, value: Scalar) -> Compare:
-        return Compare(self.name, Operator.LT, value)
-
-    def __le__(self, value: Scalar) -> Compare:
-        return Compare(self.name, Operator.LE, value)
-
-    def __gt__(self, value: Scalar) -> Compare:
-        return Compare(self.name, Operator.GT, value)
-
-    def __ge__(self, value: Scalar) -> Compare:
-        return Compare(self.name, Operator.GE, value)
-
-    __hash__ = None  # type: ignore[assignment]  # == does not compare, so hashing would mislead
-
-    def is_in(self, values: Iterable[Scalar]) -> IsIn:
-        """Match records whose field holds one of `values`.
-
-        Raises:
-            FilterError: `values` is a single text, or holds something that is no scalar.
-
-        Example:
-            >>> print(Field("label").is_in(["cat", "dog"]))
-            label in ("cat", "dog")
-        """
-        if isinstance(values, str | bytes):
-            raise FilterError(f"is_in takes a list of values; write is_in([{values!r}])")
-        return IsIn(self.name, tuple(values))
-
-    def contains(self, value: str) -> Contains:
-        """Match records whose field is a list with the element `value`.
-
-        Example:
-            >>> print(Field("tags").contains("red"))
-            tags contains "red"
-        """
-        return Contains(self.name, value)
-
-    def exists(self) -> Exists:
-        """Match records that have the field, with a value other than None.
-
-        Example:
-            >>> print(Field("price").exists())
-            price exists
-        """
-        return Exists(self.name)
-
-    def __repr__(self) -> str:
-        return f"Field({self.name!r})"
-
-
 def fields_of(filter: Filter) -> frozenset[str]:
     """Return the names of all fields that a filter reads.
 
     Example:
+        >>> from imagesearch import Field
         >>> sorted(fields_of((Field("a") == 1) & ~Field("b").exists()))
         ['a', 'b']
     """
@@ -340,54 +261,6 @@ def fields_of(filter: Filter) -> frozenset[str]:
             return fields_of(node.operand)
         case _:
             assert_never(node)
-
-
-def check_field(name: object) -> str:
-    """Return a usable field name, or raise `FilterError`."""
-    if not isinstance(name, str) or not name:
-        raise FilterError(f"field name {name!r} is not a non-empty text")
-    if "\0" in name:
-        raise FilterError(f"field name {name!r} contains a NUL character; remove it")
-    _check_unicode(name)
-    return name
-
-
-def check_scalar(value: object) -> Scalar:
-    """Return a plain Python scalar that every store can compare with, or raise `FilterError`."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    match value:
-        case bool():
-            return value
-        case str():
-            _check_unicode(value)
-            return str(value)
-        case int():
-            if not -(2**63) <= value < 2**63:
-                # Python refuses to write out an integer of thousands of digits.
-                raise FilterError(
-                    f"an integer of {value.bit_length()} bits does not fit in 64 bits; compare "
-                    "with a float, or keep the field as text"
-                )
-            return int(value)
-        case float():
-            if not math.isfinite(value):
-                raise FilterError(f"{value} compares with nothing; use a finite number")
-            return float(value)
-        case None:
-            raise FilterError("None compares with nothing; use Field(name).exists(), or its ~")
-        case _:
-            raise FilterError(
-                f"{value!r} is a {type(value).__name__}; filters compare text, numbers and "
-                "true/false"
-            )
-
-
-def _check_unicode(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise FilterError(f"{text!r} is not valid Unicode (a lone surrogate)") from error
 
 
 def _depth(word: str, operands: tuple[Filter, ...]) -> int:

@@ -21,7 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from reprlib import repr as shorten
-from typing import assert_never, cast
+from typing import cast
 
 from imagesearch.errors import FilterError
 from imagesearch.filters.expression import (
@@ -30,20 +30,18 @@ from imagesearch.filters.expression import (
     Compare,
     Contains,
     Exists,
-    Field,
     Filter,
-    FilterNode,
     IsIn,
     Not,
     Operator,
     Or,
-    Scalar,
 )
+from imagesearch.filters.field import Field
+from imagesearch.filters.formatting import KEYWORDS
+from imagesearch.filters.operands import Scalar
 
-__all__ = ["as_filter", "format_filter", "parse_filter"]
+__all__ = ["as_filter", "parse_filter"]
 
-_KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "exists", "true", "false"})
-_NAME = re.compile(r"[^\W\d][\w.\-]*")
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -100,49 +98,6 @@ def parse_filter(text: str) -> Filter:
     return filter
 
 
-def format_filter(filter: Filter) -> str:
-    r"""Write a filter so that `parse_filter` gives it back.
-
-    Example:
-        >>> from imagesearch import Field
-        >>> format_filter(Field("label") != "it's")
-        'not label = "it\'s"'
-    """
-    node = cast(FilterNode, filter)
-    match node:
-        case Compare():
-            return f"{_name(node.field)} {node.operator} {_literal(node.value)}"
-        case IsIn():
-            return f"{_name(node.field)} in ({', '.join(map(_literal, node.values))})"
-        case Contains():
-            return f"{_name(node.field)} contains {_literal(node.value)}"
-        case Exists():
-            return f"{_name(node.field)} exists"
-        case And():
-            return " and ".join(_within(operand, (And, Or)) for operand in node.operands)
-        case Or():
-            return " or ".join(_within(operand, (Or,)) for operand in node.operands)
-        case Not():
-            return f"not {_within(node.operand, (And, Or))}"
-        case _:
-            assert_never(node)
-
-
-def _within(filter: Filter, parenthesised: tuple[type, ...]) -> str:
-    text = format_filter(filter)
-    return f"({text})" if isinstance(filter, parenthesised) else text
-
-
-def _name(field: str) -> str:
-    if _NAME.fullmatch(field) and field.lower() not in _KEYWORDS:
-        return field
-    return "`" + field.replace("`", "``") + "`"
-
-
-def _literal(value: Scalar) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
@@ -152,7 +107,7 @@ class _Token:
     @property
     def keyword(self) -> str | None:
         word = self.text.lower()
-        return word if self.kind == "word" and word in _KEYWORDS else None
+        return word if self.kind == "word" and word in KEYWORDS else None
 
 
 def _tokens(text: str) -> list[_Token]:
