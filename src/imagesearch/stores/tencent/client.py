@@ -3,21 +3,15 @@
 Everything here is safe to repeat: upserts replace by id, deletes name their ids, the rest reads.
 Creating a database or collection is repeated too, for "exists already" counts as success.
 
-The SDK's traps that are dealt with here:
-
-- https without a TLS config would not verify certificates: one is always given.
-- an entry for the host in ``~/.netrc`` would replace the key: the session has its own auth.
-- read timeouts and broken answers leave it as exceptions of ``requests``.
-- an empty list of ids is sent as no condition at all, which deletes everything: refused here.
+An empty list of ids would be sent as no condition at all, which deletes everything: refused here. What
+else the SDK does not look at is dealt with in `connection`, `calls` and `answers`.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from imagesearch.errors import StoreAuthError, StoreError, StoreRequestError
 from imagesearch.stores.tencent.answers import (
@@ -26,38 +20,16 @@ from imagesearch.stores.tencent.answers import (
     documents_in,
     require_written,
 )
+from imagesearch.stores.tencent.calls import Calls
 from imagesearch.stores.tencent.catalogue import CollectionInfo, CollectionSpec
-from imagesearch.stores.tencent.problems import (
-    ExistsError,
-    Failure,
-    MissingError,
-    is_final,
-    problem_of,
-)
+from imagesearch.stores.tencent.connection import connect
+from imagesearch.stores.tencent.indexes import collection_info, sdk_index
+from imagesearch.stores.tencent.problems import ExistsError, MissingError, is_final
 from imagesearch.stores.tencent.retry import Retry
-from imagesearch.stores.tencent.sdk import (
-    ERROR_MESSAGE_NETWORK_OR_AUTH,
-    ConnectError,
-    FieldType,
-    FilterIndex,
-    GrpcException,
-    Index,
-    IndexType,
-    MetricType,
-    ReadConsistency,
-    SearchParams,
-    VectorDBException,
-    VectorIndex,
-    requests,
-    tcvectordb,
-)
+from imagesearch.stores.tencent.sdk import SearchParams
 from imagesearch.types import Secret
 
 __all__ = ["TencentClient"]
-
-T = TypeVar("T")
-
-_logger = logging.getLogger(__name__)
 
 
 class TencentClient:
@@ -88,30 +60,17 @@ class TencentClient:
         connections: int,
         retry: Retry,
     ) -> None:
-        self._url = url
-        self._username = username
-        self._key = key
-        self._retry = retry
-        make = tcvectordb.RPCVectorDBClient if grpc else tcvectordb.VectorDBClient
-        self._sdk = make(
+        self._calls = Calls(url, username, key, retry)
+        self._sdk = connect(
             url=url,
             username=username,
-            key=key.reveal(),
+            key=key,
             timeout=timeout,
-            pool_size=connections,
-            tls_config=tcvectordb.TLSConfig(ca_cert) if url.startswith("https://") else None,
-            read_consistency=(
-                ReadConsistency.STRONG_CONSISTENCY
-                if strong
-                else ReadConsistency.EVENTUAL_CONSISTENCY
-            ),
+            ca_cert=ca_cert,
+            grpc=grpc,
+            strong=strong,
+            connections=connections,
         )
-        if not grpc:
-            session = self._sdk.http_client.session
-            session.auth = _keep_header
-            # A database does not redirect; a proxy's login page must not look like an answer.
-            session.max_redirects = 0
-            session.hooks["response"].append(_require_code)
 
     def close(self) -> None:
         """Close the connections."""
@@ -119,7 +78,7 @@ class TencentClient:
 
     def databases(self) -> set[str]:
         """Return the names of all databases."""
-        return self._call(
+        return self._calls(
             "listing databases",
             lambda: {str(database.database_name) for database in self._sdk.list_databases()},
         )
@@ -127,7 +86,9 @@ class TencentClient:
     def create_database(self, name: str) -> bool:
         """Create a database; returns False if it exists."""
         return self._create(
-            f"creating database {name!r}", lambda: self._sdk.create_database(name), self._retry
+            f"creating database {name!r}",
+            lambda: self._sdk.create_database(name),
+            self._calls.retry,
         )
 
     def create_collection(self, spec: CollectionSpec, *, patience: float) -> bool:
@@ -148,10 +109,10 @@ class TencentClient:
                         shard=spec.shards,
                         replicas=spec.replicas,
                         description=spec.description,
-                        index=_sdk_index(spec),
+                        index=sdk_index(spec),
                     ),
                     # The deadline counts here, not the number of attempts.
-                    Retry(retries=0) if patience else self._retry,
+                    Retry(retries=0) if patience else self._calls.retry,
                 )
             except StoreAuthError:
                 raise
@@ -164,10 +125,10 @@ class TencentClient:
     def describe(self, database: str, name: str) -> CollectionInfo | None:
         """Return what a collection is, or None if it or its database is missing."""
         try:
-            return self._call(
+            return self._calls(
                 f"describing collection {name!r}",
                 lambda: self._sdk.describe_collection(database, name),
-                check=_info,
+                check=collection_info,
                 missing_is_error=False,
             )
         except MissingError:
@@ -177,7 +138,7 @@ class TencentClient:
         self, database: str, name: str, documents: list[dict[str, Any]], *, build_index: bool
     ) -> None:
         """Insert or replace documents."""
-        self._call(
+        self._calls(
             f"writing {len(documents)} records",
             lambda: self._sdk.upsert(database, name, documents, build_index=build_index),
             check=lambda answer: require_written(answer, len(documents)),
@@ -201,7 +162,7 @@ class TencentClient:
         A missing collection is an error, unless `missing_is_empty`.
         """
         try:
-            return self._call(
+            return self._calls(
                 "reading records",
                 lambda: self._sdk.query(
                     database,
@@ -238,7 +199,7 @@ class TencentClient:
                 raise MalformedAnswerError(f"{len(queries)} queries got {answer!r:.60}")
             return [documents_in(found, vectors=vectors, scores=True) for found in answer]
 
-        return self._call(
+        return self._calls(
             f"searching with {len(queries)} vectors",
             lambda: self._sdk.search(
                 database,
@@ -257,139 +218,24 @@ class TencentClient:
         """Delete documents by id; ids are never empty, for that would delete everything."""
         if not ids:
             raise StoreRequestError("a deletion without ids would delete everything; refused")
-        self._call(
+        self._calls(
             f"deleting {len(ids)} records",
             lambda: self._sdk.delete(database, name, document_ids=ids),
         )
 
     def count(self, database: str, name: str, filter: str | None) -> int:
         """Return how many documents there are, or match."""
-        return self._call(
+        return self._calls(
             "counting", lambda: self._sdk.count(database, name, filter=filter), check=count_in
         )
 
     def rebuild_index(self, database: str, name: str) -> None:
         """Build the vector index from all documents."""
-        self._call("rebuilding the index", lambda: self._sdk.rebuild_index(database, name))
+        self._calls("rebuilding the index", lambda: self._sdk.rebuild_index(database, name))
 
     def _create(self, what: str, function: Callable[[], Any], retry: Retry) -> bool:
         try:
-            self._call(what, function, retry=retry)
+            self._calls(what, function, retry=retry)
         except ExistsError:
             return False
         return True
-
-    def _call(
-        self,
-        what: str,
-        function: Callable[[], Any],
-        *,
-        check: Callable[[Any], T] = lambda answer: answer,
-        missing_is_error: bool = True,
-        retry: Retry | None = None,
-    ) -> T:
-        pauses = (retry or self._retry).pauses()
-        while True:
-            try:
-                return check(function())
-            except (VectorDBException, requests.RequestException) as error:
-                cause: Exception = error
-            except (
-                MalformedAnswerError,
-                KeyError,
-                TypeError,
-                ValueError,
-                AttributeError,
-            ) as error:
-                # The SDK reads answers without looking; an odd one trips it over.
-                cause = error
-            problem = problem_of(
-                self._failure(cause), what=what, url=self._url, username=self._username
-            )
-            if isinstance(problem.error, MissingError) and missing_is_error:
-                message = f"{problem.error}; was it dropped while it was open? Open it again"
-                raise StoreError(message) from self._without_key(cause)
-            pause = next(pauses, None) if problem.again else None
-            if pause is None:
-                raise problem.error from self._without_key(cause)
-            _logger.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
-            time.sleep(pause)
-
-    def _failure(self, error: Exception) -> Failure:
-        text = self._scrubbed(error)
-        match error:
-            case requests.Timeout():
-                return Failure("timeout", text)
-            case (
-                requests.exceptions.InvalidURL()
-                | requests.exceptions.InvalidSchema()
-                | requests.TooManyRedirects()
-            ):
-                return Failure("address", text)
-            case ConnectError() | requests.RequestException():
-                return Failure("connection", text)
-            case GrpcException():
-                return Failure("grpc", text)
-            case VectorDBException():
-                return Failure("refusal", text, int(error.code))
-            case _:
-                return Failure("nonsense", f"{type(error).__name__}: {text}")
-
-    def _without_key(self, cause: Exception) -> Exception:
-        """Return the cause, or its words without the key where a traceback would show it."""
-        if self._key.reveal() not in "".join(traceback.format_exception(cause)):
-            return cause
-        return StoreError(f"{type(cause).__name__}: {self._scrubbed(cause)}")
-
-    def _scrubbed(self, error: Exception) -> str:
-        """Return an error's text without the SDK's hints and without the key."""
-        text = str(getattr(error, "message", None) or error)
-        text = text.replace(ERROR_MESSAGE_NETWORK_OR_AUTH, "").replace(self._key.reveal(), "***")
-        text = " ".join(text.split())
-        return text if len(text) <= 300 else text[:300] + "…"
-
-
-def _keep_header(request: Any) -> Any:
-    """Authenticate with the header that the SDK has set, whatever ``~/.netrc`` says."""
-    return request
-
-
-def _require_code(response: Any, *_args: Any, **_options: Any) -> None:
-    """Refuse an answer that says nothing: the SDK would take it for success, and for no results."""
-    if response.ok and b'"code"' not in response.content:
-        raise MalformedAnswerError(f"no code in {response.content[:60]!r}")
-
-
-def _sdk_index(spec: CollectionSpec) -> Any:
-    return Index(
-        FilterIndex("id", FieldType.String, IndexType.PRIMARY_KEY),
-        VectorIndex(
-            "vector",
-            spec.dimension,
-            IndexType(spec.index),
-            MetricType(spec.metric),
-            dict(spec.params) or None,
-        ),
-        *(
-            FilterIndex(name, FieldType(type), IndexType.FILTER)
-            for name, type in spec.filters.items()
-        ),
-    )
-
-
-def _info(collection: Any) -> CollectionInfo:
-    indexes = collection.indexes
-    vector = next((index for index in indexes if index.name == "vector"), None)
-    if vector is None or not isinstance(vector, VectorIndex):
-        raise MalformedAnswerError("the collection has no index named 'vector'")
-    return CollectionInfo(
-        description=str(collection.description or ""),
-        dimension=int(vector.dimension),
-        metric=str(vector.metric_type.value),
-        index=str(vector.index_type.value),
-        filters={
-            str(index.name): str(index.field_type.value)
-            for index in indexes
-            if index.index_type is IndexType.FILTER
-        },
-    )
