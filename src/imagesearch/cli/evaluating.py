@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from imagesearch.cli.candidates import complete_embedders, complete_fields, complete_files
+from imagesearch.cli.contenders import Drawing, given
 from imagesearch.cli.options import (
     json_option,
-    open_existing,
     print_json,
     progress_option,
     where_option,
@@ -20,18 +20,15 @@ from imagesearch.cli.options import (
 from imagesearch.cli.outputs import OutputFile
 from imagesearch.cli.places import DEFAULT_STORE
 from imagesearch.cli.terminal import complain, terminal_width
-from imagesearch.config import PluginConfig, load_config
+from imagesearch.config import PluginConfig
 from imagesearch.evaluation import (
     Comparison,
     Contender,
     PerLabel,
-    build_gallery,
     compare,
-    draw_gallery,
     paired_queries,
 )
-from imagesearch.index import ImageIndex
-from imagesearch.plugins import make_embedder, make_store
+from imagesearch.plugins import make_store
 from imagesearch.types import Failure
 
 __all__ = ["evaluate"]
@@ -214,10 +211,10 @@ def evaluate(
         raise click.UsageError("say what to ask: either QUERIES or --pairs")
     if gallery is None and embedders:
         raise click.UsageError("--embedder needs --gallery; an existing index knows its own")
-    if gallery is not None and _given("stores"):
+    if gallery is not None and given("stores"):
         raise click.UsageError("give either --gallery or --store, not both")
     asked = paired_queries(pairs) if pairs is not None else queries
-    drawing = _Drawing(
+    drawing = Drawing(
         index_label if index_label is not None else label,
         PerLabel.parse(per_class, seed=seed) if per_class is not None else None,
         progress,
@@ -266,74 +263,6 @@ def _refined(contenders: Sequence[Contender], options: Mapping[str, int]) -> lis
         replace(contender, name=f"{contender.name}, {words}", options=options)
         for contender in contenders
     ]
-
-
-def _given(parameter: str) -> bool:
-    """Whether an option was given on the command line, and not by the environment."""
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is click.core.ParameterSource.COMMANDLINE
-
-
-def _embedders(
-    embedders: Sequence[str], configs: Sequence[Path]
-) -> Iterator[tuple[str, PluginConfig]]:
-    for config in configs:
-        table = load_config(config).embedder
-        if table is None:
-            raise click.UsageError(
-                f"{config} has no [embedder] table, which --gallery needs; add one, or use "
-                "--embedder"
-            )
-        yield str(config), table
-    for embedder in embedders:
-        kind, colon, model = embedder.partition(":")
-        yield embedder, PluginConfig(kind, {"model": model} if colon else {})
-    if not embedders and not configs:
-        yield "timm:resnet50.a1_in1k", PluginConfig("timm")
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    """Opens or builds what is searched, and draws from it if that is wanted."""
-
-    label: str
-    per_label: PerLabel | None
-    progress: bool | None
-
-    def indexes(
-        self, stores: Sequence[Path], configs: Sequence[Path]
-    ) -> Iterator[tuple[str, ImageIndex]]:
-        for store in stores:
-            yield str(store), self._draw(open_existing(None, store))
-        # As everywhere, --store goes before a config that the environment names.
-        for config in configs if not stores or _given("configs") else ():
-            yield str(config), self._draw(open_existing(config, None, embeds=True))
-        if not stores and not configs:
-            yield DEFAULT_STORE, self._draw(open_existing(None, None))
-
-    def galleries(
-        self,
-        gallery: str,
-        embedders: Sequence[str],
-        configs: Sequence[Path],
-        failures: list[Failure],
-    ) -> Iterator[tuple[str, ImageIndex]]:
-        for name, config in _embedders(embedders, configs):
-            index, report = build_gallery(
-                gallery,
-                make_embedder(config),
-                label=self.label,
-                per_label=self.per_label,
-                progress=self.progress,
-            )
-            failures.extend(report.failed)
-            yield name, index
-
-    def _draw(self, index: ImageIndex) -> ImageIndex:
-        if self.per_label is None:
-            return index
-        with index:
-            return draw_gallery(index, self.per_label, label=self.label)
 
 
 def _print(comparison: Comparison, *, as_json: bool) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch.embedders.clip_library import open_clip
-from imagesearch.embedders.clip_models import find_model, load_model
+from imagesearch.embedders.clip_loading import load_model
+from imagesearch.embedders.clip_models import find_model
 from imagesearch.embedders.clip_tokenizers import make_tokenizer
 from imagesearch.embedders.clip_towers import ImageTower, TextTower
 from imagesearch.embedders.device import choose_device

@@ -1,50 +1,36 @@
-"""open_clip models: from a name and a place of weights to a loaded network and its settings."""
+"""open_clip models: from a name and a place of weights to what there is to load."""
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import json
-import logging
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from imagesearch.embedders.clip_library import open_clip
-from imagesearch.embedders.clip_tokenizers import require_transformers
+from imagesearch.embedders.clip_tags import (
+    DEFAULT_MODEL,
+    HUB_FILES,
+    PREPROCESSING,
+    WAYS_OUT,
+    fetch_tag,
+    known_model,
+    trained_tag,
+)
 from imagesearch.embedders.hub import fetch_from_hub
 from imagesearch.embedders.weights import WeightsFile, find_weights
 from imagesearch.errors import ConfigError, WeightsUnavailableError
 
-__all__ = ["WAYS_OUT", "ClipSource", "find_model", "load_model"]
-
-WAYS_OUT = (
-    "a file: weights='open_clip_model.safetensors' (or .bin, .pt), downloaded by any means",
-    (
-        "a folder with open_clip_config.json, open_clip_model.safetensors and, where the model has "
-        "one of its own, the tokenizer's files: model='local-dir:FOLDER'"
-    ),
-)
-
-_DEFAULT_MODEL = "ViT-B-32"
-_DEFAULT_TAG = "laion2b_s34b_b79k"
+__all__ = ["ClipSource", "find_model"]
 
 _CONFIG = "open_clip_config.json"
-_HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 _IN_A_FOLDER = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
     "open_clip_pytorch_model.bin",
     "open_clip_pytorch_model.pth",
 )
-_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
-
-_logger = logging.getLogger("imagesearch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +84,14 @@ def find_model(model: str, pretrained: str | None, weights: str | Path | None) -
     if weights is not None:
         path = Path(str(weights).removeprefix("local-dir:")).expanduser().absolute()
         if (path / _CONFIG).is_file():
-            if model != _DEFAULT_MODEL or pretrained is not None:
+            if model != DEFAULT_MODEL or pretrained is not None:
                 raise ConfigError(
                     f"the folder {path} describes its own model in {_CONFIG}: give "
                     f"model='local-dir:{path}' alone"
                 )
             return _from_folder(path)
-    name, config = _known_model(model)
-    tag, settings = _tag(name, pretrained, needed=path is None)
+    name, config = known_model(model)
+    tag, settings = trained_tag(name, pretrained, needed=path is None)
     options = {"model": name, "pretrained": tag}
     if path is not None:
         file = WeightsFile.local(_weights_of(path))
@@ -128,48 +114,8 @@ def find_model(model: str, pretrained: str | None, weights: str | Path | None) -
         {"model": name, "weights": identity, "quick_gelu": _quick(config, settings)},
         f"open_clip/{name}:{tag}",
         options,
-        WeightsFile(_fetch_tag(name, tag, settings), identity),
+        WeightsFile(fetch_tag(name, tag, settings), identity),
     )
-
-
-def load_model(source: ClipSource) -> nn.Module:
-    """Build both towers and load their weights, every tensor of them.
-
-    Raises:
-        ConfigError: open_clip cannot build a network from the configuration.
-        MissingDependencyError: The text tower is one of transformers, which is not installed.
-        WeightsUnavailableError: The weights are damaged, or belong to another network.
-    """
-    overrides = _overrides(source.config)
-    forced = {name: source.settings[name] for name in _PREPROCESSING if name in source.settings}
-    # Random starts are drawn before the weights are read; the program's own dice stay as they are.
-    with _apart_from_the_root_logger(), torch.random.fork_rng(devices=[]):
-        try:
-            model: Any = open_clip.create_model(
-                source.create_name,
-                load_weights=False,
-                pretrained_text=False,
-                force_quick_gelu=bool(source.settings.get("quick_gelu")),
-                force_preprocess_cfg=forced,
-                **overrides,
-            )
-        # open_clip takes configurations as they are, and fails wherever they first make no sense.
-        except Exception as error:
-            raise ConfigError(
-                f"open_clip cannot build {source.label}: its configuration is wrong, or needs "
-                f"another version of open_clip ({_reason(error)})"
-            ) from error
-        try:
-            open_clip.load_checkpoint(model, str(source.file.path), weights_only=True)
-        # Damaged files, other networks and half a checkpoint are all told apart by class alone.
-        except Exception as error:
-            _require_readable(source.file)
-            raise WeightsUnavailableError(
-                f"the weights {source.file.path} do not fit {source.label}: they belong to another "
-                f"model ({_reason(error)})"
-            ) from error
-    network: nn.Module = model.eval().float()
-    return network.requires_grad_(requires_grad=False)
 
 
 def _from_folder(place: Path) -> ClipSource:
@@ -192,7 +138,7 @@ def _from_repository(place: str) -> ClipSource:
     repo, _, revision = place.partition("@")
     path = fetch_from_hub(repo, (_CONFIG,), revision=revision or None, ways_out=WAYS_OUT)
     config, settings = _read_config(path)
-    file = fetch_from_hub(repo, _HUB_FILES, revision=revision or None, ways_out=WAYS_OUT)
+    file = fetch_from_hub(repo, HUB_FILES, revision=revision or None, ways_out=WAYS_OUT)
     identity = f"hf-hub:{place}"
     return ClipSource(
         f"local-dir:{path.parent}",
@@ -203,70 +149,6 @@ def _from_repository(place: str) -> ClipSource:
         {"model": identity},
         WeightsFile(file, identity),
     )
-
-
-def _known_model(model: str) -> tuple[str, dict[str, Any]]:
-    # open_clip itself takes ViT-B/32 for ViT-B-32.
-    name = model.replace("/", "-")
-    config = open_clip.get_model_config(name)
-    if config is None:
-        known = {each.lower(): each for each in open_clip.list_models()}
-        close = difflib.get_close_matches(name.lower(), known, 3, cutoff=0.4) or ["vit-b-32"]
-        raise ConfigError(
-            f"open_clip has no model {model!r}; did you mean "
-            f"{', '.join(repr(known[each]) for each in close)}? open_clip.list_models() lists all; "
-            "a folder is 'local-dir:FOLDER', a repository of the hub 'hf-hub:owner/name'"
-        )
-    return name, dict(config)
-
-
-def _tag(name: str, pretrained: str | None, *, needed: bool) -> tuple[str | None, dict[str, Any]]:
-    """Return the tag under its own name, and the settings that its weights were trained with."""
-    tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained is not None:
-        tag = pretrained.lower().replace("-", "_")
-        if tag not in tags:
-            close = difflib.get_close_matches(tag, tags, 1, cutoff=0.4)
-            raise ConfigError(
-                f"open_clip's {name!r} has no weights tagged {pretrained!r}"
-                f"{f'; did you mean {close[0]!r}?' if close else '.'} It has "
-                f"{', '.join(tags) or 'none at all: give weights=FILE'}"
-            )
-        return tag, dict(open_clip.get_pretrained_cfg(name, tag))
-    if name == _DEFAULT_MODEL:
-        tag = _DEFAULT_TAG
-        return (tag if needed else None), dict(open_clip.get_pretrained_cfg(name, tag))
-    if needed and len(tags) != 1:
-        raise ConfigError(
-            f"open_clip's {name!r} has "
-            + (f"several weights: give pretrained= one of {', '.join(tags)}" if tags else "")
-            + ("" if tags else "no weights of its own: give weights=FILE")
-        )
-    if needed:
-        return tags[0], dict(open_clip.get_pretrained_cfg(name, tags[0]))
-    alternatives = [open_clip.get_pretrained_cfg(name, tag) for tag in tags]
-    kinds = [{key: cfg.get(key) for key in (*_PREPROCESSING, "quick_gelu")} for cfg in alternatives]
-    if any(kind != kinds[0] for kind in kinds):
-        raise ConfigError(
-            f"weights of {name!r} come with different preprocessing or activations, and the file "
-            "does not say which: give pretrained= the tag that it follows, one of "
-            f"{', '.join(tags)}"
-        )
-    return None, dict(alternatives[0]) if alternatives else {}
-
-
-def _fetch_tag(name: str, tag: str | None, settings: Mapping[str, Any]) -> Path:
-    repo, _, filename = str(settings.get("hf_hub") or "").rpartition("/")
-    if not repo:
-        raise WeightsUnavailableError(
-            f"the weights {tag!r} of {name!r} are not on the hub, but at "
-            f"{settings.get('url') or 'a place that open_clip does not name'}: download them and "
-            f"give weights=FILE beside pretrained={tag!r}"
-        )
-    if not filename:
-        return fetch_from_hub(repo, _HUB_FILES, ways_out=WAYS_OUT)
-    safe = str(Path(filename).with_suffix(".safetensors"))
-    return fetch_from_hub(repo, tuple(dict.fromkeys((safe, filename))), ways_out=WAYS_OUT)
 
 
 def _quick(config: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
@@ -296,7 +178,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, {
         key: value
         for key, value in (content.get("preprocess_cfg") or {}).items()
-        if key in _PREPROCESSING and value is not None
+        if key in PREPROCESSING and value is not None
     }
 
 
@@ -306,53 +188,3 @@ def _weights_of(place: Path) -> Path:
             if (place / name).is_file():
                 return place / name
     return find_weights(place)
-
-
-def _overrides(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a text tower of transformers its description as a folder, so that nothing is asked."""
-    text = dict(config["text_cfg"])
-    name = text.get("hf_model_name")
-    if not name:
-        return {}
-    require_transformers(f"the text tower {name!r}")
-    if not Path(name).is_dir():
-        what = "description of the text tower"
-        text["hf_model_name"] = str(
-            fetch_from_hub(name, ("config.json",), what=what, ways_out=()).parent
-        )
-    return {"text_cfg": {**text, "hf_model_pretrained": False}}
-
-
-def _require_readable(file: WeightsFile) -> None:
-    if file.is_safetensors:
-        file.shapes()
-    else:
-        file.read_pickle()
-
-
-@contextlib.contextmanager
-def _apart_from_the_root_logger() -> Iterator[None]:
-    """Send what open_clip tells the root logger to ours.
-
-    ``logging.info`` gives a root logger without handlers one that prints, for the rest of the
-    program; and it would warn of a random start that is about to be overwritten.
-    """
-    root, silent, thread = logging.getLogger(), logging.NullHandler(), threading.get_ident()
-
-    def redirect(record: logging.LogRecord) -> bool:
-        ours = record.thread == thread and "open_clip" in record.pathname
-        if ours:
-            _logger.debug("open_clip: %s", record.getMessage())
-        return not ours
-
-    root.addHandler(silent)
-    root.addFilter(redirect)
-    try:
-        yield
-    finally:
-        root.removeFilter(redirect)
-        root.removeHandler(silent)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
