@@ -370,3 +370,47 @@ def test_a_tokenizer_of_the_hub_comes_from_the_mirror_and_then_from_the_cache(
         (snapshot / name).write_bytes(content)
     embedder = OpenClipEmbedder("hf-hub:somebody/tiny")
     assert embedder.embed_text(["a red shoe"]).shape == (1, 32)
+
+
+def test_a_multilingual_text_tower_gives_the_vectors_that_open_clip_gives(words, tmp_path, mirror):
+    """An XLM-RoBERTa, which is the choice for Chinese, in small."""
+    from safetensors.torch import save_file
+    from transformers import XLMRobertaConfig
+
+    small = XLMRobertaConfig(
+        vocab_size=7,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=40,
+        pad_token_id=0,
+    )
+    small.save_pretrained(tmp_path / "text")
+    tower = {"hf_proj_type": "mlp", "hf_pooler_type": "mean_pooler", "context_length": 16}
+    config = describe(
+        text={**tower, "hf_model_name": "somebody/text", "hf_tokenizer_name": "somebody/words"},
+        custom_text=True,
+    )
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    for name, content in words.items():
+        (folder / name).write_bytes(content)
+
+    local = {"hf_model_name": str(tmp_path / "text"), "hf_model_pretrained": False}
+    arguments = describe(text={**tower, **local})["model_cfg"]
+    torch.manual_seed(5)
+    reference = open_clip.CustomTextCLIP(**arguments).eval()
+    state = {name: tensor.contiguous() for name, tensor in reference.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+
+    with HubServer({"somebody/text": {"config.json": small.to_json_string().encode()}}) as hub:
+        mirror(hub.url)
+        embedder = OpenClipEmbedder(f"local-dir:{folder}")
+    tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
+    texts = ["a red shoe", "猫", "a 猫 red"]
+    with torch.no_grad():
+        expected = reference.encode_text(tokenize(texts), normalize=True).numpy()
+    assert embedder.embed_text(texts) == pytest.approx(expected, abs=1e-5)
+    assert len({tuple(vector) for vector in expected.round(3)}) == 3
