@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import html
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
 from imagesearch.ui.actions import Actions
-from imagesearch.ui.explaining import explain
+from imagesearch.ui.guarding import guarded
 from imagesearch.ui.layout import Layout
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.view import IndexView
@@ -178,17 +176,4 @@ class _Wiring:
         ).then(lambda: None, None, [at.files], **_QUIET)
 
     def _guarded(self, action: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-        """Turn errors into messages for visitors, in the language that they chose."""
-
-        @functools.wraps(action)
-        def guarded(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-            try:
-                return action(*args, **kwargs)
-            except Exception as error:
-                language = "zh" if "zh" in args else "en"
-                raise gr.Error(
-                    html.escape(explain(error, self._at.view, language), quote=False),
-                    print_exception=False,
-                ) from error
-
-        return guarded
+        return guarded(action, self._at.view)

@@ -110,9 +110,26 @@ PHRASES: dict[str, tuple[str, str]] = {
     "kind_mixed": ("mixed", "混合"),
     "true": ("true", "真"),
     "false": ("false", "假"),
+    "error_title": ("Error", "出错了"),
     "error_picture": ("This picture cannot be used: {}", "无法使用这张图片：{}"),
-    "error_filter": ("The filter cannot be used: {}", "筛选条件无效：{}"),
-    "error_query": ("{}", "{}"),
+    "error_format": (
+        "This picture cannot be used: {}",
+        "无法使用这张图片：服务器不能读取这种格式（{}）",
+    ),
+    "error_filter": (
+        "The filter cannot be used: {}",
+        '筛选条件无效，请检查写法，例如 kind = "fish"（{}）',
+    ),
+    "error_filter_unsupported": (
+        "The filter cannot be used: {}",
+        "此索引的存储不支持这个筛选条件（{}）",
+    ),
+    "error_query": ("{}", "无法查询（{}）"),
+    "error_adding": ("{}", "无法添加（{}）"),
+    "error_locked": (
+        "Another process is writing to the index now; try again later.",
+        "索引正被另一个进程写入，请稍后再试。",
+    ),
     "error_server": (
         "The index cannot answer now ({}). The log of the server says why.",
         "索引暂时无法应答（{}）。原因请查看服务器日志。",
@@ -124,6 +141,49 @@ PHRASES: dict[str, tuple[str, str]] = {
     "error_url": (
         "Addresses are not fetched; upload the picture itself.",
         "不会从网址获取图片，请直接上传图片。",
+    ),
+    "no_such_id": ("id {!r} is not in the index", "索引中没有 ID 为 {!r} 的图片"),
+    "id_is_gone": (
+        "id {!r} is not in the index any more; search again",
+        "ID 为 {!r} 的图片已不在索引中，请重新搜索",
+    ),
+    "no_id": ("choose a picture first, or give its id", "请先选择一张图片，或填写它的 ID"),
+    "no_words": (
+        "this index cannot be searched with words: its embedder {!r} understands pictures only",
+        "此索引不支持文字搜索：嵌入模型 {!r} 只能处理图片",
+    ),
+    "no_count": (
+        "{} results cannot be shown; ask for a whole number, 1 to {}",
+        "无法显示 {} 个结果，请输入 1 到 {} 的整数",
+    ),
+    "no_score": (
+        "{} is no score; give a number, or leave the minimum score empty",
+        "{} 不是分数，请输入数字，或将最低分数留空",
+    ),
+    "no_box": (
+        "the box {} is not four numbers; write left, top, right and bottom in %: 10, 20, 90, 80",
+        "框 {} 不是四个数字，请按百分比填写左、上、右、下：10, 20, 90, 80",
+    ),
+    "empty_box": (
+        "the box {} holds nothing; left must be less than right, top than bottom, all from 0 to 100",
+        "框 {} 里面没有内容：左必须小于右，上必须小于下，并且都在 0 到 100 之间",
+    ),
+    "too_heavy": (
+        "the file has {:.1f} MB; at most {:.1f} MB are taken",
+        "文件大小为 {:.1f} MB，最多接受 {:.1f} MB",
+    ),
+    "no_image": ("{}", "不是可识别的图片（{}）"),
+    "no_bytes": ("{}", "文件是空的（{}）"),
+    "damaged": ("{}", "文件已损坏或不完整，无法解码（{}）"),
+    "too_many_pixels": ("{0}", "像素太多，最多 {1:.4g} 百万像素（{0}）"),
+    "no_field": (
+        "line {}, {}, is no field; write name = value, such as kind = fish",
+        "第 {} 行 {} 不是字段，请写成 名称 = 值，例如 kind = fish",
+    ),
+    "bad_field": ("{}", "字段无法保存（{}）"),
+    "read_only": (
+        "this page is read-only; pictures cannot be added",
+        "此页面为只读，不能添加图片",
     ),
     "login": ("Please log in to search this index.", "请登录后搜索。"),
 }

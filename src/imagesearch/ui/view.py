@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 
 from PIL import Image
@@ -15,13 +16,15 @@ from PIL import Image
 from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder
-from imagesearch.types import Hits
+from imagesearch.quantities import as_real, as_whole
+from imagesearch.types import Hits, Record
 from imagesearch.ui.cards import Card, card_of, detail_html
 from imagesearch.ui.facts import FieldSample, facts_html, facts_of
 from imagesearch.ui.fields import FieldSummary
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.queries import Box, cut, decode_upload, make_query, parse_box, read_upload
 from imagesearch.ui.settings import PageSettings
+from imagesearch.ui.spoken import Spoken
 from imagesearch.ui.thumbnails import Thumbnails, data_uri, placeholder, shrink
 from imagesearch.ui.uploads import Added, Uploads, parse_metadata
 
@@ -123,14 +126,17 @@ class IndexView:
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
         """
-        _check_k(k)
+        k, min_score = _count(k), _score(min_score)
         box = parse_box(crop)
+        if text.strip() and not self.searches_text:
+            raise QueryError(Spoken("no_words", self.index.meta.embedding.name))
+        example = self._record(id.strip()) if id.strip() else None
         image = self._open(picture, box) if picture is not None else None
         query = make_query(image, text, id)
         if query is None:
             return self.browse(k=k, where=where, language=language)
         hits = self.index.search(query, k=k, where=where.strip() or None, min_score=min_score)
-        return self._answer(hits, self._label(image, box, text, id, language), language)
+        return self._answer(hits, self._label(image, box, text, example, language), language)
 
     def more_like_this(
         self,
@@ -148,7 +154,7 @@ class IndexView:
             ImageSearchError: As for `search`.
         """
         if not id.strip():
-            raise QueryError("choose a picture first, or give its id")
+            raise QueryError(Spoken("no_id"))
         return self.search(id=id, k=k, min_score=min_score, where=where, language=language)
 
     def browse(self, *, k: int = 12, where: str = "", language: str = "en") -> Answer:
@@ -158,7 +164,7 @@ class IndexView:
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
         """
-        _check_k(k)
+        k = _count(k)
         batches = self.index.scan(where=where.strip() or None, batch_size=k)
         records = list(itertools.islice((record for batch in batches for record in batch), k))
         cards = [card_of(record, shows_paths=self.settings.shows_paths) for record in records]
@@ -185,7 +191,7 @@ class IndexView:
         """
         record = self.index.get(card.id).get(card.id)
         if record is None:
-            raise QueryError(f"id {card.id!r} is not in the index any more; search again")
+            raise QueryError(Spoken("id_is_gone", card.id))
         [image] = self.thumbnails.of([record.uri])
         fresh = card_of(record, shows_paths=self.settings.shows_paths)
         shown = Card(fresh.id, fresh.name, fresh.uri, fresh.metadata, card.score)
@@ -211,10 +217,7 @@ class IndexView:
             QueryError: The index does not have it.
             StoreError: The store failed.
         """
-        record = self.index.get(id).get(id) if id else None
-        if record is None:
-            raise QueryError(f"id {id!r} is not in the index")
-        return card_of(record, shows_paths=self.settings.shows_paths).to_json()
+        return card_of(self._record(id), shows_paths=self.settings.shows_paths).to_json()
 
     def add(self, files: Sequence[str | Path], fields: str = "") -> Added:
         """Add pictures to the index.
@@ -229,7 +232,7 @@ class IndexView:
             StoreError: The store failed.
         """
         if self.settings.read_only:
-            raise UnsupportedOperationError("this page is read-only; pictures cannot be added")
+            raise UnsupportedOperationError(Spoken("read_only"))
         metadata = parse_metadata(fields)
         with self._adding:
             added = self.uploads.add(self.index, files, metadata)
@@ -264,6 +267,12 @@ class IndexView:
         sampled, fields = self.fields()
         return facts_html(self.facts(), sampled, fields, language)
 
+    def _record(self, id: str) -> Record:
+        record = self.index.get(id).get(id) if id else None
+        if record is None:
+            raise QueryError(Spoken("no_such_id", id))
+        return record
+
     def _open(self, picture: str | Path, box: Box | None) -> Image.Image:
         data = read_upload(picture, max_bytes=self.settings.max_upload_bytes)
         # A part of a shrunken picture might have too few pixels.
@@ -272,7 +281,12 @@ class IndexView:
         return image if box is None else cut(image, box)
 
     def _label(
-        self, image: Image.Image | None, box: Box | None, text: str, id: str, language: str
+        self,
+        image: Image.Image | None,
+        box: Box | None,
+        text: str,
+        example: Record | None,
+        language: str,
     ) -> str:
         parts = []
         if image is not None:
@@ -280,12 +294,10 @@ class IndexView:
             parts.append(f"{_icon(image)} {phrase(key, language)}")
         if text.strip():
             parts.append(f"<q>{html.escape(text.strip())}</q>")
-        if id.strip():
-            record = self.index.get(id.strip()).get(id.strip())
-            if record is not None:
-                card = card_of(record, shows_paths=self.settings.shows_paths)
-                [thumbnail] = self.thumbnails.of([record.uri])
-                parts.append(f"{_icon(thumbnail)} {html.escape(card.name)}")
+        if example is not None:
+            card = card_of(example, shows_paths=self.settings.shows_paths)
+            [thumbnail] = self.thumbnails.of([example.uri])
+            parts.append(f"{_icon(thumbnail)} {html.escape(card.name)}")
         return " + ".join(parts)
 
     def _answer(self, hits: Hits, label: str, language: str) -> Answer:
@@ -299,9 +311,17 @@ class IndexView:
         return Answer(cards, images, phrase("status_hits", language).format(len(cards), label))
 
 
-def _check_k(k: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
-        raise QueryError(f"{k!r} results cannot be shown; ask for 1 to {MAX_K}")
+def _count(k: object) -> int:
+    count = int(k) if isinstance(k, float) and k.is_integer() else as_whole(k)
+    if count is None or not 1 <= count <= MAX_K:
+        raise QueryError(Spoken("no_count", shorten(k), MAX_K))
+    return count
+
+
+def _score(score: object) -> float | None:
+    if score is None or (number := as_real(score)) is not None:
+        return None if score is None else number
+    raise QueryError(Spoken("no_score", shorten(score)))
 
 
 def _icon(image: Image.Image | None) -> str:
