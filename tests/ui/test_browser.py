@@ -95,6 +95,13 @@ class Visitor:
         for number, pattern in enumerate(patterns):
             expect(self.captions.nth(number)).to_have_text(re.compile(pattern))
 
+    def pick(self, value: str):
+        """Choose a value of the first field."""
+        field = self.tab.locator(".is-choice input").first
+        field.click()
+        self.tab.get_by_role("option", name=value).click()
+        field.blur()
+
     def choose(self, number: int):
         self.tab.locator("#is-gallery .thumbnail-item").nth(number).click()
         self.tab.wait_for_selector("#is-more")
@@ -142,19 +149,50 @@ def test_words_find_pictures(visit):
     visitor.results("green.png", more=True)
 
 
-def test_a_filter_is_chosen_from_what_the_index_holds(visit, query):
+def test_a_filter_is_chosen_from_what_the_index_holds_and_searched_at_once(visit, query):
     visitor = visit()
     visitor.give(query)
     visitor.status("your picture")
-    visitor.tab.locator(".is-choice input").first.click()
-    visitor.tab.get_by_role("option", name="city").click()
-    visitor.tab.keyboard.press("Escape")
+    visitor.pick("city")
+    visitor.status(r"\b5 pictures .*your picture")
     visitor.tab.locator(".is-to input").first.fill("25")
     visitor.tab.keyboard.press("Tab")
-    expect(visitor.box("where")).to_have_value('kind = "city" and price <= 25')
-    visitor.press("search")
-    visitor.status(r"\b3 pictures")
+    visitor.status(r"\b3 pictures .*your picture")
     visitor.results(*["city-[012]"] * 3)
+    expect(visitor.box("meaning")).to_have_value('kind = "city" and price <= 25')
+
+
+def test_choices_and_a_filter_that_was_written_hold_together_and_leave_each_other_alone(visit):
+    visitor = visit()
+    written = "price > 40 or price < 12 and sold exists"
+    visitor.box("where").fill(written)
+    visitor.box("where").press("Enter")
+    visitor.status(r"\b12 pictures that match the filter")
+    visitor.pick("boat")
+    visitor.status(r"\b3 pictures that match the filter")
+    visitor.pick("city")
+    visitor.status(r"\b6 pictures that match the filter")
+    expect(visitor.box("where")).to_have_value(written)
+    visitor.tab.locator(".is-choice .token-remove").first.click()
+    visitor.status(r"\b3 pictures that match the filter")
+    visitor.tab.locator(".is-choice .token-remove").first.click()
+    visitor.status(r"\b12 pictures that match the filter")
+    expect(visitor.box("where")).to_have_value(written)
+    expect(visitor.box("meaning")).to_be_hidden()
+
+
+def test_choosing_narrows_what_is_more_like_a_picture_too(visit):
+    visitor = visit()
+    visitor.box("text").fill("green")
+    visitor.choose(0)
+    name = visitor.tab.locator("#is-detail h3").inner_text()
+    visitor.press("more")
+    visitor.status(f"like .*{re.escape(name)}")
+    visitor.pick("trees")
+    visitor.status(rf"\b5 pictures like .*{re.escape(name)}")
+    visitor.results(*["trees"] * 5)
+    visitor.press("search")
+    visitor.status(r"\b5 pictures like green")
 
 
 def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, query, tmp_path):

@@ -44,10 +44,11 @@ PHRASES: dict[str, tuple[str, str]] = {
         "No field of this index has a few values or numbers to choose from.",
         "此索引没有可供选择的字段。",
     ),
+    "meaning": ("The choices as text", "以上选择对应的筛选条件"),
     "where": ("Filter as text", "筛选条件（文本）"),
     "where_info": (
-        "what the choices above mean; may be edited",
-        "由上面的选择生成，可以修改",
+        "holds together with the choices above",
+        "与上面的选择同时生效",
     ),
     "from": ("{} from", "{} 不小于"),
     "to": ("{} up to", "{} 不大于"),
