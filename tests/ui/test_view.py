@@ -241,6 +241,30 @@ def test_facts_tell_what_the_index_really_holds(view):
     assert (kinds["n"]["kind"], kinds["n"]["low"], kinds["n"]["high"]) == ("number", 0, 2)
 
 
+def test_facts_name_the_projection_and_the_dimensions_of_what_is_stored(view):
+    assert view.facts()["projection"] is None
+    with view.index.fit_projection(MemoryStore(), dim=5) as index:
+        projected = IndexView(index, PageSettings())
+        facts = projected.facts()
+        assert facts["dim"] == 5
+        assert facts["projection"]["input_dim"] == 49
+        assert facts["projection"]["fitted_on"] == 9
+        assert "from 49 dimensions, fitted on 9 pictures" in projected.facts_html()
+        assert "由 49 维降维，根据 9 张图片计算" in projected.facts_html("zh")
+
+
+def test_one_picture_is_told_as_one(view):
+    with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore()) as index:
+        index.add([Item(draw_scene("boat", 1), id="boat-1", metadata={"kind": "boat"})])
+        one = IndexView(index, PageSettings())
+        assert one.browse().status.startswith("1 of 1 picture in this index.")
+        assert one.browse(where='kind = "boat"').status.startswith("1 picture that matches the")
+        assert one.search(text="red").status.startswith("1 picture like")
+        assert "from the first picture<" in one.facts_html()
+        assert "索引中 1 张图片中的 1 张" in one.browse(language="zh").status
+    assert view.browse(k=1).status.startswith("1 of 9 pictures in this index.")
+
+
 def test_new_fields_are_offered_once_a_picture_has_them(view, query):
     assert "colour" not in [field.name for field in view.fields()[1]]
     view.add([query], "colour = red")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LANGUAGES", "PHRASES", "language_of", "phrase"]
+__all__ = ["LANGUAGES", "PHRASES", "counted", "language_of", "phrase"]
 
 LANGUAGES = ("en", "zh")
 
@@ -56,16 +56,24 @@ PHRASES: dict[str, tuple[str, str]] = {
     "clear": ("Clear", "清空"),
     "gallery": ("Pictures", "图片"),
     "more": ("More like this", "查找相似图片"),
+    "status_browse_one": (
+        "{} of {} picture in this index. Click it to see what is known about it.",
+        "索引中 {1} 张图片中的 {0} 张。点击图片查看详情。",
+    ),
     "status_browse": (
         "{} of {} pictures in this index. Click one to see what is known about it.",
         "索引中 {1} 张图片中的 {0} 张。点击图片查看详情。",
+    ),
+    "status_browse_filter_one": (
+        "{} picture that matches the filter; there is no query, so there is no score.",
+        "符合筛选条件的 {} 张图片；没有查询内容，因此没有分数。",
     ),
     "status_browse_filter": (
         "{} pictures that match the filter; there is no query, so they are not ranked.",
         "符合筛选条件的 {} 张图片；没有查询内容，因此未排序。",
     ),
     "status_hits": ("{} pictures like {}, best first", "与{1}相似的 {0} 张图片，最相似的在前"),
-    "status_one": ("1 picture like {}", "与{}相似的 1 张图片"),
+    "status_hits_one": ("{} picture like {}", "与{1}相似的 {0} 张图片"),
     "status_none": (
         "Nothing found. Lower the minimum score, or widen the filter.",
         "没有找到图片。请降低最低分数或放宽筛选条件。",
@@ -98,6 +106,12 @@ PHRASES: dict[str, tuple[str, str]] = {
     "facts_store": ("store", "存储"),
     "facts_fields": ("Fields", "字段"),
     "facts_fields_none": ("The pictures have no fields.", "图片没有任何字段。"),
+    "facts_projection": ("projection", "降维"),
+    "facts_projected": (
+        "from {} dimensions, fitted on {:,} pictures",
+        "由 {} 维降维，根据 {:,} 张图片计算",
+    ),
+    "facts_sample_one": ("from the first picture", "根据第一张图片统计"),
     "facts_sample": (
         "from the first {} pictures",
         "根据前 {} 张图片统计",
@@ -199,6 +213,16 @@ def phrase(key: str, language: str) -> str:
     """
     english, chinese = PHRASES[key]
     return chinese if language == "zh" else english
+
+
+def counted(key: str, number: int, language: str) -> str:
+    """Return a phrase about so many things, which English has in singular and plural.
+
+    Example:
+        >>> counted("facts_sample", 1, "en"), counted("facts_sample", 2, "en")
+        ('from the first picture', 'from the first {} pictures')
+    """
+    return phrase(f"{key}_one" if number == 1 else key, language)
 
 
 def language_of(accepted: str) -> str:

@@ -21,7 +21,7 @@ from imagesearch.types import Hits, Record
 from imagesearch.ui.cards import Card, card_of, detail_html
 from imagesearch.ui.facts import FieldSample, facts_html, facts_of
 from imagesearch.ui.fields import FieldSummary
-from imagesearch.ui.phrases import phrase
+from imagesearch.ui.phrases import counted, phrase
 from imagesearch.ui.queries import Box, cut, decode_upload, make_query, parse_box, read_upload
 from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.spoken import Spoken
@@ -173,9 +173,10 @@ class IndexView:
             key = "status_none" if where.strip() else "status_empty"
             return Answer([], [], phrase(key, language))
         if where.strip():
-            status = phrase("status_browse_filter", language).format(len(cards))
+            status = counted("status_browse_filter", len(cards), language).format(len(cards))
         else:
-            status = phrase("status_browse", language).format(len(cards), self.index.count())
+            total = self.index.count()
+            status = counted("status_browse", total, language).format(len(cards), total)
         return Answer(cards, images, status)
 
     def detail(self, card: Card, language: str = "en") -> str:
@@ -306,9 +307,8 @@ class IndexView:
         if not cards:
             key = "status_none" if self.index.count() else "status_empty"
             return Answer([], [], phrase(key, language))
-        if len(cards) == 1:
-            return Answer(cards, images, phrase("status_one", language).format(label))
-        return Answer(cards, images, phrase("status_hits", language).format(len(cards), label))
+        status = counted("status_hits", len(cards), language).format(len(cards), label)
+        return Answer(cards, images, status)
 
 
 def _count(k: object) -> int:
