@@ -209,6 +209,16 @@ def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, 
     expect(visitor.captions).to_have_count(12)
 
 
+def test_a_chinese_visitor_is_told_what_is_wrong_in_chinese(visit):
+    visitor = visit(locale="zh-CN")
+    visitor.box("id").fill("nowhere")
+    visitor.box("id").press("Enter")
+    expect(visitor.tab.locator(".toast-body")).to_contain_text("索引中没有 ID 为 'nowhere' 的图片")
+    title = visitor.tab.locator(".toast-title")
+    shown = "element => [getComputedStyle(element, '::after').content, getComputedStyle(element).fontSize]"
+    assert title.evaluate(shown) == ['"出错了"', "0px"]
+
+
 def test_files_of_the_server_cannot_be_opened(visit, page):
     visitor = visit()
     for place in ("/etc/passwd", page.folder / "pictures" / "boat-1.png", page.folder):
@@ -325,6 +335,18 @@ def test_nothing_sticks_out_on_a_phone(visit, query):
     visitor.choose(1)
     expect(visitor.tab.locator("#is-more")).to_be_in_viewport()
     assert visitor.tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_phone_shows_pictures_before_the_options_which_a_desk_has_open(visit, query):
+    phone = visit(viewport={"width": 390, "height": 844}, has_touch=True)
+    expect(phone.tab.locator("#is-gallery img").first).to_be_in_viewport()
+    expect(phone.box("where")).to_be_hidden()
+    phone.tab.locator("#is-options > button").click()
+    expect(phone.box("where")).to_be_visible()
+    phone.pick("boat")
+    phone.status(r"\b5 pictures that match")
+    desk = visit()
+    expect(desk.box("where")).to_be_visible()
 
 
 def test_clearing_goes_back_to_the_index(visit, query):

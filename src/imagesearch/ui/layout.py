@@ -117,6 +117,13 @@ class Layout:
                 {"variant": "primary", "elem_id": "is-search", "min_width": 120, "scale": 2},
                 value="search",
             )
+        # Closed at first, so that phones have the pictures in sight; wide screens open it.
+        options = self._say(gr.Accordion, {"open": False, "elem_id": "is-options"}, label="options")
+        with options:
+            self._lay_out_options()
+        self.options = options
+
+    def _lay_out_options(self) -> None:
         with gr.Row():
             self.k = self._say(
                 any_value(gr.Slider),
@@ -138,19 +145,19 @@ class Layout:
                 label="min_score",
                 placeholder="min_score_info",
             )
-        with self._say(gr.Accordion, {"open": True, "elem_id": "is-filters"}, label="filters"):
-            self._lay_out_facets()
-            self.meaning = self._say(
-                gr.Textbox,
-                {"visible": False, "interactive": False, "elem_id": "is-meaning", **one_line},
-                label="meaning",
-            )
-            self.where = self._say(
-                gr.Textbox,
-                {"value": "", "placeholder": 'kind = "fish" and price < 10', "elem_id": "is-where"},
-                label="where",
-                info="where_info",
-            )
+        self._lay_out_facets()
+        one_line: dict[str, Any] = {"value": "", "max_lines": 1}
+        self.meaning = self._say(
+            gr.Textbox,
+            {"visible": False, "interactive": False, "elem_id": "is-meaning", **one_line},
+            label="meaning",
+        )
+        self.where = self._say(
+            gr.Textbox,
+            {"value": "", "placeholder": 'kind = "fish" and price < 10', "elem_id": "is-where"},
+            label="where",
+            info="where_info",
+        )
         self.id = self._say(
             gr.Textbox, {"elem_id": "is-id", **one_line}, label="id", info="id_info"
         )

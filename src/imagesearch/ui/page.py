@@ -173,6 +173,9 @@ class _Wiring:
             **_QUIET,
         )
         self._page.load(
+            fn=None, outputs=[at.options], js="() => imagesearchOpenOptions()", **_PRIVATE
+        )
+        self._page.load(
             self._guarded(self._do.open),
             None,
             [at.language, *self._spoken, *self._offered, *self._answered, at.facts],

@@ -37,9 +37,9 @@ PHRASES: dict[str, tuple[str, str]] = {
         "也可以点击页面上的图片，再查找相似图片",
     ),
     "k": ("Results", "结果数量"),
-    "min_score": ("Minimum score", "最低分数"),
-    "min_score_info": ("empty: all", "不限"),
-    "filters": ("Filter", "筛选"),
+    "min_score": ("Min. score", "最低分数"),
+    "min_score_info": ("none", "不限"),
+    "options": ("Filter and options", "筛选与选项"),
     "filters_none": (
         "No field of this index has a few values or numbers to choose from.",
         "此索引没有可供选择的字段。",
