@@ -7,16 +7,18 @@ import json
 import pytest
 from PIL import Image
 
-from imagesearch import ImageIndex, Item, MemoryStore, Secret
+from imagesearch import ImageIndex, Item, LocalStore, MemoryStore, Secret
 from imagesearch.cli.pictures import draw_scene
 from imagesearch.errors import (
     DecodeError,
     FilterError,
     ManifestError,
     QueryError,
+    StoreLockedError,
     UnsupportedOperationError,
 )
 from imagesearch.ui import Login, PageSettings
+from imagesearch.ui.explaining import explain
 from imagesearch.ui.thumbnails import placeholder
 from imagesearch.ui.view import IndexView
 from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
@@ -277,3 +279,24 @@ def test_a_picture_that_browsers_show_is_left_alone_and_another_is_converted(vie
     assert view.displayable(tmp_path / "scan.tiff").size == (320, 240)
     (tmp_path / "words.tiff").write_text("words")
     assert view.displayable(tmp_path / "words.tiff") is None
+
+
+def test_others_add_beside_a_page_and_a_page_that_must_wait_loses_nothing(tmp_path, query):
+    place = tmp_path / "photos.idx"
+    with ImageIndex(embedder=SmallEmbedder(), store=LocalStore(place)) as index:
+        index.add([Item(draw_scene("boat", 1), id="boat-1")])
+    with (
+        ImageIndex(embedder=SmallEmbedder(), store=LocalStore(place)) as index,
+        ImageIndex(embedder=SmallEmbedder(), store=LocalStore(place)) as other,
+    ):
+        page = IndexView(index, PageSettings(uploads=tmp_path / "uploads"))
+        assert ids(page.search(query)) == ["boat-1"]
+        other.add([Item(draw_scene("boat", 2), id="boat-2")])
+        assert sorted(ids(page.search(query))) == ["boat-1", "boat-2"]
+        with pytest.raises(StoreLockedError) as locked:
+            page.add([query])
+        assert explain(locked.value, page, "zh") == "索引正被另一个进程写入，请稍后再试。"
+        assert query.exists()
+        assert list((tmp_path / "uploads").iterdir()) == []
+        other.close()
+        assert len(page.add([query]).added) == 1
