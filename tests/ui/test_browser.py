@@ -219,6 +219,21 @@ def test_a_chinese_visitor_is_told_what_is_wrong_in_chinese(visit):
     assert title.evaluate(shown) == ['"出错了"', "0px"]
 
 
+def test_a_file_over_the_limit_is_refused_in_the_visitors_language(browser, tmp_path):
+    Image.effect_noise((400, 400), 90).save(tmp_path / "large.png")
+    with serving(tmp_path, max_upload_mb=0.05) as page:
+        for locale, words in (
+            ("en-GB", "exceed the maximum"),
+            ("zh-CN", "文件过大，最多接受 48.8 Kb"),
+        ):
+            visitor = Visitor(browser, page, locale=locale)
+            visitor.give(tmp_path / "large.png")
+            toast = visitor.tab.locator("[data-testid=toast-text]")
+            expect(toast).to_contain_text(words)
+            expect(toast).to_contain_text("large.png")
+            visitor.context.close()
+
+
 def test_files_of_the_server_cannot_be_opened(visit, page):
     visitor = visit()
     for place in ("/etc/passwd", page.folder / "pictures" / "boat-1.png", page.folder):
