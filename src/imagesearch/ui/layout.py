@@ -12,8 +12,9 @@ from imagesearch.ui.cards import heading_html
 from imagesearch.ui.facets import CHOICE_SLOTS, RANGE_SLOTS
 from imagesearch.ui.number_components import any_value
 from imagesearch.ui.phrases import phrase
+from imagesearch.ui.queries import MAX_K
 from imagesearch.ui.upload_components import uploads_only
-from imagesearch.ui.view import MAX_K, IndexView
+from imagesearch.ui.view import IndexView
 
 __all__ = ["FIRST_K", "Layout"]
 

@@ -12,10 +12,24 @@ from PIL import Image, UnidentifiedImageError
 from imagesearch.errors import DecodeError, QueryError, SourceNotFoundError
 from imagesearch.images import decode
 from imagesearch.images.quiet import quiet
+from imagesearch.quantities import as_real, as_whole
 from imagesearch.types import Query
 from imagesearch.ui.spoken import Spoken
 
-__all__ = ["Box", "cut", "decode_upload", "make_query", "parse_box", "read_upload"]
+__all__ = [
+    "MAX_K",
+    "Box",
+    "cut",
+    "decode_upload",
+    "make_query",
+    "parse_box",
+    "parse_count",
+    "parse_score",
+    "read_upload",
+]
+
+MAX_K = 100
+"""Most pictures in one answer."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in per cent of the picture's width and height."""
@@ -107,6 +121,38 @@ def parse_box(text: str) -> Box | None:
     if not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
         raise QueryError(Spoken("empty_box", shorten(text)))
     return None if (left, top, right, bottom) == (0, 0, 100, 100) else (left, top, right, bottom)
+
+
+def parse_count(count: object) -> int:
+    """Return how many pictures are asked for; 5.0 is 5, as JSON makes no difference.
+
+    Raises:
+        QueryError: No whole number from 1 to `MAX_K`.
+
+    Example:
+        >>> parse_count(5.0)
+        5
+    """
+    whole = int(count) if isinstance(count, float) and count.is_integer() else as_whole(count)
+    if whole is None or not 1 <= whole <= MAX_K:
+        raise QueryError(Spoken("no_count", shorten(count), MAX_K))
+    return whole
+
+
+def parse_score(score: object) -> float | None:
+    """Return the least score that is asked for; None for any.
+
+    Raises:
+        QueryError: No finite number.
+
+    Example:
+        >>> parse_score(0.5), parse_score(None)
+        (0.5, None)
+    """
+    number = as_real(score)
+    if number is None and score is not None:
+        raise QueryError(Spoken("no_score", shorten(score)))
+    return number
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from reprlib import repr as shorten
 from typing import Any
 
 from PIL import Image
@@ -16,22 +15,27 @@ from PIL import Image
 from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder
-from imagesearch.quantities import as_real, as_whole
 from imagesearch.types import Hits, Record
 from imagesearch.ui.cards import Card, card_of, detail_html
 from imagesearch.ui.facts import FieldSample, facts_html, facts_of
 from imagesearch.ui.fields import FieldSummary
 from imagesearch.ui.phrases import counted, phrase
-from imagesearch.ui.queries import Box, cut, decode_upload, make_query, parse_box, read_upload
+from imagesearch.ui.queries import (
+    Box,
+    cut,
+    decode_upload,
+    make_query,
+    parse_box,
+    parse_count,
+    parse_score,
+    read_upload,
+)
 from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.spoken import Spoken
 from imagesearch.ui.thumbnails import Thumbnails, data_uri, placeholder, shrink
 from imagesearch.ui.uploads import Added, Uploads, parse_metadata
 
-__all__ = ["MAX_K", "Answer", "IndexView"]
-
-MAX_K = 100
-"""Most pictures in one answer."""
+__all__ = ["Answer", "IndexView"]
 
 _SHOWN_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp"})
 _QUERY_SIDE = 72
@@ -111,7 +115,7 @@ class IndexView:
             picture: A file that the page received.
             text: A description.
             id: A record of the index.
-            k: Pictures wanted, 1 to `MAX_K`.
+            k: Pictures wanted, 1 to `imagesearch.ui.queries.MAX_K`.
             min_score: Only pictures with at least this score.
             where: A filter in its text form; empty for none.
             crop: The part of the picture to use, see `parse_box`; empty for all of it.
@@ -126,7 +130,7 @@ class IndexView:
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
         """
-        k, min_score = _count(k), _score(min_score)
+        k, min_score = parse_count(k), parse_score(min_score)
         box = parse_box(crop)
         if text.strip() and not self.searches_text:
             raise QueryError(Spoken("no_words", self.index.meta.embedding.name))
@@ -164,7 +168,7 @@ class IndexView:
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
         """
-        k = _count(k)
+        k = parse_count(k)
         batches = self.index.scan(where=where.strip() or None, batch_size=k)
         records = list(itertools.islice((record for batch in batches for record in batch), k))
         cards = [card_of(record, shows_paths=self.settings.shows_paths) for record in records]
@@ -309,19 +313,6 @@ class IndexView:
             return Answer([], [], phrase(key, language))
         status = counted("status_hits", len(cards), language).format(len(cards), label)
         return Answer(cards, images, status)
-
-
-def _count(k: object) -> int:
-    count = int(k) if isinstance(k, float) and k.is_integer() else as_whole(k)
-    if count is None or not 1 <= count <= MAX_K:
-        raise QueryError(Spoken("no_count", shorten(k), MAX_K))
-    return count
-
-
-def _score(score: object) -> float | None:
-    if score is None or (number := as_real(score)) is not None:
-        return None if score is None else number
-    raise QueryError(Spoken("no_score", shorten(score)))
 
 
 def _icon(image: Image.Image | None) -> str:
