@@ -218,7 +218,12 @@ def test_what_cannot_be_asked_is_said_in_words(client):
     assert "quotation mark" in fails(ask, client, id="boat-1", where="kind = boat")
     assert "four numbers" in fails(ask, client, id="boat-1", crop="1, 2")
     assert "'nowhere' is not in the index" in fails(ask, client, id="nowhere")
-    assert "1 to 100" in fails(ask, client, id="boat-1", k=2.5)
+    for k in (2.5, "many", None, "7", [3], True):
+        assert "1 to 100" in fails(ask, client, id="boat-1", k=k), k
+        assert "1 to 100" in fails(client.predict, id="boat-1", k=k, api_name="/more_like_this")
+        assert "1 to 100" in fails(client.predict, k=k, api_name="/browse"), k
+    assert "is no score" in fails(ask, client, id="boat-1", min_score="high")
+    assert "索引中没有" not in fails(ask, client, id="zh")
     assert "筛选条件无效" in fails(ask, client, id="boat-1", where="kind =", language="zh")
 
 

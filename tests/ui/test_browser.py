@@ -95,6 +95,13 @@ class Visitor:
         for number, pattern in enumerate(patterns):
             expect(self.captions.nth(number)).to_have_text(re.compile(pattern))
 
+    def pick(self, value: str):
+        """Choose a value of the first field."""
+        field = self.tab.locator(".is-choice input").first
+        field.click()
+        self.tab.get_by_role("option", name=value).click()
+        field.blur()
+
     def choose(self, number: int):
         self.tab.locator("#is-gallery .thumbnail-item").nth(number).click()
         self.tab.wait_for_selector("#is-more")
@@ -142,19 +149,50 @@ def test_words_find_pictures(visit):
     visitor.results("green.png", more=True)
 
 
-def test_a_filter_is_chosen_from_what_the_index_holds(visit, query):
+def test_a_filter_is_chosen_from_what_the_index_holds_and_searched_at_once(visit, query):
     visitor = visit()
     visitor.give(query)
     visitor.status("your picture")
-    visitor.tab.locator(".is-choice input").first.click()
-    visitor.tab.get_by_role("option", name="city").click()
-    visitor.tab.keyboard.press("Escape")
+    visitor.pick("city")
+    visitor.status(r"\b5 pictures .*your picture")
     visitor.tab.locator(".is-to input").first.fill("25")
     visitor.tab.keyboard.press("Tab")
-    expect(visitor.box("where")).to_have_value('kind = "city" and price <= 25')
-    visitor.press("search")
-    visitor.status(r"\b3 pictures")
+    visitor.status(r"\b3 pictures .*your picture")
     visitor.results(*["city-[012]"] * 3)
+    expect(visitor.box("meaning")).to_have_value('kind = "city" and price <= 25')
+
+
+def test_choices_and_a_filter_that_was_written_hold_together_and_leave_each_other_alone(visit):
+    visitor = visit()
+    written = "price > 40 or price < 12 and sold exists"
+    visitor.box("where").fill(written)
+    visitor.box("where").press("Enter")
+    visitor.status(r"\b12 pictures that match the filter")
+    visitor.pick("boat")
+    visitor.status(r"\b3 pictures that match the filter")
+    visitor.pick("city")
+    visitor.status(r"\b6 pictures that match the filter")
+    expect(visitor.box("where")).to_have_value(written)
+    visitor.tab.locator(".is-choice .token-remove").first.click()
+    visitor.status(r"\b3 pictures that match the filter")
+    visitor.tab.locator(".is-choice .token-remove").first.click()
+    visitor.status(r"\b12 pictures that match the filter")
+    expect(visitor.box("where")).to_have_value(written)
+    expect(visitor.box("meaning")).to_be_hidden()
+
+
+def test_choosing_narrows_what_is_more_like_a_picture_too(visit):
+    visitor = visit()
+    visitor.box("text").fill("green")
+    visitor.choose(0)
+    name = visitor.tab.locator("#is-detail h3").inner_text()
+    visitor.press("more")
+    visitor.status(f"like .*{re.escape(name)}")
+    visitor.pick("trees")
+    visitor.status(rf"\b5 pictures like .*{re.escape(name)}")
+    visitor.results(*["trees"] * 5)
+    visitor.press("search")
+    visitor.status(r"\b5 pictures like green")
 
 
 def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, query, tmp_path):
@@ -169,6 +207,31 @@ def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, 
     expect(toast).to_contain_text("not an image")
     assert str(tmp_path.parent) not in toast.inner_text()
     expect(visitor.captions).to_have_count(12)
+
+
+def test_a_chinese_visitor_is_told_what_is_wrong_in_chinese(visit):
+    visitor = visit(locale="zh-CN")
+    visitor.box("id").fill("nowhere")
+    visitor.box("id").press("Enter")
+    expect(visitor.tab.locator(".toast-body")).to_contain_text("索引中没有 ID 为 'nowhere' 的图片")
+    title = visitor.tab.locator(".toast-title")
+    shown = "element => [getComputedStyle(element, '::after').content, getComputedStyle(element).fontSize]"
+    assert title.evaluate(shown) == ['"出错了"', "0px"]
+
+
+def test_a_file_over_the_limit_is_refused_in_the_visitors_language(browser, tmp_path):
+    Image.effect_noise((400, 400), 90).save(tmp_path / "large.png")
+    with serving(tmp_path, max_upload_mb=0.05) as page:
+        for locale, words in (
+            ("en-GB", "exceed the maximum"),
+            ("zh-CN", "文件过大，最多接受 48.8 Kb"),
+        ):
+            visitor = Visitor(browser, page, locale=locale)
+            visitor.give(tmp_path / "large.png")
+            toast = visitor.tab.locator("[data-testid=toast-text]")
+            expect(toast).to_contain_text(words)
+            expect(toast).to_contain_text("large.png")
+            visitor.context.close()
 
 
 def test_files_of_the_server_cannot_be_opened(visit, page):
@@ -287,6 +350,18 @@ def test_nothing_sticks_out_on_a_phone(visit, query):
     visitor.choose(1)
     expect(visitor.tab.locator("#is-more")).to_be_in_viewport()
     assert visitor.tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_phone_shows_pictures_before_the_options_which_a_desk_has_open(visit, query):
+    phone = visit(viewport={"width": 390, "height": 844}, has_touch=True)
+    expect(phone.tab.locator("#is-gallery img").first).to_be_in_viewport()
+    expect(phone.box("where")).to_be_hidden()
+    phone.tab.locator("#is-options > button").click()
+    expect(phone.box("where")).to_be_visible()
+    phone.pick("boat")
+    phone.status(r"\b5 pictures that match")
+    desk = visit()
+    expect(desk.box("where")).to_be_visible()
 
 
 def test_clearing_goes_back_to_the_index(visit, query):

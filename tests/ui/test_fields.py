@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from imagesearch import Capability, ImageIndex, Item, MemoryStore
 from imagesearch.cli.pictures import draw_scene
-from imagesearch.errors import UnsupportedFilterError
+from imagesearch.errors import FilterError, UnsupportedFilterError
 from imagesearch.filters import matches, parse_filter
-from imagesearch.ui.facets import CHOICE_SLOTS, compose, facets_of
+from imagesearch.ui.facets import CHOICE_SLOTS, combine, compose, facets_of, kept
 from imagesearch.ui.fields import compose_filter, describe_values, sample_fields, summarise
 from tests.small_embedder import SmallEmbedder
 
@@ -129,3 +129,38 @@ def test_fields_that_the_store_cannot_filter_by_are_not_offered(store, names):
             Item(draw_scene("boat", n), metadata={"kind": f"k{n}", "other": n}) for n in range(3)
         )
         assert [field.name for field in sample_fields(index)[1]] == names
+
+
+def test_a_long_value_is_left_out_and_its_field_is_offered_all_the_same():
+    rows = [{"kind": "cat"}, {"kind": "dog"}, {"kind": "x" * 61}, {"kind": "cat"}]
+    [field] = summarise(rows)
+    assert field.is_choice
+    assert field.values == ("cat", "dog")
+    assert describe_values(field) == "cat, dog, …"
+
+
+def test_a_field_of_prose_with_a_short_value_or_two_is_not_offered():
+    rows = [{"note": f"{number} " * 40} for number in range(3)] + [{"note": "a"}, {"note": "b"}]
+    [field] = summarise(rows)
+    assert not field.is_choice
+
+
+def test_choices_stay_with_their_fields_when_new_fields_come_before_them():
+    before = facets_of(
+        summarise([{"kind": "cat", "n": n / 7} for n in range(20)] + [{"kind": "b"}])
+    )
+    values = [['"cat"'], *([[]] * (CHOICE_SLOTS - 1)), 1.5, None, None, None, None, None]
+    rows = [{"a": f"{n % 2}", "kind": "cat", "m": n / 3, "n": n / 7} for n in range(20)]
+    after = facets_of(summarise([*rows, {"a": "0", "m": 0.5}, {"kind": "b"}]))
+    assert after.names == [["a", "kind"], ["m", "n"]]
+    moved = kept(after, before.names, values)
+    assert moved[:2] == [[], ['"cat"']]
+    assert moved[CHOICE_SLOTS : CHOICE_SLOTS + 4] == [None, None, 1.5, None]
+    assert kept(before, after.names, moved)[:1] == [['"cat"']]
+
+
+def test_a_written_filter_is_refused_at_its_own_place_beside_choices():
+    with pytest.raises(FilterError, match="filter 'price <' ends"):
+        combine('kind = "fish"', "price <")
+    assert combine('kind = "fish"', " ") == 'kind = "fish"'
+    assert combine("", "price < 3") == "price < 3"

@@ -7,20 +7,18 @@ import json
 import pytest
 from PIL import Image
 
-from imagesearch import ImageIndex, Item, MemoryStore, Secret
+from imagesearch import ImageIndex, Item, LocalStore, MemoryStore, Secret
 from imagesearch.cli.pictures import draw_scene
 from imagesearch.errors import (
     DecodeError,
     FilterError,
     ManifestError,
     QueryError,
-    SourceNotFoundError,
-    StoreUnavailableError,
+    StoreLockedError,
     UnsupportedOperationError,
 )
 from imagesearch.ui import Login, PageSettings
 from imagesearch.ui.explaining import explain
-from imagesearch.ui.phrases import PHRASES
 from imagesearch.ui.thumbnails import placeholder
 from imagesearch.ui.view import IndexView
 from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
@@ -245,6 +243,30 @@ def test_facts_tell_what_the_index_really_holds(view):
     assert (kinds["n"]["kind"], kinds["n"]["low"], kinds["n"]["high"]) == ("number", 0, 2)
 
 
+def test_facts_name_the_projection_and_the_dimensions_of_what_is_stored(view):
+    assert view.facts()["projection"] is None
+    with view.index.fit_projection(MemoryStore(), dim=5) as index:
+        projected = IndexView(index, PageSettings())
+        facts = projected.facts()
+        assert facts["dim"] == 5
+        assert facts["projection"]["input_dim"] == 49
+        assert facts["projection"]["fitted_on"] == 9
+        assert "from 49 dimensions, fitted on 9 pictures" in projected.facts_html()
+        assert "由 49 维降维，根据 9 张图片计算" in projected.facts_html("zh")
+
+
+def test_one_picture_is_told_as_one(view):
+    with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore()) as index:
+        index.add([Item(draw_scene("boat", 1), id="boat-1", metadata={"kind": "boat"})])
+        one = IndexView(index, PageSettings())
+        assert one.browse().status.startswith("1 of 1 picture in this index.")
+        assert one.browse(where='kind = "boat"').status.startswith("1 picture that matches the")
+        assert one.search(text="red").status.startswith("1 picture like")
+        assert "from the first picture<" in one.facts_html()
+        assert "索引中 1 张图片中的 1 张" in one.browse(language="zh").status
+    assert view.browse(k=1).status.startswith("1 of 9 pictures in this index.")
+
+
 def test_new_fields_are_offered_once_a_picture_has_them(view, query):
     assert "colour" not in [field.name for field in view.fields()[1]]
     view.add([query], "colour = red")
@@ -259,19 +281,22 @@ def test_a_picture_that_browsers_show_is_left_alone_and_another_is_converted(vie
     assert view.displayable(tmp_path / "words.tiff") is None
 
 
-def test_messages_are_in_the_visitors_language_and_keep_the_servers_secrets(view, caplog):
-    public = IndexView(view.index, PageSettings(host="0.0.0.0", logins=LOGIN))
-    assert "无法使用" in explain(DecodeError("the picture is empty"), view, "zh")
-    assert explain(SourceNotFoundError("/srv/x is gone"), view, "en").startswith("The uploaded")
-    secret = StoreUnavailableError("cannot reach 10.0.0.8, account root")
-    assert "10.0.0.8" in explain(secret, view, "en")
-    assert "10.0.0.8" not in explain(secret, public, "en")
-    assert "10.0.0.8" not in explain(KeyError("10.0.0.8"), view, "en")
-    assert "10.0.0.8" in caplog.text
-
-
-def test_every_phrase_is_there_in_both_languages_with_the_same_gaps():
-    for key, (english, chinese) in PHRASES.items():
-        assert english, key
-        assert chinese, key
-        assert english.count("{") == chinese.count("{"), key
+def test_others_add_beside_a_page_and_a_page_that_must_wait_loses_nothing(tmp_path, query):
+    place = tmp_path / "photos.idx"
+    with ImageIndex(embedder=SmallEmbedder(), store=LocalStore(place)) as index:
+        index.add([Item(draw_scene("boat", 1), id="boat-1")])
+    with (
+        ImageIndex(embedder=SmallEmbedder(), store=LocalStore(place)) as index,
+        ImageIndex(embedder=SmallEmbedder(), store=LocalStore(place)) as other,
+    ):
+        page = IndexView(index, PageSettings(uploads=tmp_path / "uploads"))
+        assert ids(page.search(query)) == ["boat-1"]
+        other.add([Item(draw_scene("boat", 2), id="boat-2")])
+        assert sorted(ids(page.search(query))) == ["boat-1", "boat-2"]
+        with pytest.raises(StoreLockedError) as locked:
+            page.add([query])
+        assert explain(locked.value, page, "zh") == "索引正被另一个进程写入，请稍后再试。"
+        assert query.exists()
+        assert list((tmp_path / "uploads").iterdir()) == []
+        other.close()
+        assert len(page.add([query]).added) == 1

@@ -13,6 +13,7 @@ from PIL import Image
 
 from imagesearch.types import Hit, Metadata, Record
 from imagesearch.ui.phrases import phrase
+from imagesearch.ui.spoken import in_language
 from imagesearch.ui.uploads import Added
 
 __all__ = ["Card", "card_of", "detail_html", "heading_html", "report_html", "table_html"]
@@ -124,7 +125,7 @@ def report_html(added: Added, language: str) -> str:
     counts.append(("failed", len(added.failed)))
     line = " · ".join(f"<b>{count}</b> {phrase(key, language)}" for key, count in counts if count)
     reasons = "".join(
-        f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>"
+        f"<li><b>{html.escape(name)}</b>: {html.escape(in_language(reason, language))}</li>"
         for name, reason in added.failed
     )
     return f"<p>{line}</p>" + (f'<ul class="is-failed">{reasons}</ul>' if reasons else "")

@@ -98,5 +98,6 @@
     find(selector)?.scrollIntoView({ behavior: "smooth", block: "nearest" });
   window.imagesearchDrawCrop = () => setTimeout(() => draw(written()), 50);
   window.imagesearchShowResults = () => { if (isNarrow()) find("#is-status")?.scrollIntoView({ behavior: "smooth" }); };
+  window.imagesearchOpenOptions = () => ({ __type__: "update", open: !isNarrow() });
   window.imagesearchShowDetail = () => setTimeout(() => show("#is-detail-box"), 100);
 })();

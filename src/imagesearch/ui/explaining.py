@@ -12,12 +12,18 @@ from imagesearch.errors import (
     MissingDependencyError,
     QueryError,
     SourceNotFoundError,
+    StoreLockedError,
+    UnsupportedFilterError,
     UnsupportedOperationError,
 )
 from imagesearch.ui.phrases import phrase
+from imagesearch.ui.spoken import Spoken, in_language
 from imagesearch.ui.view import IndexView
 
 __all__ = ["explain"]
+
+# What stands before the library's own words says nothing more before ours.
+_PLAIN = frozenset({"error_query", "error_adding"})
 
 _logger = logging.getLogger("imagesearch.ui")
 
@@ -33,19 +39,29 @@ def explain(error: Exception, view: IndexView, language: str) -> str:
     match error:
         case SourceNotFoundError():
             return phrase("error_no_file", language)
-        case DecodeError() | MissingDependencyError():
+        case StoreLockedError():
+            return phrase("error_locked", language)
+        case DecodeError():
             key = "error_picture"
+        case MissingDependencyError():
+            key = "error_format"
+        case UnsupportedFilterError():
+            key = "error_filter_unsupported"
         case FilterError():
             key = "error_filter"
-        case QueryError() | ManifestError() | UnsupportedOperationError():
+        case QueryError():
             key = "error_query"
+        case ManifestError() | UnsupportedOperationError():
+            key = "error_adding"
         case _:
             _logger.error("a request failed", exc_info=error)
             words = str(error) if _is_plain(error, view) else type(error).__name__
             return phrase("error_server", language).format(words)
-    text = str(error)
+    text = in_language(error, language)
     if not view.settings.shows_paths:
         text = text.replace(repr(view.index.store), type(view.index.store).__name__)
+    if key in _PLAIN and isinstance(error.args[0] if error.args else "", Spoken):
+        return text
     return phrase(key, language).format(text)
 
 

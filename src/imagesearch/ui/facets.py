@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imagesearch.filters import Scalar
+from imagesearch.filters import And, Scalar, format_filter, parse_filter
 from imagesearch.ui.fields import FieldSummary, compose_filter
 from imagesearch.ui.phrases import phrase
 
@@ -16,8 +16,10 @@ __all__ = [
     "RANGE_SLOTS",
     "Facets",
     "choice_properties",
+    "combine",
     "compose",
     "facets_of",
+    "kept",
     "range_properties",
 ]
 
@@ -96,6 +98,56 @@ def compose(
     limits = values[CHOICE_SLOTS:]
     ranges = {name: (limits[2 * slot], limits[2 * slot + 1]) for slot, name in enumerate(names[1])}
     return compose_filter(fields, chosen, ranges)
+
+
+def combine(chosen: str, where: str) -> str:
+    """Return the text form of what was chosen and what was written, both of which must hold.
+
+    Args:
+        chosen: As `compose` gives it.
+        where: What a visitor wrote; stays as it is where nothing was chosen.
+
+    Raises:
+        FilterError: `where` is no filter.
+
+    Example:
+        >>> combine('kind = "fish"', "price < 10 or sold = true")
+        'kind = "fish" and (price < 10 or sold = true)'
+    """
+    if not chosen or not where.strip():
+        return chosen or where
+    return format_filter(And((parse_filter(chosen), parse_filter(where))))
+
+
+def kept(facets: Facets, names: Sequence[Sequence[str]], values: Sequence[Any]) -> list[Any]:
+    """Return the slots' values, moved to where their fields are now.
+
+    Args:
+        facets: The fields that are offered now.
+        names: Which field was in which slot.
+        values: As for `compose`; empty for none.
+
+    Returns:
+        A value for each slot; what is not offered any more is not chosen any more.
+
+    Example:
+        >>> from imagesearch.ui.fields import summarise
+        >>> facets = facets_of(summarise([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]))
+        >>> kept(facets, [["b"], []], [['"x"', '"gone"']])[:2]
+        [[], ['"x"']]
+    """
+    limits = values[CHOICE_SLOTS:]
+    chosen = dict(zip(names[0], values, strict=False))
+    ranges = dict(zip(names[1], zip(limits[::2], limits[1::2], strict=False), strict=False))
+    moved: list[Any] = []
+    for field in facets.choices:
+        offered = {json.dumps(value) for value in field.values}
+        moved.append([value for value in chosen.get(field.name) or [] if value in offered])
+    moved += [[] for _ in range(CHOICE_SLOTS - len(facets.choices))]
+    for slot in range(RANGE_SLOTS):
+        there = slot < len(facets.ranges)
+        moved += ranges.get(facets.ranges[slot].name, (None, None)) if there else (None, None)
+    return moved
 
 
 def _words(value: Scalar, language: str) -> str:

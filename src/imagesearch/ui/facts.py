@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagesearch.index import ImageIndex
+from imagesearch.types import IndexMeta
 from imagesearch.ui.cards import table_html
 from imagesearch.ui.fields import FieldSummary, describe_values, sample_fields
-from imagesearch.ui.phrases import phrase
+from imagesearch.ui.phrases import counted, phrase
 
 __all__ = ["FieldSample", "facts_html", "facts_of"]
 
@@ -68,7 +69,8 @@ def facts_of(
     return {
         "images": index.count(),
         "embedder": meta.embedding.name,
-        "dim": meta.embedding.dim,
+        "dim": meta.dim,
+        "projection": _projection(meta),
         "metric": meta.metric,
         "searches_text": searches_text,
         "store": store,
@@ -87,6 +89,16 @@ def facts_of(
     }
 
 
+def _projection(meta: IndexMeta) -> dict[str, Any] | None:
+    if meta.projection is None:
+        return None
+    return {
+        "input_dim": meta.embedding.dim,
+        "fitted_on": meta.projection.fitted_on,
+        "fingerprint": meta.projection.fingerprint,
+    }
+
+
 def facts_html(
     facts: Mapping[str, Any], sampled: int, fields: Sequence[FieldSummary], language: str
 ) -> str:
@@ -102,6 +114,7 @@ def facts_html(
         (phrase("facts_images", language), f"<b>{facts['images']:,}</b>"),
         (phrase("facts_embedder", language), f"<code>{html.escape(facts['embedder'])}</code>"),
         (phrase("facts_dim", language), str(facts["dim"])),
+        *_projection_row(facts["projection"], language),
         (phrase("facts_metric", language), html.escape(facts["metric"])),
         (
             phrase("facts_text", language),
@@ -116,8 +129,16 @@ def facts_html(
         )
         for field in fields
     )
-    note = phrase("facts_sample", language).format(sampled)
+    note = counted("facts_sample", sampled, language).format(sampled)
     return (
         f"{table_html(rows)}<h3>{phrase('facts_fields', language)} <small>{note}</small></h3>"
         f"{body if fields else phrase('facts_fields_none', language)}"
     )
+
+
+def _projection_row(projection: Mapping[str, Any] | None, language: str) -> list[tuple[str, str]]:
+    if projection is None:
+        return []
+    words = phrase("facts_projected", language)
+    words = words.format(projection["input_dim"], projection["fitted_on"])
+    return [(phrase("facts_projection", language), words)]

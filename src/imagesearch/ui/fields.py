@@ -48,9 +48,11 @@ class FieldSummary:
         name: The field.
         kind: ``text``, ``number``, ``truth``, ``list`` (of texts) or ``mixed``.
         seen: How many records of the sample have it.
-        values: The different values, sorted, if they are few; else empty.
+        values: The different values, sorted, if they are few; else empty. Texts too long to be
+            chosen are left out.
         low: The least number, for numbers only.
         high: The greatest number, for numbers only.
+        left_out: How often a text was too long to be one of the values.
     """
 
     name: str
@@ -59,6 +61,7 @@ class FieldSummary:
     values: tuple[Scalar, ...] = ()
     low: float | None = None
     high: float | None = None
+    left_out: int = 0
 
     @property
     def is_choice(self) -> bool:
@@ -117,6 +120,7 @@ class _Tally:
     many: bool = False
     low: float | None = None
     high: float | None = None
+    long: int = 0
 
     def take(self, value: object) -> None:
         self.seen += 1
@@ -126,7 +130,10 @@ class _Tally:
             self.kinds.add("list" if elements is value and kind == "text" else kind)
             if elements is value and kind != "text":
                 self.kinds.add("mixed")
-            if kind == "mixed" or (isinstance(element, str) and len(element) > _LONG):
+            if isinstance(element, str) and len(element) > _LONG:
+                self.long += 1
+                continue
+            if kind == "mixed":
                 self.many = True
                 continue
             if kind == "number":
@@ -158,12 +165,13 @@ def summarise(rows: Iterable[Metadata]) -> list[FieldSummary]:
 
 def _summary(name: str, tally: _Tally) -> FieldSummary:
     kind = next(iter(tally.kinds)) if len(tally.kinds) == 1 else "mixed"
-    few = kind != "mixed" and not tally.many
+    # Where most texts are long, the short ones are prose as well.
+    few = kind != "mixed" and not tally.many and 2 * tally.long <= tally.seen
     if kind == "number":
         few = few and len(tally.values) <= _FEW_NUMBERS
     values = sorted((value for _, value in tally.values), key=_by_value) if few else ()
     low, high = (tally.low, tally.high) if kind == "number" else (None, None)
-    return FieldSummary(name, kind, tally.seen, tuple(values), low, high)
+    return FieldSummary(name, kind, tally.seen, tuple(values), low, high, tally.long)
 
 
 def _by_value(value: Scalar) -> tuple[float, str]:
@@ -248,4 +256,4 @@ def describe_values(field: FieldSummary, *, most: int = 8) -> str:
     shown = ", ".join(
         value if isinstance(value, str) else json.dumps(value) for value in field.values[:most]
     )
-    return shown + (", …" if len(field.values) > most else "")
+    return shown + (", …" if len(field.values) > most or (shown and field.left_out) else "")

@@ -10,9 +10,11 @@ import gradio as gr
 from imagesearch.images import IMAGE_SUFFIXES
 from imagesearch.ui.cards import heading_html
 from imagesearch.ui.facets import CHOICE_SLOTS, RANGE_SLOTS
+from imagesearch.ui.number_components import any_value
 from imagesearch.ui.phrases import phrase
+from imagesearch.ui.queries import MAX_K
 from imagesearch.ui.upload_components import uploads_only
-from imagesearch.ui.view import MAX_K, IndexView
+from imagesearch.ui.view import IndexView
 
 __all__ = ["FIRST_K", "Layout"]
 
@@ -58,7 +60,11 @@ class Layout:
         # Hidden, and not session state, so that programs get and give them too.
         self.results = gr.JSON(value=[], visible=False, label="results")
         self.chosen = gr.Textbox(visible=False, label="id")
+        # The picture to which the ones shown are alike, where "more like this" found them.
+        self.alike = gr.Textbox(visible=False, label="id")
         self.slots = gr.State([[], []])
+        # Never seen nor pressed: programs call its events by name.
+        self.program = gr.Button(visible=False)
         with gr.Tabs():
             with self._say(gr.Tab, {"id": "search"}, label="tab_search"), gr.Row():
                 with gr.Column(scale=2, min_width=_NARROW):
@@ -112,9 +118,16 @@ class Layout:
                 {"variant": "primary", "elem_id": "is-search", "min_width": 120, "scale": 2},
                 value="search",
             )
+        # Closed at first, so that phones have the pictures in sight; wide screens open it.
+        options = self._say(gr.Accordion, {"open": False, "elem_id": "is-options"}, label="options")
+        with options:
+            self._lay_out_options()
+        self.options = options
+
+    def _lay_out_options(self) -> None:
         with gr.Row():
             self.k = self._say(
-                gr.Slider,
+                any_value(gr.Slider),
                 {
                     "minimum": 1,
                     "maximum": MAX_K,
@@ -128,19 +141,24 @@ class Layout:
                 label="k",
             )
             self.min_score = self._say(
-                gr.Number,
+                any_value(gr.Number),
                 {"value": None, "step": 0.05, "elem_id": "is-min-score", "min_width": 110},
                 label="min_score",
                 placeholder="min_score_info",
             )
-        with self._say(gr.Accordion, {"open": True, "elem_id": "is-filters"}, label="filters"):
-            self._lay_out_facets()
-            self.where = self._say(
-                gr.Textbox,
-                {"value": "", "placeholder": 'kind = "fish" and price < 10', "elem_id": "is-where"},
-                label="where",
-                info="where_info",
-            )
+        self._lay_out_facets()
+        one_line: dict[str, Any] = {"value": "", "max_lines": 1}
+        self.meaning = self._say(
+            gr.Textbox,
+            {"visible": False, "interactive": False, "elem_id": "is-meaning", **one_line},
+            label="meaning",
+        )
+        self.where = self._say(
+            gr.Textbox,
+            {"value": "", "placeholder": 'kind = "fish" and price < 10', "elem_id": "is-where"},
+            label="where",
+            info="where_info",
+        )
         self.id = self._say(
             gr.Textbox, {"elem_id": "is-id", **one_line}, label="id", info="id_info"
         )

@@ -13,7 +13,7 @@ __all__ = ["look"]
 def look() -> dict[str, Any]:
     """Return the arguments of ``launch`` that decide how the page looks."""
     folder = resources.files("imagesearch.ui")
-    script = folder.joinpath("crop.js").read_text("utf-8")
+    scripts = [folder.joinpath(name).read_text("utf-8") for name in ("crop.js", "toasts.js")]
     # Fonts that come with Gradio, so that no browser asks anybody else for them.
     font: Any = [
         gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)),
@@ -24,5 +24,5 @@ def look() -> dict[str, Any]:
     return {
         "theme": theme,
         "css": folder.joinpath("style.css").read_text("utf-8"),
-        "head": f"<script>{script}</script>",
+        "head": "".join(f"<script>{script}</script>" for script in scripts),
     }

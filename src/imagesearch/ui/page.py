@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import html
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
 from imagesearch.ui.actions import Actions
-from imagesearch.ui.explaining import explain
+from imagesearch.ui.guarding import guarded
 from imagesearch.ui.layout import Layout
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.view import IndexView
@@ -51,7 +49,6 @@ class _Wiring:
     def connect(self) -> None:
         self._connect_searching()
         self._connect_picture()
-        self._connect_filters()
         self._connect_language_and_facts()
         if not self._at.view.settings.read_only:
             self._connect_adding()
@@ -62,6 +59,11 @@ class _Wiring:
     def _shown(self) -> list[Any]:
         """What an answer fills."""
         return [self._at.status, self._at.gallery, self._at.results, self._at.detail_box]
+
+    @property
+    def _answered(self) -> list[Any]:
+        """What an answer fills for visitors, beside what programs get."""
+        return [*self._shown, self._at.meaning, self._at.alike]
 
     @property
     def _picked(self) -> list[Any]:
@@ -86,19 +88,41 @@ class _Wiring:
         at = self._at
         options = [at.k, at.min_score, at.where, at.language]
         queries = [at.picture, at.text, at.id, *options[:3], at.crop, at.language]
-        search = self._guarded(self._do.search)
         lines = [at.text.submit, at.id.submit, at.crop.submit, at.where.submit]
         for event in (
-            at.search_button.click(search, queries, self._shown, api_name="search"),
-            gr.on([*lines, at.picture.upload], search, queries, self._shown, **_PRIVATE),
+            gr.on(
+                [at.search_button.click, *lines, at.picture.upload],
+                self._guarded(self._do.answer),
+                [at.slots, *queries, *self._picked],
+                self._answered,
+                **_PRIVATE,
+            ),
             at.more_button.click(
-                self._guarded(self._do.more_like_this),
-                [at.chosen, *options],
-                self._shown,
-                api_name="more_like_this",
+                self._guarded(self._do.answer_alike),
+                [at.slots, at.chosen, *options, *self._picked],
+                self._answered,
+                **_PRIVATE,
             ),
         ):
             event.success(fn=None, js="() => imagesearchShowResults()", **_PRIVATE)
+        boxes = [box for _, low, high in at.ranges for box in (low, high)]
+        gr.on(
+            [
+                *(choice.input for choice in at.choices),
+                # With every digit there would be a search.
+                *(event for box in boxes for event in (box.submit, box.blur)),
+            ],
+            self._guarded(self._do.narrow),
+            [at.slots, at.meaning, at.alike, *queries, *self._picked],
+            self._answered,
+            **_PRIVATE,
+        )
+        for action, inputs in (
+            (self._do.search, queries),
+            (self._do.more_like_this, [at.chosen, *options]),
+            (self._do.browse, [at.k, at.where, at.language]),
+        ):
+            at.program.click(self._guarded(action), inputs, self._shown, api_name=action.__name__)
         at.gallery.select(
             self._guarded(self._do.choose),
             [at.results, at.language],
@@ -107,17 +131,12 @@ class _Wiring:
         ).success(fn=None, js="() => imagesearchShowDetail()", **_PRIVATE)
         at.clear_button.click(
             self._guarded(self._do.clear),
-            [at.language],
+            [at.k, at.language],
             [
                 *(at.picture, at.text, at.id, at.crop_on, at.crop, at.min_score),
-                *(at.where, *self._offered),
+                *(at.where, *self._offered, *self._answered),
             ],
-            **_QUIET,
-        ).then(
-            self._guarded(self._do.browse),
-            [at.k, at.where, at.language],
-            self._shown,
-            api_name="browse",
+            **_PRIVATE,
         )
 
     def _connect_picture(self) -> None:
@@ -139,30 +158,27 @@ class _Wiring:
         )
         gr.on([at.crop.change, at.crop_on.change], fn=None, js="() => imagesearchDrawCrop()")
 
-    def _connect_filters(self) -> None:
-        gr.on(
-            [component.change for component in self._picked],
-            self._guarded(self._do.compose),
-            [self._at.slots, *self._picked],
-            [self._at.where],
-            **_QUIET,
-        )
-
     def _connect_language_and_facts(self) -> None:
         at = self._at
         at.language.input(
             self._guarded(self._do.change_language),
-            [at.language],
+            [at.language, at.slots, *self._picked],
             [*self._spoken, *self._offered, at.facts, at.detail_box, at.report],
             **_QUIET,
         )
         at.facts_tab.select(
-            self._guarded(self._do.refresh), [at.language], [at.facts, *self._offered], **_QUIET
+            self._guarded(self._do.refresh),
+            [at.language, at.slots, *self._picked],
+            [at.facts, *self._offered],
+            **_QUIET,
+        )
+        self._page.load(
+            fn=None, outputs=[at.options], js="() => imagesearchOpenOptions()", **_PRIVATE
         )
         self._page.load(
             self._guarded(self._do.open),
             None,
-            [at.language, *self._spoken, *self._offered, *self._shown, at.facts],
+            [at.language, *self._spoken, *self._offered, *self._answered, at.facts],
             **_QUIET,
         )
 
@@ -174,21 +190,11 @@ class _Wiring:
             [at.report, at.report_json],
             api_name="add",
         ).success(
-            self._guarded(self._do.refresh), [at.language], [at.facts, *self._offered], **_QUIET
+            self._guarded(self._do.refresh),
+            [at.language, at.slots, *self._picked],
+            [at.facts, *self._offered],
+            **_QUIET,
         ).then(lambda: None, None, [at.files], **_QUIET)
 
     def _guarded(self, action: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-        """Turn errors into messages for visitors, in the language that they chose."""
-
-        @functools.wraps(action)
-        def guarded(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-            try:
-                return action(*args, **kwargs)
-            except Exception as error:
-                language = "zh" if "zh" in args else "en"
-                raise gr.Error(
-                    html.escape(explain(error, self._at.view, language), quote=False),
-                    print_exception=False,
-                ) from error
-
-        return guarded
+        return guarded(action, self._at.view)

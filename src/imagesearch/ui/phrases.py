@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["LANGUAGES", "PHRASES", "language_of", "phrase"]
+__all__ = ["LANGUAGES", "PHRASES", "counted", "language_of", "phrase"]
 
 LANGUAGES = ("en", "zh")
 
@@ -37,17 +37,18 @@ PHRASES: dict[str, tuple[str, str]] = {
         "也可以点击页面上的图片，再查找相似图片",
     ),
     "k": ("Results", "结果数量"),
-    "min_score": ("Minimum score", "最低分数"),
-    "min_score_info": ("empty: all", "不限"),
-    "filters": ("Filter", "筛选"),
+    "min_score": ("Min. score", "最低分数"),
+    "min_score_info": ("none", "不限"),
+    "options": ("Filter and options", "筛选与选项"),
     "filters_none": (
         "No field of this index has a few values or numbers to choose from.",
         "此索引没有可供选择的字段。",
     ),
+    "meaning": ("The choices as text", "以上选择对应的筛选条件"),
     "where": ("Filter as text", "筛选条件（文本）"),
     "where_info": (
-        "what the choices above mean; may be edited",
-        "由上面的选择生成，可以修改",
+        "holds together with the choices above",
+        "与上面的选择同时生效",
     ),
     "from": ("{} from", "{} 不小于"),
     "to": ("{} up to", "{} 不大于"),
@@ -55,16 +56,24 @@ PHRASES: dict[str, tuple[str, str]] = {
     "clear": ("Clear", "清空"),
     "gallery": ("Pictures", "图片"),
     "more": ("More like this", "查找相似图片"),
+    "status_browse_one": (
+        "{} of {} picture in this index. Click it to see what is known about it.",
+        "索引中 {1} 张图片中的 {0} 张。点击图片查看详情。",
+    ),
     "status_browse": (
         "{} of {} pictures in this index. Click one to see what is known about it.",
         "索引中 {1} 张图片中的 {0} 张。点击图片查看详情。",
+    ),
+    "status_browse_filter_one": (
+        "{} picture that matches the filter; there is no query, so there is no score.",
+        "符合筛选条件的 {} 张图片；没有查询内容，因此没有分数。",
     ),
     "status_browse_filter": (
         "{} pictures that match the filter; there is no query, so they are not ranked.",
         "符合筛选条件的 {} 张图片；没有查询内容，因此未排序。",
     ),
     "status_hits": ("{} pictures like {}, best first", "与{1}相似的 {0} 张图片，最相似的在前"),
-    "status_one": ("1 picture like {}", "与{}相似的 1 张图片"),
+    "status_hits_one": ("{} picture like {}", "与{1}相似的 {0} 张图片"),
     "status_none": (
         "Nothing found. Lower the minimum score, or widen the filter.",
         "没有找到图片。请降低最低分数或放宽筛选条件。",
@@ -97,6 +106,12 @@ PHRASES: dict[str, tuple[str, str]] = {
     "facts_store": ("store", "存储"),
     "facts_fields": ("Fields", "字段"),
     "facts_fields_none": ("The pictures have no fields.", "图片没有任何字段。"),
+    "facts_projection": ("projection", "降维"),
+    "facts_projected": (
+        "from {} dimensions, fitted on {:,} pictures",
+        "由 {} 维降维，根据 {:,} 张图片计算",
+    ),
+    "facts_sample_one": ("from the first picture", "根据第一张图片统计"),
     "facts_sample": (
         "from the first {} pictures",
         "根据前 {} 张图片统计",
@@ -110,9 +125,26 @@ PHRASES: dict[str, tuple[str, str]] = {
     "kind_mixed": ("mixed", "混合"),
     "true": ("true", "真"),
     "false": ("false", "假"),
+    "error_title": ("Error", "出错了"),
     "error_picture": ("This picture cannot be used: {}", "无法使用这张图片：{}"),
-    "error_filter": ("The filter cannot be used: {}", "筛选条件无效：{}"),
-    "error_query": ("{}", "{}"),
+    "error_format": (
+        "This picture cannot be used: {}",
+        "无法使用这张图片：服务器不能读取这种格式（{}）",
+    ),
+    "error_filter": (
+        "The filter cannot be used: {}",
+        '筛选条件无效，请检查写法，例如 kind = "fish"（{}）',
+    ),
+    "error_filter_unsupported": (
+        "The filter cannot be used: {}",
+        "此索引的存储不支持这个筛选条件（{}）",
+    ),
+    "error_query": ("{}", "无法查询（{}）"),
+    "error_adding": ("{}", "无法添加（{}）"),
+    "error_locked": (
+        "Another process is writing to the index now; try again later.",
+        "索引正被另一个进程写入，请稍后再试。",
+    ),
     "error_server": (
         "The index cannot answer now ({}). The log of the server says why.",
         "索引暂时无法应答（{}）。原因请查看服务器日志。",
@@ -124,6 +156,49 @@ PHRASES: dict[str, tuple[str, str]] = {
     "error_url": (
         "Addresses are not fetched; upload the picture itself.",
         "不会从网址获取图片，请直接上传图片。",
+    ),
+    "no_such_id": ("id {!r} is not in the index", "索引中没有 ID 为 {!r} 的图片"),
+    "id_is_gone": (
+        "id {!r} is not in the index any more; search again",
+        "ID 为 {!r} 的图片已不在索引中，请重新搜索",
+    ),
+    "no_id": ("choose a picture first, or give its id", "请先选择一张图片，或填写它的 ID"),
+    "no_words": (
+        "this index cannot be searched with words: its embedder {!r} understands pictures only",
+        "此索引不支持文字搜索：嵌入模型 {!r} 只能处理图片",
+    ),
+    "no_count": (
+        "{} results cannot be shown; ask for a whole number, 1 to {}",
+        "无法显示 {} 个结果，请输入 1 到 {} 的整数",
+    ),
+    "no_score": (
+        "{} is no score; give a number, or leave the minimum score empty",
+        "{} 不是分数，请输入数字，或将最低分数留空",
+    ),
+    "no_box": (
+        "the box {} is not four numbers; write left, top, right and bottom in %: 10, 20, 90, 80",
+        "框 {} 不是四个数字，请按百分比填写左、上、右、下：10, 20, 90, 80",
+    ),
+    "empty_box": (
+        "the box {} holds nothing; left must be less than right, top than bottom, all from 0 to 100",
+        "框 {} 里面没有内容：左必须小于右，上必须小于下，并且都在 0 到 100 之间",
+    ),
+    "too_heavy": (
+        "the file has {:.1f} MB; at most {:.1f} MB are taken",
+        "文件大小为 {:.1f} MB，最多接受 {:.1f} MB",
+    ),
+    "no_image": ("{}", "不是可识别的图片（{}）"),
+    "no_bytes": ("{}", "文件是空的（{}）"),
+    "damaged": ("{}", "文件已损坏或不完整，无法解码（{}）"),
+    "too_many_pixels": ("{0}", "像素太多，最多 {1:.4g} 百万像素（{0}）"),
+    "no_field": (
+        "line {}, {}, is no field; write name = value, such as kind = fish",
+        "第 {} 行 {} 不是字段，请写成 名称 = 值，例如 kind = fish",
+    ),
+    "bad_field": ("{}", "字段无法保存（{}）"),
+    "read_only": (
+        "this page is read-only; pictures cannot be added",
+        "此页面为只读，不能添加图片",
     ),
     "login": ("Please log in to search this index.", "请登录后搜索。"),
 }
@@ -138,6 +213,16 @@ def phrase(key: str, language: str) -> str:
     """
     english, chinese = PHRASES[key]
     return chinese if language == "zh" else english
+
+
+def counted(key: str, number: int, language: str) -> str:
+    """Return a phrase about so many things, which English has in singular and plural.
+
+    Example:
+        >>> counted("facts_sample", 1, "en"), counted("facts_sample", 2, "en")
+        ('from the first picture', 'from the first {} pictures')
+    """
+    return phrase(f"{key}_one" if number == 1 else key, language)
 
 
 def language_of(accepted: str) -> str:

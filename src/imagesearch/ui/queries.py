@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
+from reprlib import repr as shorten
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from imagesearch.errors import QueryError, SourceNotFoundError
+from imagesearch.errors import DecodeError, QueryError, SourceNotFoundError
 from imagesearch.images import decode
+from imagesearch.images.quiet import quiet
+from imagesearch.quantities import as_real, as_whole
 from imagesearch.types import Query
+from imagesearch.ui.spoken import Spoken
 
-__all__ = ["Box", "cut", "decode_upload", "make_query", "parse_box", "read_upload"]
+__all__ = [
+    "MAX_K",
+    "Box",
+    "cut",
+    "decode_upload",
+    "make_query",
+    "parse_box",
+    "parse_count",
+    "parse_score",
+    "read_upload",
+]
+
+MAX_K = 100
+"""Most pictures in one answer."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom, in per cent of the picture's width and height."""
@@ -28,9 +46,7 @@ def read_upload(path: str | Path, *, max_bytes: int) -> bytes:
     try:
         size = file.stat().st_size
         if size > max_bytes:
-            raise QueryError(
-                f"the file has {size / 1e6:.1f} MB; at most {max_bytes / 1e6:.1f} MB are taken"
-            )
+            raise QueryError(Spoken("too_heavy", size / 1e6, max_bytes / 1e6))
         return file.read_bytes()
     except OSError as error:
         raise SourceNotFoundError("the uploaded file is gone; upload it again") from error
@@ -61,7 +77,28 @@ def decode_upload(
             ...
         imagesearch.errors.DecodeError: the picture ...
     """
-    return decode(data, shrink_to=shrink_to, max_pixels=max_pixels, name=name)
+    try:
+        return decode(data, shrink_to=shrink_to, max_pixels=max_pixels, name=name)
+    except DecodeError as error:
+        key = _problem(data, error, max_pixels)
+        raise DecodeError(Spoken(key, error, max_pixels / 1e6)) from error
+
+
+def _problem(data: bytes, error: DecodeError, max_pixels: int) -> str:
+    """Return the phrase that says why bytes are refused."""
+    if not data:
+        return "no_bytes"
+    if isinstance(error.__cause__, UnidentifiedImageError):
+        damaged = "damaged" in str(error)
+        return "damaged" if damaged else "no_image"
+    try:
+        with quiet("the picture"), Image.open(io.BytesIO(data)) as opened:
+            too_many = opened.width * opened.height > max_pixels
+    except Image.DecompressionBombError:
+        too_many = True
+    except Exception:  # noqa: BLE001  # whatever hostile bytes lead to
+        too_many = False
+    return "too_many_pixels" if too_many else "damaged"
 
 
 def parse_box(text: str) -> Box | None:
@@ -80,16 +117,42 @@ def parse_box(text: str) -> Box | None:
     try:
         left, top, right, bottom = (float(word) for word in words)
     except ValueError as error:
-        raise QueryError(
-            f"the box {text!r} is not four numbers; write left, top, right and bottom in per cent, "
-            "such as 10, 20, 90, 80"
-        ) from error
+        raise QueryError(Spoken("no_box", shorten(text))) from error
     if not (0 <= left < right <= 100 and 0 <= top < bottom <= 100):
-        raise QueryError(
-            f"the box {text!r} holds nothing; left must be less than right, top less than bottom, "
-            "and all of them from 0 to 100"
-        )
+        raise QueryError(Spoken("empty_box", shorten(text)))
     return None if (left, top, right, bottom) == (0, 0, 100, 100) else (left, top, right, bottom)
+
+
+def parse_count(count: object) -> int:
+    """Return how many pictures are asked for; 5.0 is 5, as JSON makes no difference.
+
+    Raises:
+        QueryError: No whole number from 1 to `MAX_K`.
+
+    Example:
+        >>> parse_count(5.0)
+        5
+    """
+    whole = int(count) if isinstance(count, float) and count.is_integer() else as_whole(count)
+    if whole is None or not 1 <= whole <= MAX_K:
+        raise QueryError(Spoken("no_count", shorten(count), MAX_K))
+    return whole
+
+
+def parse_score(score: object) -> float | None:
+    """Return the least score that is asked for; None for any.
+
+    Raises:
+        QueryError: No finite number.
+
+    Example:
+        >>> parse_score(0.5), parse_score(None)
+        (0.5, None)
+    """
+    number = as_real(score)
+    if number is None and score is not None:
+        raise QueryError(Spoken("no_score", shorten(score)))
+    return number
 
 
 def cut(image: Image.Image, box: Box) -> Image.Image:

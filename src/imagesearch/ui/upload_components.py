@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from imagesearch.ui.phrases import phrase
+from imagesearch.ui.phrases import LANGUAGES, phrase
 
 __all__ = ["uploads_only"]
 
@@ -23,7 +23,7 @@ def uploads_only(base: Any) -> Any:
 
     async def keep_local(self: Any, path: str | Path | None) -> str | None:
         if "://" in str(path):
-            raise gr.Error(phrase("error_url", "en"), print_exception=False)
+            raise _refusal("error_url")
         moved: str | None = await base.async_move_resource_to_block_cache(self, path)
         return moved
 
@@ -45,6 +45,16 @@ def uploads_only(base: Any) -> Any:
 
 def _received(file: Any, folder: str) -> str:
     path = Path(file.path or "").resolve()
-    if not path.is_relative_to(Path(folder).resolve()) or not path.is_file():
-        raise gr.Error(phrase("error_url", "en"), print_exception=False)
+    if not path.is_relative_to(Path(folder).resolve()):
+        raise _refusal("error_url")
+    if not path.is_file():
+        raise _refusal("error_no_file")
     return str(path)
+
+
+def _refusal(key: str) -> Exception:
+    """Return an error in all languages: the visitor's is not known here."""
+    message = " ".join(phrase(key, language) for language in LANGUAGES)
+    title = " · ".join(phrase("error_title", language) for language in LANGUAGES)
+    error: Exception = gr.Error(message, title=title, print_exception=False)
+    return error

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from imagesearch.images import looks_like_image_name
 from imagesearch.index import ImageIndex
 from imagesearch.types import Item, Metadata, check_metadata
 from imagesearch.ui.queries import decode_upload, read_upload
+from imagesearch.ui.spoken import Spoken
 
 __all__ = ["Added", "Uploads", "parse_metadata"]
 
@@ -36,7 +38,7 @@ class Added:
         added: Ids that are new.
         updated: Ids whose fields changed.
         unchanged: Ids that were there already.
-        failed: The visitor's file names, each with the reason in words.
+        failed: The visitor's file names, each with the reason in words, see `in_language`.
     """
 
     added: list[str] = field(default_factory=list)
@@ -50,7 +52,7 @@ class Added:
             "added": self.added,
             "updated": self.updated,
             "unchanged": self.unchanged,
-            "failed": [{"name": name, "reason": reason} for name, reason in self.failed],
+            "failed": [{"name": name, "reason": str(reason)} for name, reason in self.failed],
         }
 
 
@@ -91,7 +93,7 @@ class Uploads:
                 except ImageSearchError as error:
                     if isinstance(error, FetchError):
                         raise
-                    failed.append((name, str(error)))
+                    failed.append((name, error.args[0] if error.args else str(error)))
                     continue
                 names[str(kept)] = name
                 fresh += [kept] if is_new else []
@@ -160,15 +162,12 @@ def parse_metadata(text: str) -> dict[str, Any]:
             continue
         match = re.fullmatch(r"\s*(?P<name>[^=:：＝]+?)\s*[=:：＝]\s*(?P<value>.*?)\s*", line)
         if match is None or not match["value"]:
-            raise ManifestError(
-                f"line {number}, {line.strip()!r}, is no field; write name = value, "
-                "such as kind = fish"
-            )
+            raise ManifestError(Spoken("no_field", number, shorten(line.strip())))
         fields[match["name"]] = _value(match["value"])
     try:
         return check_metadata(fields)
     except StoreRequestError as error:
-        raise ManifestError(str(error)) from error
+        raise ManifestError(Spoken("bad_field", error)) from error
 
 
 def _value(text: str) -> Any:

@@ -15,20 +15,27 @@ from PIL import Image
 from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder
-from imagesearch.types import Hits
+from imagesearch.types import Hits, Record
 from imagesearch.ui.cards import Card, card_of, detail_html
 from imagesearch.ui.facts import FieldSample, facts_html, facts_of
 from imagesearch.ui.fields import FieldSummary
-from imagesearch.ui.phrases import phrase
-from imagesearch.ui.queries import Box, cut, decode_upload, make_query, parse_box, read_upload
+from imagesearch.ui.phrases import counted, phrase
+from imagesearch.ui.queries import (
+    Box,
+    cut,
+    decode_upload,
+    make_query,
+    parse_box,
+    parse_count,
+    parse_score,
+    read_upload,
+)
 from imagesearch.ui.settings import PageSettings
+from imagesearch.ui.spoken import Spoken
 from imagesearch.ui.thumbnails import Thumbnails, data_uri, placeholder, shrink
 from imagesearch.ui.uploads import Added, Uploads, parse_metadata
 
-__all__ = ["MAX_K", "Answer", "IndexView"]
-
-MAX_K = 100
-"""Most pictures in one answer."""
+__all__ = ["Answer", "IndexView"]
 
 _SHOWN_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp"})
 _QUERY_SIDE = 72
@@ -108,7 +115,7 @@ class IndexView:
             picture: A file that the page received.
             text: A description.
             id: A record of the index.
-            k: Pictures wanted, 1 to `MAX_K`.
+            k: Pictures wanted, 1 to `imagesearch.ui.queries.MAX_K`.
             min_score: Only pictures with at least this score.
             where: A filter in its text form; empty for none.
             crop: The part of the picture to use, see `parse_box`; empty for all of it.
@@ -123,14 +130,17 @@ class IndexView:
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
         """
-        _check_k(k)
+        k, min_score = parse_count(k), parse_score(min_score)
         box = parse_box(crop)
+        if text.strip() and not self.searches_text:
+            raise QueryError(Spoken("no_words", self.index.meta.embedding.name))
+        example = self._record(id.strip()) if id.strip() else None
         image = self._open(picture, box) if picture is not None else None
         query = make_query(image, text, id)
         if query is None:
             return self.browse(k=k, where=where, language=language)
         hits = self.index.search(query, k=k, where=where.strip() or None, min_score=min_score)
-        return self._answer(hits, self._label(image, box, text, id, language), language)
+        return self._answer(hits, self._label(image, box, text, example, language), language)
 
     def more_like_this(
         self,
@@ -148,7 +158,7 @@ class IndexView:
             ImageSearchError: As for `search`.
         """
         if not id.strip():
-            raise QueryError("choose a picture first, or give its id")
+            raise QueryError(Spoken("no_id"))
         return self.search(id=id, k=k, min_score=min_score, where=where, language=language)
 
     def browse(self, *, k: int = 12, where: str = "", language: str = "en") -> Answer:
@@ -158,7 +168,7 @@ class IndexView:
             FilterError: `where` is no filter, or one that the store cannot express.
             StoreError: The store failed.
         """
-        _check_k(k)
+        k = parse_count(k)
         batches = self.index.scan(where=where.strip() or None, batch_size=k)
         records = list(itertools.islice((record for batch in batches for record in batch), k))
         cards = [card_of(record, shows_paths=self.settings.shows_paths) for record in records]
@@ -167,9 +177,10 @@ class IndexView:
             key = "status_none" if where.strip() else "status_empty"
             return Answer([], [], phrase(key, language))
         if where.strip():
-            status = phrase("status_browse_filter", language).format(len(cards))
+            status = counted("status_browse_filter", len(cards), language).format(len(cards))
         else:
-            status = phrase("status_browse", language).format(len(cards), self.index.count())
+            total = self.index.count()
+            status = counted("status_browse", total, language).format(len(cards), total)
         return Answer(cards, images, status)
 
     def detail(self, card: Card, language: str = "en") -> str:
@@ -185,7 +196,7 @@ class IndexView:
         """
         record = self.index.get(card.id).get(card.id)
         if record is None:
-            raise QueryError(f"id {card.id!r} is not in the index any more; search again")
+            raise QueryError(Spoken("id_is_gone", card.id))
         [image] = self.thumbnails.of([record.uri])
         fresh = card_of(record, shows_paths=self.settings.shows_paths)
         shown = Card(fresh.id, fresh.name, fresh.uri, fresh.metadata, card.score)
@@ -211,10 +222,7 @@ class IndexView:
             QueryError: The index does not have it.
             StoreError: The store failed.
         """
-        record = self.index.get(id).get(id) if id else None
-        if record is None:
-            raise QueryError(f"id {id!r} is not in the index")
-        return card_of(record, shows_paths=self.settings.shows_paths).to_json()
+        return card_of(self._record(id), shows_paths=self.settings.shows_paths).to_json()
 
     def add(self, files: Sequence[str | Path], fields: str = "") -> Added:
         """Add pictures to the index.
@@ -229,7 +237,7 @@ class IndexView:
             StoreError: The store failed.
         """
         if self.settings.read_only:
-            raise UnsupportedOperationError("this page is read-only; pictures cannot be added")
+            raise UnsupportedOperationError(Spoken("read_only"))
         metadata = parse_metadata(fields)
         with self._adding:
             added = self.uploads.add(self.index, files, metadata)
@@ -264,6 +272,12 @@ class IndexView:
         sampled, fields = self.fields()
         return facts_html(self.facts(), sampled, fields, language)
 
+    def _record(self, id: str) -> Record:
+        record = self.index.get(id).get(id) if id else None
+        if record is None:
+            raise QueryError(Spoken("no_such_id", id))
+        return record
+
     def _open(self, picture: str | Path, box: Box | None) -> Image.Image:
         data = read_upload(picture, max_bytes=self.settings.max_upload_bytes)
         # A part of a shrunken picture might have too few pixels.
@@ -272,7 +286,12 @@ class IndexView:
         return image if box is None else cut(image, box)
 
     def _label(
-        self, image: Image.Image | None, box: Box | None, text: str, id: str, language: str
+        self,
+        image: Image.Image | None,
+        box: Box | None,
+        text: str,
+        example: Record | None,
+        language: str,
     ) -> str:
         parts = []
         if image is not None:
@@ -280,12 +299,10 @@ class IndexView:
             parts.append(f"{_icon(image)} {phrase(key, language)}")
         if text.strip():
             parts.append(f"<q>{html.escape(text.strip())}</q>")
-        if id.strip():
-            record = self.index.get(id.strip()).get(id.strip())
-            if record is not None:
-                card = card_of(record, shows_paths=self.settings.shows_paths)
-                [thumbnail] = self.thumbnails.of([record.uri])
-                parts.append(f"{_icon(thumbnail)} {html.escape(card.name)}")
+        if example is not None:
+            card = card_of(example, shows_paths=self.settings.shows_paths)
+            [thumbnail] = self.thumbnails.of([example.uri])
+            parts.append(f"{_icon(thumbnail)} {html.escape(card.name)}")
         return " + ".join(parts)
 
     def _answer(self, hits: Hits, label: str, language: str) -> Answer:
@@ -294,14 +311,8 @@ class IndexView:
         if not cards:
             key = "status_none" if self.index.count() else "status_empty"
             return Answer([], [], phrase(key, language))
-        if len(cards) == 1:
-            return Answer(cards, images, phrase("status_one", language).format(label))
-        return Answer(cards, images, phrase("status_hits", language).format(len(cards), label))
-
-
-def _check_k(k: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
-        raise QueryError(f"{k!r} results cannot be shown; ask for 1 to {MAX_K}")
+        status = counted("status_hits", len(cards), language).format(len(cards), label)
+        return Answer(cards, images, status)
 
 
 def _icon(image: Image.Image | None) -> str:
