@@ -233,6 +233,39 @@ def test_a_second_writer_is_refused_naming_path_and_process(filled, opened):
     assert second.count() == 22
 
 
+def test_a_released_store_lets_others_write_and_writes_again_later(filled, opened):
+    first, second = opened(), opened()
+    for turn in range(3):
+        first.upsert(make_batch(vectors(2), prefix=f"first-{turn}"))
+        with pytest.raises(StoreLockedError):
+            second.delete(["id-00000"])
+        first.release()
+        first.release()
+        second.upsert(make_batch(vectors(2), prefix=f"second-{turn}"))
+        assert second.delete([f"first-{turn}-00000"]) == 1
+        with pytest.raises(StoreLockedError):
+            first.delete(["id-00000"])
+        second.release()
+        assert first.count() == second.count() == 20 + 3 * (turn + 1)
+    assert first.search(vectors(2), k=8)[1][0].score == pytest.approx(1)
+    first.close()
+    first.release()
+
+
+def test_a_store_that_was_released_sees_that_another_process_has_compacted(filled, opened):
+    first, second = opened(), opened()
+    first.upsert(make_batch(vectors(3000), prefix="first"))
+    first.release()
+    assert second.delete([f"first-{number:05d}" for number in range(2500)]) == 2500
+    second.release()
+    first.upsert(make_batch(vectors(1, seed=5), prefix="last"))
+    first.release()
+    for store in (first, second):
+        assert store.count() == 521
+        assert store.search(vectors(1, seed=5), k=1)[0][0].id == "last-00000"
+        assert store.search(vectors(3000)[2600:2601], k=1)[0][0].id == "first-02600"
+
+
 def test_opening_and_searching_need_no_lock(filled, opened):
     writer, reader = opened(), opened()
     writer.upsert(make_batch(vectors(1), prefix="first"))

@@ -298,5 +298,8 @@ def test_others_add_beside_a_page_and_a_page_that_must_wait_loses_nothing(tmp_pa
         assert explain(locked.value, page, "zh") == "索引正被另一个进程写入，请稍后再试。"
         assert query.exists()
         assert list((tmp_path / "uploads").iterdir()) == []
-        other.close()
+        other.release()
         assert len(page.add([query]).added) == 1
+        # The page goes on, and so do others.
+        other.add([Item(draw_scene("boat", 3), id="boat-3")])
+        assert "boat-3" in ids(page.search(query, k=9))

@@ -27,7 +27,7 @@ from imagesearch.index.saved_calibration import read_calibration
 from imagesearch.index.searching import Search, as_query, combined
 from imagesearch.index.thresholds import MinScore
 from imagesearch.plugins import make_embedder, make_store
-from imagesearch.protocols import Embedder, VectorStore
+from imagesearch.protocols import Embedder, SharingStore, VectorStore
 from imagesearch.types import (
     AddReport,
     Hits,
@@ -692,6 +692,32 @@ class ImageIndex:
             seed=seed,
             progress=progress,
         )
+
+    def release(self) -> None:
+        """Let other processes write to the index, until this one writes again.
+
+        For programs that run for long and write now and then, such as web services. A local index
+        is written by one process at a time: from its first write until it closes, or until this.
+        Stores that many may write to at once have nothing to release, and this does nothing.
+
+        Raises:
+            StoreError: The store failed.
+
+        Example:
+            >>> import tempfile
+            >>> from PIL import Image
+            >>> from imagesearch import DescriptorEmbedder
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     with ImageIndex(folder, embedder=DescriptorEmbedder()) as index:
+            ...         report = index.add(Image.new("RGB", (32, 32), "red"))
+            ...         index.release()
+            ...         with ImageIndex(folder) as other:
+            ...             report = other.add(Image.new("RGB", (32, 32), "blue"))
+            ...         index.count()
+            2
+        """
+        if isinstance(self.store, SharingStore):
+            self.store.release()
 
     def close(self) -> None:
         """Release files and connections; the index cannot be used afterwards."""

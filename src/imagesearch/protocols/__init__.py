@@ -2,6 +2,15 @@
 
 from imagesearch.protocols.embedder import Embedder, TextEmbedder
 from imagesearch.protocols.notes import NotingStore, noting
+from imagesearch.protocols.sharing import SharingStore
 from imagesearch.protocols.store import Capability, VectorStore
 
-__all__ = ["Capability", "Embedder", "NotingStore", "TextEmbedder", "VectorStore", "noting"]
+__all__ = [
+    "Capability",
+    "Embedder",
+    "NotingStore",
+    "SharingStore",
+    "TextEmbedder",
+    "VectorStore",
+    "noting",
+]

@@ -240,7 +240,11 @@ class IndexView:
             raise UnsupportedOperationError(Spoken("read_only"))
         metadata = parse_metadata(fields)
         with self._adding:
-            added = self.uploads.add(self.index, files, metadata)
+            try:
+                added = self.uploads.add(self.index, files, metadata)
+            finally:
+                # The page runs for days; others may write when nobody adds anything here.
+                self.index.release()
         self._fields.forget()
         return added
 

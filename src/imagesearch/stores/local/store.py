@@ -249,6 +249,18 @@ class LocalStore:
         with self._writing(opened), opened.database.writing() as connection:
             write_note(connection, name, text)
 
+    def release(self) -> None:
+        """Let other processes write, until this store writes again; it stays open.
+
+        Waits for a write that another thread is doing. What was written is on the disk already; a
+        graph that has grown is saved by `close`.
+        """
+        with self._changing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._lock.release()
+
     def close(self) -> None:
         """Save the graph, let other processes write, and close all files.
 
