@@ -62,7 +62,7 @@ class LocalStore:
             needs.
         engine: ``"auto"`` uses the graph if hnswlib is installed, ``"hnsw"`` insists on it,
             ``"exact"`` never uses it.
-        exact_below: Up to how many records are always scanned exactly, 0 to 2**40.
+        exact_below: Up to how many records are always scanned exactly, 0 to 2^40.
 
     Raises:
         ConfigError: An option is out of range.
