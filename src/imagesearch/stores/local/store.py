@@ -56,12 +56,13 @@ class LocalStore:
         dtype: How a new index keeps an element of a vector: ``"float32"`` (4 bytes), ``"float16"``
             (2) or, under the cosine metric, ``"int8"`` (1). None is float32 for a new index, and
             for an existing one what it was made with.
-        M: Neighbours of a node in the graph; more find more, and take more memory.
-        ef_construction: Breadth of the search while the graph is built.
-        ef: Breadth of a search through the graph; None measures what this index needs.
+        M: Neighbours of a node in the graph, 2 to 1000; more find more, and take more memory.
+        ef_construction: Breadth of the search while the graph is built, 1 to 100,000.
+        ef: Breadth of a search through the graph, 1 to 100,000; None measures what this index
+            needs.
         engine: ``"auto"`` uses the graph if hnswlib is installed, ``"hnsw"`` insists on it,
             ``"exact"`` never uses it.
-        exact_below: Up to how many records are always scanned exactly.
+        exact_below: Up to how many records are always scanned exactly, 0 to 2^40.
 
     Raises:
         ConfigError: An option is out of range.
