@@ -368,7 +368,9 @@ def test_texts_and_images_are_calibrated_apart():
 def test_a_store_without_notes_gives_the_threshold_but_cannot_keep_it(axes):
     with ImageIndex(embedder=axes, store=WithoutNotes()) as index:
         fill(index)
-        with pytest.raises(UnsupportedOperationError, match=r"min_score=calibration\.threshold"):
+        with pytest.raises(
+            UnsupportedOperationError, match="give its threshold as the minimum score"
+        ):
             index.calibrate(precision=0.9)
         calibration = index.calibrate(precision=0.9, k=50, save=False)
         assert 0 < len(index.search(id="0-000", k=60, min_score=calibration.threshold)) < 60

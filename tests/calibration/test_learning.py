@@ -116,3 +116,11 @@ def test_the_bound_is_wrong_no_more_often_than_stated(chance):
     bounds = {share: least_share(float(share), 80, 0.05) for share in set(shares)}
     assert np.mean([bounds[share] > chance for share in shares]) <= 0.05
     assert all(bound <= share for share, bound in bounds.items())
+
+
+def test_a_precision_that_would_tell_little_is_not_advised():
+    right = np.arange(600) % 8 == 0
+    hits = JudgedHits.of(np.linspace(1, 0, 600), right, np.arange(600))
+    with pytest.raises(QueryError, match="which would tell little") as caught:
+        learn(hits, precision=0.9)
+    assert "Ask for that" not in str(caught.value)

@@ -64,6 +64,22 @@ def test_it_is_searched_and_copied(run, config, photos, tmp_path):
         assert index.count() == 4
 
 
+def test_the_words_that_open_it_are_named_where_they_are_missing(run, config):
+    config.write_text(config.read_text().replace("read_only = true\n", ""))
+    for command in (("info",), ("search", "--id", "00")):
+        code, _, errors = run(*command, "--config", config)
+        assert code == 3
+        for words in ("read_only = true", "adopt = ", "[embedder]"):
+            assert words in errors
+
+
+def test_one_that_is_adopted_is_not_called_read_only(run, config):
+    text = config.read_text().replace("read_only = true", 'adopt = "descriptors"')
+    config.write_text(text)
+    code, _, errors = run("info", "--config", config)
+    assert (code, errors) == (0, "")
+
+
 def test_looking_for_one_that_is_not_there_makes_none(run, config):
     text = config.read_text()
     config.write_text(

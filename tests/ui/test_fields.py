@@ -15,6 +15,12 @@ from imagesearch.ui.fields import compose_filter, describe_values, sample_fields
 from tests.small_embedder import SmallEmbedder
 
 
+def test_a_hundred_labels_are_choices_and_titles_that_come_once_are_not():
+    rows = [{"label": f"label {number % 100}", "title": str(number)} for number in range(500)]
+    fields = {field.name: field.is_choice for field in summarise(rows)}
+    assert fields == {"label": True, "title": False}
+
+
 def test_few_values_are_choices_many_numbers_are_a_range_and_prose_is_neither():
     rows = [
         {

@@ -25,6 +25,9 @@ _FEWEST_HITS = 30
 _STARTS = (0.1, 0.25, 0.4, 0.55, 0.7, 1.0)
 _HALVINGS = 60
 
+# Below, a hit above the threshold is more likely wrong than right.
+_WORTH_ASKING = 0.5
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedHits:
@@ -236,6 +239,8 @@ def _unreachable(
     advice = (
         f"the best is precision={reachable:g} at scores from {best.score:.4f}, where "
         f"{best.precision:.1%} of the hits are right. Ask for that, or give"
+        if reachable >= _WORTH_ASKING
+        else f"the best is {reachable:g}, which would tell little. Give"
         if reachable > 0
         else "they assure nothing yet. Give"
     )

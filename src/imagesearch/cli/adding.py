@@ -25,6 +25,7 @@ from imagesearch.cli.rehearsing import (
 from imagesearch.cli.terminal import Role, complain
 from imagesearch.index import ImageIndex
 from imagesearch.index.rehearsal import RehearsalStore
+from imagesearch.sources import expand
 from imagesearch.types import AddReport
 
 __all__ = ["add", "sync"]
@@ -75,6 +76,7 @@ def add(
     """
     if dry_run:
         return _rehearse(config, store, sources, progress, strict, as_json, removing=False)
+    _require_there(sources)
     with open_index(config, store, embedder) as index:
         return _run(index, sources, progress, strict, as_json, removing=False)
 
@@ -110,8 +112,15 @@ def sync(
     """
     if dry_run:
         return _rehearse(config, store, (source,), progress, strict, as_json, removing=True)
+    _require_there((source,))
     with open_index(config, store, embedder) as index:
         return _run(index, (source,), progress, strict, as_json, removing=True)
+
+
+def _require_there(sources: tuple[str, ...]) -> None:
+    """Refuse what is not there before a new index asks for its model's weights."""
+    if len(sources) == 1:
+        next(iter(expand(sources[0])), None)
 
 
 def _run(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from imagesearch.cli.options import open_existing
+from imagesearch.cli.options import given, open_existing
 from imagesearch.cli.places import DEFAULT_STORE
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.evaluation import PerLabel, build_gallery, draw_gallery
@@ -16,7 +16,7 @@ from imagesearch.index import ImageIndex
 from imagesearch.plugins import make_embedder
 from imagesearch.types import Failure
 
-__all__ = ["Drawing", "given"]
+__all__ = ["Drawing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,6 @@ class Drawing:
             return index
         with index:
             return draw_gallery(index, self.per_label, label=self.label)
-
-
-def given(parameter: str) -> bool:
-    """Whether an option was given on the command line, and not by the environment."""
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _embedders(

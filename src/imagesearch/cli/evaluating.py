@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.candidates import complete_embedders, complete_fields, complete_files
-from imagesearch.cli.contenders import Drawing, given
+from imagesearch.cli.contenders import Drawing
 from imagesearch.cli.options import (
+    given,
     json_option,
     print_json,
     progress_option,

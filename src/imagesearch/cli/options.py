@@ -107,7 +107,8 @@ def open_existing(config: Path | None, store: Path | None, *, embeds: bool = Fal
 
     Args:
         config: Names the store, and the embedder where one is needed.
-        store: Folder of a local index; goes before the config.
+        store: Folder of a local index; goes before the config, whose embedder holds for it only if
+            this command named both.
         embeds: Whether pictures or texts will be embedded. Only then is the config's embedder
             made: it says where weights are today, and the index only where they were.
 
@@ -120,8 +121,15 @@ def open_existing(config: Path | None, store: Path | None, *, embeds: bool = Fal
         if foreign_meta(None if store is not None else config) is None:
             raise no_index(config, store)
         embeds = True
-    embedder = _make_embedder(config, None) if embeds and store is None else None
+    named = store is None or given("config")
+    embedder = _make_embedder(config, None) if embeds and named else None
     return ImageIndex(store=chosen, embedder=embedder)
+
+
+def given(parameter: str) -> bool:
+    """Whether an option was given on the command line, and not by the environment."""
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is ParameterSource.COMMANDLINE
 
 
 def print_json(**values: object) -> None:

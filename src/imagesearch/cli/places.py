@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 from pathlib import Path
 
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.errors import ConfigError, StoreError
+from imagesearch.plugins import plugin_class
 
 __all__ = ["DEFAULT_STORE", "no_index", "store_table", "table_at"]
 
@@ -42,9 +44,13 @@ def table_at(place: Path, **options: object) -> PluginConfig:
 def no_index(config: Path | None, store: Path | None) -> StoreError:
     """Return the error for an index that should exist, and does not."""
     if store is None and config is not None:
+        foreign = (
+            ". If another program made the collection, say so in the file: read_only = true (or "
+            'adopt = "its embedder") under [store], and what made its vectors under [embedder]'
+        )
         return StoreError(
             f"there is no index yet where {config} puts it; make one with: imagesearch add FOLDER "
-            f"--config {shlex.quote(str(config))}"
+            f"--config {shlex.quote(str(config))}{foreign if _adopts(config) else ''}"
         )
     option = "" if store is None else f" --store {shlex.quote(str(store))}"
     return StoreError(
@@ -53,8 +59,14 @@ def no_index(config: Path | None, store: Path | None) -> StoreError:
     )
 
 
+def _adopts(config: Path) -> bool:
+    """Whether the store of a config can open what other programs made."""
+    cls = plugin_class("stores", _configured(config).kind)
+    return "adopt" in inspect.signature(cls).parameters
+
+
 def _configured(config: Path) -> PluginConfig:
     table = load_config(config).store
     if table is None:
-        raise ConfigError(f"{config} has no [store] table; add one, or name a local index")
+        raise ConfigError(f"{config} has no table [store]; add one, or name a local index")
     return table

@@ -29,7 +29,10 @@ __all__ = ["fetch_from_hub"]
 _logger = logging.getLogger("imagesearch")
 
 _WAYS_OUT_FOR_TIMM = (
-    "a file: weights='model.safetensors' (or .pth), downloaded by any means",
+    (
+        "a file, downloaded by any means: weights='model.safetensors' (or .pth), in Python or in the "
+        "table [embedder] of a config file"
+    ),
     (
         "a folder with config.json and model.safetensors: weights='local-dir:FOLDER', for example from "
         "ModelScope: modelscope download --model {repo} --local_dir FOLDER"

@@ -127,7 +127,7 @@ def _judged(
         return "labels", labelled
     _logger.warning(
         "no record has the field %r, so calibration takes copies within the index, and nothing "
-        "else, for right; if records have labels, name their field with label=",
+        "else, for right; if records have labels, name their field: label",
         label,
     )
     copies = find_copies(index, Rules.of(("exact", "near")), progress=False)
@@ -135,6 +135,6 @@ def _judged(
     if not group_of:
         raise QueryError(
             f"no record has the field {label!r} and no two are copies of each other, so "
-            "nothing says which hits are right; give labelled images, pairs= or label="
+            "nothing says which hits are right; give labelled images, pairs, or the field of the labels"
         )
     return "duplicates", asking.by_groups(group_of)

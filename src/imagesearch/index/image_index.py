@@ -113,7 +113,7 @@ class ImageIndex:
         config = load_config(path)
         if config.store is None:
             raise ConfigError(
-                f'{path} has no [store] table; add one, such as kind = "local", path = "photos.idx"'
+                f'{path} has no table [store]; add one:\n[store]\nkind = "local"\npath = "photos.idx"'
             )
         return cls(
             embedder=make_embedder(config.embedder) if config.embedder is not None else None,

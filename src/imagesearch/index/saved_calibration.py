@@ -48,7 +48,7 @@ def _required(store: VectorStore) -> NotingStore:
     keeper = noting(store)
     if keeper is None:
         raise UnsupportedOperationError(
-            f"{store!r} keeps no notes, so a calibration cannot be saved with it: use "
-            "calibrate(…, save=False) and search with min_score=calibration.threshold"
+            f"{store!r} keeps no notes, so a calibration cannot be saved with it: "
+            "learn one without saving it, and give its threshold as the minimum score"
         )
     return keeper

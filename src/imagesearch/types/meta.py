@@ -103,7 +103,8 @@ class IndexMeta:
         ):
             return
         raise IncompatibleIndexError(
-            f"{where} was made with {self._words()}, but was opened with {wanted._words()}. "
+            f"{where} was made with {self._words()}, but was opened with {wanted._words()}"
+            f"{_differences(ours.options, theirs.options)}. "
             "Vectors of different embedders cannot be compared: open it with the embedder that "
             "made it, or build a new index beside it"
         )
@@ -166,3 +167,17 @@ class IndexMeta:
                 f"the index meta cannot be read ({error!r}); it was written by another program or "
                 "a newer version: upgrade, or build a new index"
             ) from error
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Name the options that two embedders of one name do not share."""
+    names = sorted(
+        name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name) and ours and theirs
+    )
+    if not names:
+        return ""
+    told = (
+        f"{name} = {ours.get(name, 'not given')!r} against {theirs.get(name, 'not given')!r}"
+        for name in names
+    )
+    return f"; they differ in {', '.join(told)}"

@@ -31,7 +31,10 @@ _SAMPLE = 2000
 _BATCH = 500
 
 _FEW = 40
-"""Most values of a field that are offered to choose from."""
+"""So many values of a field are offered to choose from, whatever they are."""
+
+_SEVERAL = 200
+"""Most values that are offered, in a list that is searched by typing, where they come again."""
 
 _FEW_NUMBERS = 12
 """Most different numbers that are offered one by one rather than as a range."""
@@ -143,7 +146,7 @@ class _Tally:
             if not self.many:
                 scalar: Any = element
                 self.values[kind, scalar] = None
-                self.many = len(self.values) > _FEW
+                self.many = len(self.values) > _SEVERAL
 
 
 def summarise(rows: Iterable[Metadata]) -> list[FieldSummary]:
@@ -167,6 +170,8 @@ def _summary(name: str, tally: _Tally) -> FieldSummary:
     kind = next(iter(tally.kinds)) if len(tally.kinds) == 1 else "mixed"
     # Where most texts are long, the short ones are prose as well.
     few = kind != "mixed" and not tally.many and 2 * tally.long <= tally.seen
+    # What nearly every record has to itself, such as a title, is no category.
+    few = few and (len(tally.values) <= _FEW or 2 * len(tally.values) <= tally.seen)
     if kind == "number":
         few = few and len(tally.values) <= _FEW_NUMBERS
     values = sorted((value for _, value in tally.values), key=_by_value) if few else ()

@@ -41,8 +41,11 @@ PHRASES: dict[str, tuple[str, str]] = {
     "min_score_info": ("none", "不限"),
     "options": ("Filter and options", "筛选与选项"),
     "filters_none": (
-        "No field of this index has a few values or numbers to choose from.",
-        "此索引没有可供选择的字段。",
+        (
+            "No field of this index has few enough values, or numbers, to choose from. What fields it has, "
+            "to filter by as text, stands under “About this index”."
+        ),
+        "此索引没有可供选择的字段。全部字段见“索引信息”，可用文本方式筛选。",
     ),
     "meaning": ("The choices as text", "以上选择对应的筛选条件"),
     "where": ("Filter as text", "筛选条件（文本）"),
@@ -99,7 +102,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "failed": ("failed", "失败"),
     "nothing_to_add": ("Choose pictures first.", "请先选择图片。"),
     "facts_images": ("pictures", "图片数量"),
-    "facts_embedder": ("embedder", "嵌入模型"),
+    "facts_embedder": ("embedder", "特征提取模型"),
     "facts_dim": ("dimensions of a vector", "向量维度"),
     "facts_metric": ("metric", "度量方式"),
     "facts_text": ("search by words", "文字搜索"),
@@ -165,7 +168,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "no_id": ("choose a picture first, or give its id", "请先选择一张图片，或填写它的 ID"),
     "no_words": (
         "this index cannot be searched with words: its embedder {!r} understands pictures only",
-        "此索引不支持文字搜索：嵌入模型 {!r} 只能处理图片",
+        "此索引不支持文字搜索：特征提取模型 {!r} 只能处理图片",
     ),
     "no_count": (
         "{} results cannot be shown; ask for a whole number, 1 to {}",
