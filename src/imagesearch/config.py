@@ -91,6 +91,8 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         >>> load_config(file).store.kind
         'memory'
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"a config file is given by its path, not as {path!r}")
     file = Path(path)
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -212,6 +214,8 @@ def _resolve(value: object, hint: object, where: str, folder: Path) -> object:
         )
         raise ConfigError(f"{where} is {value!r}, but must be {names}")
     is_path = any(get_origin(a) is os.PathLike or a in (Path, os.PathLike) for a in alternatives)
+    if is_path and value == "":
+        raise ConfigError(f"{where} is empty; give a path, '.' for the folder of the file")
     return _absolute(value, folder) if is_path and isinstance(value, str) else value
 
 

@@ -249,3 +249,49 @@ def test_results_are_json_and_one_page_that_loads_nothing(index, queries, tmp_pa
     assert "✗" in page
     assert 'src="http' not in page
     assert "href" not in page
+
+
+def test_records_that_were_judged_not_relevant_lower_nothing(gallery):
+    index = ImageIndex(embedder=SmallEmbedder(), store=MemoryStore())
+    for colour in ("red", "blue"):
+        index.add([Item(picture(colour, n), id=f"{colour}-{n}") for n in range(2)])
+    judged = {"red-1": 2.0, "blue-0": 0, "blue-1": -1}
+    perfect = EvaluationQuery(Query.id("red-0"), "red", relevant=judged)
+    without = EvaluationQuery(Query.id("blue-0"), "blue", relevant={"red-0": 0})
+    for asked in ([perfect, without], iter([perfect, without])):
+        evaluation = evaluate(index, asked, k=2)
+        assert evaluation["P@1"] == 1.0
+        assert [query.name for query in evaluation.unjudgeable] == ["blue"]
+
+
+@pytest.mark.parametrize(
+    "relevant", [["x"], {"x"}, {"x": "2"}, {"x": float("inf")}, {"x": float("nan")}, "x"], ids=repr
+)
+def test_judgements_that_are_none_are_refused(relevant):
+    with pytest.raises(QueryError, match=r"grade|relevant="):
+        EvaluationQuery(Query.id("a"), "a", relevant=relevant)
+    with pytest.raises(QueryError, match="no Query"):
+        EvaluationQuery("a.jpg", "a", label="a")
+
+
+def test_numbers_of_numpy_and_indexes_in_a_list_are_taken(index, queries):
+    assert evaluate(index, queries, k=np.int64(4))["recall@4"] == 1.0
+    assert len(compare([index], queries, k=[np.int64(1), 2]).evaluations) == 1
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda index, queries: evaluate(index, queries, k=None),
+        lambda index, queries: evaluate(index, queries, k="10"),
+        lambda index, queries: evaluate(index, queries, k=[3, 0]),
+        lambda index, queries: evaluate(index, queries, resamples=1.5),
+        lambda index, queries: evaluate(index, queries, seed=-1),
+        lambda index, queries: evaluate("x.idx", queries),
+        lambda index, queries: compare({"a": "x.idx"}, queries),
+        lambda index, queries: compare([Contender(index, "a", {"nope": 1})], queries),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_words(index, queries, ask):
+    with pytest.raises(ConfigError):
+        ask(index, queries)

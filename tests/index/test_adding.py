@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import enum
 import os
 import shutil
 
@@ -328,3 +329,30 @@ def test_bad_arguments_are_named(photos, embedder, tmp_path):
         pytest.raises(ConfigError, match="on_error"),
     ):
         index.add(photos, on_error="ignore")
+
+
+class Label(str, enum.Enum):  # noqa: UP042  # its str() is 'Label.CAT', unlike a StrEnum's
+    CAT = "cat"
+    KIND = "kind"
+
+
+def test_an_enumeration_of_texts_is_kept_and_asked_for_by_what_it_says(index):
+    red = Image.new("RGB", (9, 9), "red")
+    index.add(Item(red, id=Label.CAT, metadata={Label.KIND: Label.CAT, "tags": [Label.CAT]}))
+    assert dict(index.get("cat")["cat"].metadata) == {"kind": "cat", "tags": ["cat"]}
+    assert index.count(Field("kind") == "cat") == 1
+    assert index.count(Field(Label.KIND) == Label.CAT) == 1
+    assert index.count(Field("tags").contains(Label.CAT)) == 1
+    assert list(index.get(Label.CAT)) == ["cat"]
+    assert index.search(id=Label.CAT).ids == []
+    assert index.delete(Label.CAT) == 1
+
+
+@pytest.mark.parametrize("metadata", [[("a", 1)], "x", 3, [], False], ids=repr)
+def test_fields_that_are_no_mapping_are_refused(index, metadata):
+    red = Image.new("RGB", (9, 9), "red")
+    index.add(Item(red, id="a"))
+    with pytest.raises(StoreRequestError, match="dict of fields"):
+        index.add(red, metadata=metadata)
+    with pytest.raises(StoreRequestError, match="dict of fields"):
+        index.update_metadata("a", metadata)

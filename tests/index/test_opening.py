@@ -84,3 +84,38 @@ def test_a_source_without_any_change_loads_no_model(tmp_path, photos):
 def test_a_store_in_the_place_of_the_path_is_told_where_it_goes():
     with pytest.raises(ConfigError, match=r"MemoryStore.* is no path: .*store="):
         ImageIndex(MemoryStore(), embedder=SmallEmbedder())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"store": "photos.idx"}, "store='photos.idx' is no store"),
+        ({"store": LocalStore}, "is no store"),
+        ({"store": MemoryStore(), "embedder": "clip"}, "embedder='clip' is no embedder"),
+        ({"store": MemoryStore(), "embedder": DescriptorEmbedder}, "is no embedder"),
+        ({"path": "", "embedder": DescriptorEmbedder()}, "is empty"),
+        ({"path": "x", "batch_size": True}, "batch_size=True"),
+        ({"path": "x", "batch_size": 1.5}, "batch_size=1.5"),
+        ({"path": "x", "batch_size": "32"}, "batch_size='32'"),
+        ({"store": MemoryStore(), "embedder": DescriptorEmbedder(), "metric": ""}, "metric"),
+    ],
+    ids=lambda value: None if isinstance(value, dict) else value,
+)
+def test_arguments_of_other_kinds_are_refused_in_words(tmp_path, monkeypatch, arguments, complaint):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=complaint):
+        ImageIndex(**arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_arguments_of_other_kinds_are_refused_in_words():
+    with ImageIndex(store=MemoryStore(), embedder=SmallEmbedder()) as index:
+        for ask in (
+            lambda: index.duplicates(against="other.idx"),
+            lambda: index.fit_projection(None),
+            lambda: index.calibrate(pairs=[("a", "b")]),
+            lambda: index.calibrate(label=["a"]),
+            lambda: ImageIndex.from_config(None),
+        ):
+            with pytest.raises(ConfigError):
+                ask()

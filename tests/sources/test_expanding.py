@@ -245,6 +245,20 @@ def test_every_way_of_writing_a_path_has_the_same_uri_and_id(tree, form):
     assert payload.digest == hashlib.sha256(PNG).hexdigest()
 
 
+def test_a_glob_names_a_picture_once_whatever_links_lead_to_it(tmp_path):
+    folder = tmp_path / "p"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.png", "sub/b.png"):
+        Image.new("RGB", (4, 4)).save(folder / name)
+    (folder / "me").symlink_to(folder)
+    expected = [str(folder / "a.png"), str(folder / "sub" / "b.png")]
+    for source in (folder, f"{folder}/*", f"{folder}/**/*", f"{folder}/**/*.png"):
+        assert [item.uri for item in expand(source)] == expected
+    (folder / "zub").symlink_to(folder / "sub")
+    for source in (folder, f"{folder}/*", f"{folder}/**/*"):
+        assert [item.uri for item in expand(source)] == expected
+
+
 def test_the_folder_above_a_linked_folder_is_the_real_one(tree, tmp_path):
     (tmp_path / "link").symlink_to(tree / "sub" / "deep")
     (tmp_path / "c.png").write_bytes(b"another file")

@@ -168,6 +168,11 @@ def test_a_redirect_is_checked_as_the_first_address_is(url, monkeypatch):
         fetch(f"{url}/trap")
 
 
+def test_a_redirect_to_no_address_at_all_spoils_one_picture_only(url):
+    with pytest.raises(FetchError, match="cannot be fetched"):
+        fetch(f"{url}/moved/http:||[::1")
+
+
 def test_what_is_not_there_is_not_found_and_other_answers_are_named(url):
     for status in (404, 410):
         with pytest.raises(SourceNotFoundError, match=str(status)):

@@ -520,3 +520,63 @@ def test_notes_outlive_a_compaction(tmp_path):
     store.delete(batch.ids[:1500])
     assert (store.notes(), store.count()) == ({"calibration": 1}, 700)
     store.close()
+
+
+def test_a_disk_that_is_full_when_the_lock_is_taken_locks_nobody_out(tmp_path):
+    program = textwrap.dedent("""
+        import resource, signal, sys
+        from imagesearch.errors import StoreUnavailableError
+        from imagesearch.stores.local import LocalStore
+        from imagesearch.testing.stores.fixtures import make_batch, make_meta
+        import numpy as np
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        store = LocalStore(sys.argv[1])
+        store.open(make_meta(4))
+        store.upsert(make_batch(np.eye(4, dtype=np.float32)))
+        store.release()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        try:
+            store.delete(["id-00000"])
+        except StoreUnavailableError:
+            print("full")
+        store.release()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        other = LocalStore(sys.argv[1])
+        other.open(make_meta(4))
+        print(other.delete(["id-00001"]))
+        other.close()
+        store.close()
+    """)
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "photos.idx")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.stdout, run.returncode) == ("full\n1\n", 0), run.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"), [("", "is empty"), ("a\0b", "NUL"), ("a\ud800", "Unicode")]
+)
+def test_a_path_that_no_folder_has_is_refused_and_nothing_is_made(
+    tmp_path, monkeypatch, path, complaint
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=complaint):
+        LocalStore(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_folder_may_be_named_by_its_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    store = LocalStore("~/photos.idx")
+    store.open(META)
+    store.close()
+    assert (tmp_path / "photos.idx").is_dir()
+
+
+def test_batches_may_be_as_large_as_one_likes(filled, opened):
+    [batch] = opened().scan(batch_size=2**40)
+    assert len(batch) == 20
+    assert sum(len(part) for part in opened().scan(batch_size=np.int64(7))) == 20

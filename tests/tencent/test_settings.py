@@ -73,6 +73,6 @@ def test_a_trailing_slash_in_the_url_does_not_matter(server, make_store):
 
 def test_nothing_is_sent_before_it_is_needed(server, make_store):
     store = make_store()
-    with pytest.raises(StoreError, match="call open"):
+    with pytest.raises(StoreError, match="is not open; open it"):
         store.count()
     assert server.requests == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from reprlib import repr as shorten
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -70,6 +72,18 @@ class Contender:
     options: Mapping[str, Any] = field(default_factory=dict)
     search: SearchFunction | None = None
     embed_first: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.index, ImageIndex):
+            raise ConfigError(
+                f"{shorten(self.index)} is no ImageIndex; open what shall be measured: ImageIndex(…)"
+            )
+        if self.search is not None:
+            return
+        known = inspect.signature(ImageIndex.search_many).parameters
+        unknown = sorted(self.options.keys() - known.keys())
+        if unknown:
+            raise ConfigError(f"a search has no option {unknown[0]!r}; see ImageIndex.search_many")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from imagesearch.errors import ConfigError
@@ -13,6 +13,7 @@ from imagesearch.filters import Filter
 from imagesearch.groundtruth import EvaluationQuery, labelled_queries
 from imagesearch.index import ImageIndex
 from imagesearch.index.progress import Progress, make_progress
+from imagesearch.quantities import as_whole
 
 __all__ = ["compare", "evaluate"]
 
@@ -52,7 +53,7 @@ def evaluate(
         exact: Whether to compare the store's search with an exact scan of all vectors; None does
             it up to 200,000 records.
         resamples: Bootstrap resamples behind the intervals, ≥ 1.
-        seed: Of the bootstrap.
+        seed: Of the bootstrap, ≥ 0.
         progress: Whether to show a bar on standard error; None: if that is a terminal.
 
     Returns:
@@ -95,7 +96,7 @@ def evaluate(
 
 
 def compare(
-    contenders: Mapping[str, ImageIndex] | Sequence[Contender],
+    contenders: Mapping[str, ImageIndex] | Sequence[Contender | ImageIndex],
     queries: object,
     *,
     k: int | Sequence[int] = 10,
@@ -114,7 +115,8 @@ def compare(
     Each query is embedded once for each embedder. Gains over the first contender are paired.
 
     Args:
-        contenders: Indexes by name, or `Contender` objects; the first is the yardstick.
+        contenders: Indexes by name, or a list of indexes and `Contender` objects; the first is the
+            yardstick.
         queries: As for `evaluate`, and all that follows too.
         k: As for `evaluate`.
         label: As for `evaluate`.
@@ -149,8 +151,8 @@ def compare(
         exclude_self=exclude_self,
         r_precision=r_precision,
         exact=exact,
-        resamples=resamples,
-        seed=seed,
+        resamples=_counted("resamples", resamples, 1),
+        seed=_counted("seed", seed, 0),
     )
     named = _named(contenders)
     asked, failures = labelled_queries(queries, label=label)
@@ -169,21 +171,31 @@ def compare(
 
 
 def _depths(k: int | Sequence[int]) -> tuple[int, ...]:
-    depths = (k,) if isinstance(k, int) else tuple(sorted(set(k)))
-    if not depths or any(
-        isinstance(depth, bool) or not isinstance(depth, int) or depth < 1 for depth in depths
-    ):
+    given = list(k) if isinstance(k, Iterable) else [k]
+    depths = {whole for depth in given if (whole := as_whole(depth)) is not None and whole >= 1}
+    if not given or len(depths) < len(set(given)):
         raise ConfigError(f"k={k!r}; give one whole number ≥ 1, or several")
-    return depths
+    return tuple(sorted(depths))
 
 
-def _named(contenders: Mapping[str, ImageIndex] | Sequence[Contender]) -> list[Contender]:
+def _counted(name: str, number: int, least: int) -> int:
+    whole = as_whole(number)
+    if whole is None or whole < least:
+        raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ {least}")
+    return whole
+
+
+def _named(
+    contenders: Mapping[str, ImageIndex] | Sequence[Contender | ImageIndex],
+) -> list[Contender]:
     if isinstance(contenders, Mapping):
         given = [Contender(index, name) for name, index in contenders.items()]
     else:
-        given = [
-            replace(each, name=each.name or each.index.meta.embedding.name) for each in contenders
-        ]
+        given = []
+        for each in contenders:
+            contender = each if isinstance(each, Contender) else Contender(each)
+            name = contender.name or contender.index.meta.embedding.name
+            given.append(replace(contender, name=name))
     if not given:
         raise ConfigError("there is nothing to compare: give at least one index")
     names = [each.name for each in given]

@@ -60,6 +60,8 @@ class Field:
             >>> print(Field("label").is_in(["cat", "dog"]))
             label in ("cat", "dog")
         """
+        if not isinstance(values, Iterable):
+            raise FilterError(f"is_in takes a list of values, not {values!r}")
         if isinstance(values, str | bytes):
             raise FilterError(f"is_in takes a list of values; write is_in([{values!r}])")
         return IsIn(self.name, tuple(values))

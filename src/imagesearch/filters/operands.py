@@ -21,7 +21,7 @@ def check_field(name: object) -> str:
     if "\0" in name:
         raise FilterError(f"field name {name!r} contains a NUL character; remove it")
     _check_unicode(name)
-    return name
+    return str.__str__(name)
 
 
 def check_scalar(value: object) -> Scalar:
@@ -33,7 +33,8 @@ def check_scalar(value: object) -> Scalar:
             return value
         case str():
             _check_unicode(value)
-            return str(value)
+            # A text enumeration's own str() may be its name in the program, such as Label.CAT.
+            return str.__str__(value)
         case int():
             if not -(2**63) <= value < 2**63:
                 # Python refuses to write out an integer of thousands of digits.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from reprlib import repr as shorten
 
 from imagesearch.errors import QueryError
+from imagesearch.quantities import as_real
 from imagesearch.sources import describe, expand
 from imagesearch.types import Failure, Item, Metadata, Query
 
@@ -21,9 +23,13 @@ class EvaluationQuery:
         query: What to look for.
         name: In reports: a path, a text.
         label: Records with this label are relevant. Give this or `relevant`.
-        relevant: Ids or URIs of the relevant records, each with its grade (> 0, higher is more
-            relevant).
+        relevant: Ids or URIs of the relevant records, each with its grade, higher is more
+            relevant. Records with a grade of 0 or less were judged and are not relevant, as in
+            TREC's judgements; they are left out here.
         uri: Where the query image comes from, so that the same image in the index is known.
+
+    Raises:
+        QueryError: Something is of another type, or a grade is no finite number.
 
     Example:
         >>> EvaluationQuery(Query.text("a red shoe"), "red shoes", relevant={"sku-1": 1.0}).name
@@ -35,6 +41,27 @@ class EvaluationQuery:
     label: str | None = None
     relevant: Mapping[str, float] | None = None
     uri: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, Query):
+            raise QueryError(
+                f"{shorten(self.query)} is no Query; write Query.image(…) or Query.text(…)"
+            )
+        if self.relevant is None:
+            return
+        if not isinstance(self.relevant, Mapping):
+            raise QueryError(
+                f"relevant={shorten(self.relevant)}; give each record with its grade: "
+                '{"sku-1": 1.0}'
+            )
+        grades = {name: as_real(grade) for name, grade in self.relevant.items()}
+        for name, grade in grades.items():
+            if grade is None:
+                raise QueryError(
+                    f"the grade of {name!r} is {self.relevant[name]!r}; give a finite number"
+                )
+        kept = {name: grade for name, grade in grades.items() if grade is not None and grade > 0}
+        object.__setattr__(self, "relevant", kept)
 
 
 def labelled_queries(
@@ -119,7 +146,7 @@ def folder_label(uri: str) -> str | None:
 
 
 def _elements(source: object) -> Iterable[object]:
-    if not isinstance(source, list | tuple):
+    if not isinstance(source, list | tuple | Iterator):
         yield from expand(source)
         return
     for element in source:

@@ -57,7 +57,7 @@ def bring_in(
                 planner=Planner(index.store, reuse=removing),
                 batch_size=batch_size,
                 on_error=on_error,
-                metadata=check_metadata(metadata or {}),
+                metadata=check_metadata({} if metadata is None else metadata),
                 progress=bar,
             )
             ingestion.run(expand(source))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from reprlib import repr as shorten
 
 from imagesearch.config import PluginConfig
 from imagesearch.errors import ConfigError
@@ -61,19 +62,35 @@ def assemble(
         raise ConfigError(
             'give an index either a path, ImageIndex("photos.idx"), or a store, ImageIndex(store=…)'
         )
+    _require_parts(store, embedder)
     try:
         existing = store.describe()
         if existing is None:
             embedder = make_embedder(PluginConfig("timm")) if embedder is None else embedder
-            meta = IndexMeta(embedder.spec, metric or "cosine")
+            meta = IndexMeta(embedder.spec, "cosine" if metric is None else metric)
         else:
             spec = existing.embedding if embedder is None else embedder.spec
-            meta = replace(existing, embedding=spec, metric=metric or existing.metric)
+            meta = replace(
+                existing, embedding=spec, metric=existing.metric if metric is None else metric
+            )
         store.open(meta)
     except BaseException:
         store.close()
         raise
     return Assembly(store, meta, LazyEmbedder(embedder, meta, store))
+
+
+def _require_parts(store: object, embedder: object) -> None:
+    """Refuse what is neither, before anything is done with it."""
+    for name, part, protocol, example in (
+        ("store", store, VectorStore, 'LocalStore("photos.idx")'),
+        ("embedder", embedder, Embedder, "TimmEmbedder()"),
+    ):
+        if part is not None and (isinstance(part, type) or not isinstance(part, protocol)):
+            raise ConfigError(
+                f"{name}={shorten(part)} is no {name}: make one, such as {example}"
+                + ("; a folder goes first, without a name" if name == "store" else "")
+            )
 
 
 def local_store(path: str | os.PathLike[str]) -> VectorStore:

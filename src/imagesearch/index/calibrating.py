@@ -40,6 +40,13 @@ def calibrate(
     """Learn a threshold, and save it if wanted; see `ImageIndex.calibrate`."""
     if source is not None and pairs is not None:
         raise ConfigError("give calibrate either a source of labelled images or pairs")
+    if not isinstance(label, str):
+        raise ConfigError(f"label={label!r}; give the name of one field")
+    if not isinstance(pairs, str | os.PathLike | None):
+        raise ConfigError(
+            f"pairs is a {type(pairs).__name__}; give the path of a pairs file, or a list of "
+            "EvaluationQuery as the source"
+        )
     k, sample = _counted("k", k), _counted("sample", sample)
     precision = checked_precision(precision)
     if save:

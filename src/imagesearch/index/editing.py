@@ -27,7 +27,7 @@ def as_ids(ids: str | Iterable[str]) -> list[str]:
     for id in wanted:
         if not isinstance(id, str):
             raise QueryError(f"ids are text, not {shorten(id)}; give one id or a list of ids")
-    return wanted
+    return [str.__str__(id) for id in wanted]
 
 
 def delete_records(

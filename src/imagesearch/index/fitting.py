@@ -26,6 +26,8 @@ def fit_into(
     Returns:
         The store that holds it, open.
     """
+    if not isinstance(into, str | os.PathLike | VectorStore):
+        raise ConfigError(f"into={into!r} is neither a path nor a store")
     if into is index.store:
         raise ConfigError(
             "into is this index's own store, whose vectors stay as they are; give a new path, or "

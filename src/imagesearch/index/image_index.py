@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Match, Rules, Tier
-from imagesearch.errors import ConfigError, QueryError
+from imagesearch.errors import ConfigError
 from imagesearch.filters import Filter, as_filter
 from imagesearch.index.adding import bring_in
 from imagesearch.index.assembly import assemble
@@ -24,10 +24,11 @@ from imagesearch.index.grouping import GroupScore
 from imagesearch.index.ingestion import OnError
 from imagesearch.index.refinement import Refinement
 from imagesearch.index.saved_calibration import read_calibration
-from imagesearch.index.searching import Search, as_query, combined
+from imagesearch.index.searching import Search, as_queries, combined
 from imagesearch.index.thresholds import MinScore
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder, SharingStore, VectorStore
+from imagesearch.quantities import as_whole
 from imagesearch.types import (
     AddReport,
     Hits,
@@ -85,9 +86,10 @@ class ImageIndex:
         metric: Metric | None = None,
         batch_size: int = 32,
     ) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
-        self._batch_size = batch_size
+        whole = as_whole(batch_size)
+        if whole is None or whole < 1:
+            raise ConfigError(f"batch_size={batch_size!r}; it must be a whole number ≥ 1")
+        self._batch_size = whole
         self._index = assemble(path, store, embedder, metric)
 
     @classmethod
@@ -345,8 +347,7 @@ class ImageIndex:
             >>> [hits[0].id for hits in index.search_many(pictures, k=1)]
             ['red', 'blue']
         """
-        if isinstance(queries, str | bytes | Query):
-            raise QueryError("search_many takes a list of queries; for one query use search")
+        many = as_queries(queries)
         search = Search(
             k=k,
             where=as_filter(where),
@@ -356,7 +357,7 @@ class ImageIndex:
             group_score=group_score,
             refinement=Refinement(expand, augment),
         )
-        return search.answer(self._index, [as_query(query) for query in queries])
+        return search.answer(self._index, many)
 
     def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among one id or many; with their vectors if wanted.
@@ -561,6 +562,8 @@ class ImageIndex:
             [('a', 'b')]
         """
         rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
+        if against is not None and not isinstance(against, ImageIndex):
+            raise ConfigError(f"against={against!r} is no ImageIndex; open it: ImageIndex(…)")
         other = (against.store, against.meta) if against is not None else None
         return find_copies(
             self._index, rules, where=as_filter(where), against=other, progress=progress

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shorten
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
@@ -16,9 +19,9 @@ from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.index.refinement import Refinement
 from imagesearch.index.thresholds import MinScore, least_score
 from imagesearch.index.thumbnails import query_thumbnail, thumbnail
-from imagesearch.types import Hit, Hits, ImageSource, Query
+from imagesearch.types import Hit, Hits, ImageSource, Item, Query
 
-__all__ = ["Search", "as_query", "combined"]
+__all__ = ["Search", "as_queries", "as_query", "combined"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,22 @@ class Search:
 def as_query(query: Query | ImageSource) -> Query:
     """Return a query; what is none yet is an image source."""
     return query if isinstance(query, Query) else Query.image(query)
+
+
+def as_queries(queries: Iterable[Query | ImageSource]) -> list[Query]:
+    """Return many queries.
+
+    Raises:
+        QueryError: One query is given, and not several, or something that holds none.
+    """
+    one = isinstance(queries, str | bytes | Query | Item | os.PathLike | Image.Image) or (
+        isinstance(queries, np.ndarray) and queries.ndim < 4
+    )
+    if one or not isinstance(queries, Iterable):
+        raise QueryError(
+            f"search_many takes a list of queries, not {shorten(queries)}; for one query use search"
+        )
+    return [as_query(query) for query in queries]
 
 
 def combined(

@@ -23,7 +23,14 @@ from imagesearch.errors import (
 )
 from imagesearch.sources.csv_manifest import CsvManifest
 from imagesearch.sources.files import explain
-from imagesearch.sources.folder import count_folder, is_glob, match_glob, walk_folder
+from imagesearch.sources.folder import (
+    count_folder,
+    identity,
+    is_glob,
+    leads_back,
+    match_glob,
+    walk_folder,
+)
 from imagesearch.sources.jsonl_manifest import JsonlManifest
 from imagesearch.sources.naming import canonical_uri, describe, is_url, printable
 from imagesearch.sources.payload import check_item
@@ -187,7 +194,24 @@ def _open_glob(pattern: str) -> Iterator[Outcome]:
             f"{printable(pattern)} matches no image and no folder (looked for from "
             f"{printable(os.getcwd())})"
         )
-    return _each(chain((first,), matches), depth=1)
+    ahead = (path for path in chain((first,), matches) if not leads_back(path))
+    return _once(_each(ahead, depth=1))
+
+
+def _once(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """Leave out files that came before: from a folder that was matched as well, or behind a link."""
+    folders: dict[str, tuple[int, int] | None] = {}
+    seen: set[tuple[tuple[int, int] | None, str]] = set()
+    for outcome in outcomes:
+        if isinstance(outcome, Item) and isinstance(outcome.source, str):
+            folder, name = os.path.split(outcome.source)
+            if folder not in folders:
+                folders[folder] = identity(folder)
+            if folders[folder] is not None:
+                if (folders[folder], name) in seen:
+                    continue
+                seen.add((folders[folder], name))
+        yield outcome
 
 
 def _manifest(path: str) -> CsvManifest | JsonlManifest | None:

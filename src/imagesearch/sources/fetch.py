@@ -58,6 +58,7 @@ def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS
         url = canonical_uri(url)
         try:
             location, data = _get(url, max_bytes, deadline)
+            following = urljoin(url, location)
         except SourceError:
             raise
         except ssl.SSLCertVerificationError as error:
@@ -74,7 +75,7 @@ def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS
             ) from error
         if data is not None:
             return data
-        url = urljoin(url, location)
+        url = following
     raise FetchError(f"{describe(url)}: more than {_REDIRECTS} redirects; give the final URL")
 
 

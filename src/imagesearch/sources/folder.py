@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
+from pathlib import Path
 
 from imagesearch.errors import FetchError, SourceError
 from imagesearch.images import looks_like_image_name
@@ -16,7 +17,7 @@ from imagesearch.sources.files import explain, refuse_kind
 from imagesearch.sources.naming import canonical_uri, printable
 from imagesearch.types import Failure, Item
 
-__all__ = ["count_folder", "is_glob", "match_glob", "walk_folder"]
+__all__ = ["count_folder", "identity", "is_glob", "leads_back", "match_glob", "walk_folder"]
 
 _MAGIC = re.compile(r"[*?\[]")
 _IGNORED = frozenset({"__MACOSX"})
@@ -87,19 +88,31 @@ def _walk(top: str) -> Iterator[Item | Failure]:
 def _enter(folder: str, seen: set[tuple[int, int]]) -> _Open | Failure | None:
     """List a folder, or say why not; None if it has been walked under another name."""
     try:
-        identity = _identity(folder)
-        if identity in seen:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
             return None
-        seen.add(identity)
+        seen.add((status.st_dev, status.st_ino))
         with os.scandir(folder) as found:
             return _Open(folder, iter(sorted(found, key=lambda entry: entry.name)))
     except OSError as error:
         return Failure(printable(folder), _unlisted(folder, error))
 
 
-def _identity(folder: str) -> tuple[int, int]:
-    status = os.stat(folder)
+def identity(folder: str) -> tuple[int, int] | None:
+    """Return what is the same for all names of a folder; None if it is not there."""
+    try:
+        status = os.stat(folder or os.curdir)
+    except OSError:
+        return None
     return status.st_dev, status.st_ino
+
+
+def leads_back(path: str) -> bool:
+    """Whether a path is a link to a folder that it lies in, so that there is nothing new behind it."""
+    link = Path(path)
+    return (
+        link.is_symlink() and link.is_dir() and link.parent.resolve().is_relative_to(link.resolve())
+    )
 
 
 def _hidden(name: str) -> bool:
@@ -190,13 +203,10 @@ def _folders(top: str) -> Iterator[str]:
     stack = [top]
     while stack:
         folder = stack.pop()
-        try:
-            identity = _identity(folder or os.curdir)
-        except OSError:
+        here = identity(folder)
+        if here is None or here in seen:
             continue
-        if identity in seen:
-            continue
-        seen.add(identity)
+        seen.add(here)
         yield folder
         inner = (os.path.join(folder, name) for name in _names(folder) or () if not _hidden(name))
         stack.extend(sorted(filter(os.path.isdir, inner), reverse=True))

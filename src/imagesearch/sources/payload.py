@@ -159,15 +159,14 @@ def check_item(item: Item) -> Item:
         raise SourceError(
             f"an item's metadata is {describe(item.metadata)}; give a mapping of names to values"
         )
-    if item.id is not None:
-        check_id(item.id)
+    id = None if item.id is None else check_id(item.id)
     uri = item.uri
     if uri is None and isinstance(source, str | os.PathLike):
         uri = canonical_uri(source)
     elif uri is not None and (not isinstance(uri, str) or not uri or not _is_unicode(uri)):
         raise SourceError(f"an item's uri is {uri!r}; give non-empty text, or leave it out")
     metadata = None if item.metadata is None else check_metadata(item.metadata)
-    return Item(source, item.id, metadata, uri)
+    return Item(source, id, metadata, uri)
 
 
 def _is_unicode(text: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreRequestError
+from imagesearch.quantities import as_whole
 from imagesearch.types import (
     IndexMeta,
     Metadata,
@@ -120,7 +121,8 @@ def _checked_metadata(id: str, metadata: Metadata) -> dict[str, MetadataValue]:
 
 
 def _is_count(number: object) -> bool:
-    return isinstance(number, int) and not isinstance(number, bool) and number >= 1
+    whole = as_whole(number)
+    return whole is not None and whole >= 1
 
 
 def _possible(id: str) -> bool:

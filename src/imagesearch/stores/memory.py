@@ -206,7 +206,9 @@ class MemoryStore:
 
     def _opened(self) -> IndexMeta:
         if self._meta is None:
-            raise StoreError("the memory store is not open; call open(meta) first")
+            raise StoreError(
+                "the memory store is not open; open it, or if it was closed, open it again"
+            )
         return self._meta
 
     def _matching(self, where: Filter | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from reprlib import repr as shorten
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,7 +35,7 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
         metadata: Field names to JSON values.
 
     Raises:
-        StoreRequestError: A name is empty, not a string or reserved; a value is no JSON value, is
+        StoreRequestError: It is no mapping; a name is empty, not a string or reserved; a value is no JSON value, is
             NaN or infinite, an integer outside 64 bits, text that is no valid Unicode, or nested
             more than 16 deep.
 
@@ -42,6 +43,10 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
         >>> check_metadata({"label": "goldfish", "tags": ("red", "fish")})
         {'label': 'goldfish', 'tags': ['red', 'fish']}
     """
+    if not isinstance(metadata, Mapping):
+        raise StoreRequestError(
+            f"metadata {shorten(metadata)} is a {type(metadata).__name__}; give a dict of fields"
+        )
     for name in metadata:
         if not isinstance(name, str) or not name:
             raise StoreRequestError(
@@ -111,4 +116,5 @@ def _text(value: object, name: str) -> str:
         raise StoreRequestError(
             f"metadata field {name!r}: {value!r} is not valid Unicode (a lone surrogate)"
         ) from error
-    return str(value)
+    # A text enumeration's own str() may be its name in the program, such as Label.CAT.
+    return str.__str__(value)

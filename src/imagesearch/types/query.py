@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from reprlib import repr as shorten
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -83,6 +84,15 @@ class Query:
     """
 
     terms: tuple[Term, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.terms, tuple) or not all(
+            isinstance(term, Term) for term in self.terms
+        ):
+            raise QueryError(
+                f"Query({shorten(self.terms)}) says not what it is: write Query.image(…), "
+                "Query.text(…), Query.id(…) or Query.vector(…)"
+            )
 
     @staticmethod
     def image(

@@ -19,7 +19,7 @@ MAX_ID_BYTES = 128
 
 
 def check_id(id: object) -> str:
-    """Return `id` if every store can keep it.
+    """Return `id`, as plain text, if every store can keep it.
 
     Raises:
         StoreRequestError: Not a string, empty, longer than 128 UTF-8 bytes, with control
@@ -42,7 +42,8 @@ def check_id(id: object) -> str:
         )
     if any(ord(character) < 32 or ord(character) == 127 for character in id):
         raise StoreRequestError(f"id {id!r} contains control characters; remove them")
-    return id
+    # A text enumeration hashes and prints by its name in the program, not by what it says.
+    return str.__str__(id)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

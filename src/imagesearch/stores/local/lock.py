@@ -56,15 +56,18 @@ class WriterLock:
                 f"the index at {self._path.parent} is being written by {process}; wait until it "
                 "closes the index, or open it only to search"
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
+        # Only words of a message depend on it, and a full disk must not leave the lock to nobody.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         _remember(self)
 
     def release(self) -> None:
         """Give the lock back; does nothing when it is not held."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
             # Closing releases it: nobody else has this open file.
             os.close(self._descriptor)
             self._descriptor = None

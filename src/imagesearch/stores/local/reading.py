@@ -19,6 +19,9 @@ __all__ = ["read_records", "scan_records"]
 
 _IDS = 1000
 
+# More than a C int cannot be asked of SQLite; a batch may always be smaller than asked for.
+_LARGEST_BATCH = 2**31 - 1
+
 
 def read_records(opened: Opened, ids: Sequence[str], *, vectors: bool) -> dict[str, Record]:
     """Return the records that exist among `ids`."""
@@ -68,7 +71,7 @@ def _batches(
 ) -> Iterator[RecordBatch]:
     with opened.reading() as (connection, snapshot):
         cursor = connection.execute(*query)
-        while lines := cursor.fetchmany(size):
+        while lines := cursor.fetchmany(min(int(size), _LARGEST_BATCH)):
             batch = RecordBatch.of([record_of(line, None) for line in lines])
             if vectors:
                 rows = np.array([line[0] for line in lines], np.int64)

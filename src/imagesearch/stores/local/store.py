@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import StoreError
+from imagesearch.errors import ConfigError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
 from imagesearch.stores.checks import check_batch, check_batch_size, check_queries, possible_ids
@@ -95,7 +95,7 @@ class LocalStore:
         self._options = Options(M, ef_construction, ef, engine, exact_below, dtype)
         if engine == "hnsw":
             require_graphs()
-        self._path = Path(path)
+        self._path = _usable(path)
         self._read_only = read_only
         self._layout = Layout(self._path.absolute())
         self._lock = WriterLock(self._layout.lock)
@@ -296,7 +296,9 @@ class LocalStore:
 
     def _opened(self) -> Opened:
         if self._state is None:
-            raise StoreError(f"the index at {self._path} is not open; call open(meta) first")
+            raise StoreError(
+                f"the index at {self._path} is not open; open it, or if it was closed, open it again"
+            )
         return self._state
 
     @contextmanager
@@ -311,3 +313,17 @@ class LocalStore:
                 dim, encoding = opened.meta.dim, opened.encoding
                 self._writer = Writer(self._layout, opened.database, dim, encoding)
             yield self._writer
+
+
+def _usable(path: str | os.PathLike[str]) -> Path:
+    text = os.fspath(path)
+    problem = "is empty; give '.' for the current folder" if not text else ""
+    if "\0" in text:
+        problem = "contains a NUL character; remove it"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        problem = "is not valid Unicode (a lone surrogate)"
+    if problem:
+        raise ConfigError(f"the path of the index, {text!r}, {problem}")
+    return Path(text).expanduser()

@@ -328,7 +328,9 @@ class TencentStore:
     def _required(self) -> OpenCollection:
         opened = self._opened
         if opened is None:
-            raise StoreError(f"{self._settings.place} is not open; call open(meta) first")
+            raise StoreError(
+                f"{self._settings.place} is not open; open it, or if it was closed, open it again"
+            )
         return opened
 
     def _writable(self) -> OpenCollection:
