@@ -61,7 +61,7 @@ def kill_once(path, after):
     return {id for line in lines for id in line.split() if id.isdigit()}
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [3, pytest.param(15, marks=pytest.mark.slow)])
 def test_what_was_acknowledged_survives_and_adding_again_completes_it(tmp_path, kills):
     path = tmp_path / "photos.idx"
     dice = random.Random(kills)
