@@ -107,6 +107,7 @@ def add(
     digest = hashlib.sha256(picture).hexdigest()
     item = Item(picture, id or digest[:32], metadata or {}, uri=str(UPLOADS / digest))
     report = index.add(item, on_error="raise", progress=False)
+    index.release()  # so that others may write between two uploads
     (UPLOADS / digest).write_bytes(picture)
     outcome = "added" if report.added else "updated" if report.updated else "unchanged"
     return {"id": item.id, "outcome": outcome}

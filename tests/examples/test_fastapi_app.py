@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import pytest
 from PIL import Image
 
-from imagesearch import LocalStore
+from imagesearch import ImageIndex, Item, LocalStore
 from imagesearch.cli.pictures import draw_scene
 from tests.examples.printing import EXAMPLES
 
@@ -241,7 +241,7 @@ def rounded(value):
             return value
 
 
-def test_an_index_that_another_process_writes_is_unavailable_for_adding_only(tmp_path):
+def test_another_process_may_write_between_uploads_and_makes_them_wait_meanwhile(tmp_path):
     shutil.copy(APP / "imagesearch.toml", tmp_path)
     with served(tmp_path) as client:
         assert add(client, encoded("boat", 1), id="boat").status_code == 201
@@ -257,6 +257,10 @@ def test_an_index_that_another_process_writes_is_unavailable_for_adding_only(tmp
         finally:
             other.close()
         assert add(client, encoded("boat", 2)).status_code == 201
+        # After an upload others may write again, and what they did is found.
+        with ImageIndex(tmp_path / "photos.idx") as beside:
+            beside.add(Item(draw_scene("fish", 3), id="fish"))
+        assert ids(search(client, encoded("fish", 3), k=1)) == ["fish"]
     assert "StoreLockedError" in (tmp_path / "server.log").read_text()
 
 
