@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
-from imagesearch.errors import StoreRequestError
+from imagesearch.errors import StoreError, StoreRequestError
 from imagesearch.filters import matches
 from imagesearch.protocols import Capability
 from imagesearch.stores.memory import MemoryStore
@@ -234,3 +236,24 @@ class FindsOnlySomeOfTheNearest(MemoryStore):
     def search(self, vectors, *, k, where=None):
         found = super().search(vectors, k=2 * k, where=where)
         return [hits if len(hits) < 2 * k else [*hits[: k - 1], hits[k]] for hits in found]
+
+
+class ScansInBatchesOfNothing(MemoryStore):
+    def scan(self, *, where=None, batch_size=1000, vectors=False):
+        return super().scan(where=where, batch_size=max(1, int(batch_size)), vectors=vectors)
+
+
+class BelongsToOneThread(MemoryStore):
+    def open(self, meta):
+        self._owner = threading.get_ident()
+        super().open(meta)
+
+    def upsert(self, batch):
+        if threading.get_ident() != self._owner:
+            raise StoreError("made in another thread")
+        super().upsert(batch)
+
+
+class ReleasesByClosing(MemoryStore):
+    def release(self):
+        self.close()

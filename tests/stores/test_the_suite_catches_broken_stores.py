@@ -36,6 +36,9 @@ CAUGHT_BY = {
     "GuessesWhatItDidNotDeclare": "test_what_is_not_declared_is_refused_by_every_method",
     "MergesNotes": "test_a_second_note_of_a_name_replaces_the_first",
     "KeepsNotesAsTheyWereGiven": "test_changing_a_note_that_came_back_changes_nothing",
+    "ScansInBatchesOfNothing": "test_a_scan_in_batches_of_nothing_is_refused",
+    "BelongsToOneThread": "test_threads_may_read_while_others_write",
+    "ReleasesByClosing": "test_handles_write_in_turn_once_they_are_released",
     "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
 }
 

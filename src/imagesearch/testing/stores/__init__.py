@@ -20,6 +20,7 @@ pytest.register_assert_rewrite(
             "refusing",
             "round_trips",
             "scores",
+            "sharing",
             "threads",
         )
     )
@@ -36,6 +37,7 @@ from imagesearch.testing.stores.reading import ReadingRules  # noqa: E402
 from imagesearch.testing.stores.refusing import RefusingRules  # noqa: E402
 from imagesearch.testing.stores.round_trips import RoundTripRules  # noqa: E402
 from imagesearch.testing.stores.scores import ScoreRules  # noqa: E402
+from imagesearch.testing.stores.sharing import SharingRules  # noqa: E402
 from imagesearch.testing.stores.threads import ThreadRules  # noqa: E402
 
 __all__ = ["VectorStoreConformance"]
@@ -52,6 +54,7 @@ class VectorStoreConformance(
     FilterRules,
     NotingRules,
     ThreadRules,
+    SharingRules,
     ModelRules,
     ApproximateSearchRules,
 ):
