@@ -43,6 +43,7 @@ __all__ = [
     "FetchError",
     "FilterError",
     "ImageSearchError",
+    "ImageTooLargeError",
     "IncompatibleIndexError",
     "ManifestError",
     "MissingDependencyError",
@@ -205,6 +206,16 @@ class DecodeError(SourceError, ValueError):
     than the limit; an array has another shape or type than an image.
 
     What to do: replace the file, or convert the picture. In `add` it costs only this one input.
+    """
+
+
+class ImageTooLargeError(DecodeError):
+    """A picture with more pixels than are decoded.
+
+    Raised when: width times height is above the limit, 179 million pixels unless the caller sets
+    another: a small file may claim to be huge, and would fill the memory.
+
+    What to do: save a smaller copy.
     """
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_real", "as_whole"]
+from imagesearch.errors import ConfigError
+
+__all__ = ["as_real", "as_whole", "at_least"]
 
 
 def as_whole(value: Any) -> int | None:
@@ -24,6 +26,22 @@ def as_whole(value: Any) -> int | None:
         return operator.index(value)
     except TypeError:
         return None
+
+
+def at_least(least: int, number: Any, name: str) -> int:
+    """Return an option that is a whole number and not too small.
+
+    Raises:
+        ConfigError: It is something else; names the option.
+
+    Example:
+        >>> at_least(1, np.int64(32), "batch_size")
+        32
+    """
+    whole = as_whole(number)
+    if whole is None or whole < least:
+        raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ {least}")
+    return whole
 
 
 def as_real(value: Any) -> float | None:

@@ -12,7 +12,9 @@ tcvectordb = pytest.importorskip("tcvectordb")
 
 
 @pytest.fixture
-def config(tmp_path, photos, monkeypatch):
+def config(request, tmp_path, photos, monkeypatch):
+    """A config for a collection that another program made, which compares by a metric."""
+    metric = getattr(request, "param", "COSINE")
     from tcvectordb.model import enum, index
 
     embedder = DescriptorEmbedder()
@@ -26,7 +28,7 @@ def config(tmp_path, photos, monkeypatch):
                 "vector",
                 embedder.spec.dim,
                 enum.IndexType.HNSW,
-                enum.MetricType.COSINE,
+                enum.MetricType(metric),
                 index.HNSWParams(m=16, efconstruction=200),
             ),
         )
@@ -62,6 +64,15 @@ def test_it_is_searched_and_copied(run, config, photos, tmp_path):
     assert code == 0, errors
     with ImageIndex(tmp_path / "mine.idx") as index:
         assert index.count() == 4
+
+
+@pytest.mark.parametrize("config", ["L2"], indirect=True)
+def test_its_metric_is_that_of_the_config(run, config, photos):
+    assert run("info", "--config", config)[0] == 3
+    config.write_text(config.read_text() + '[index]\nmetric = "l2"\n')
+    assert run("info", "--config", config)[0] == 0
+    code, output, errors = run("search", photos / "00.png", "-k", "1", "--config", config)
+    assert (code, "00.png" in output) == (0, True), errors
 
 
 def test_the_words_that_open_it_are_named_where_they_are_missing(run, config):

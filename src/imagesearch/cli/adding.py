@@ -120,7 +120,7 @@ def sync(
 def _require_there(sources: tuple[str, ...]) -> None:
     """Refuse what is not there before a new index asks for its model's weights."""
     if len(sources) == 1:
-        next(iter(expand(sources[0])), None)
+        expand(sources[0])  # which looks at the path itself now, and below it later
 
 
 def _run(

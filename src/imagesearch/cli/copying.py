@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.candidates import complete_files
-from imagesearch.cli.foreign import foreign_meta
+from imagesearch.cli.foreign import foreign_collection
 from imagesearch.cli.options import json_option, print_json, progress_option
 from imagesearch.cli.places import table_at
 from imagesearch.cli.rehearsing import dry_run_option, open_untouched
@@ -108,9 +108,12 @@ def _copied(
         closing(make_store(origin_table)) as origin,
         closing(make_store(target_table)) as copied,
     ):
-        meta = origin.describe() or foreign_meta(source)
+        meta = origin.describe()
         if meta is None:
-            raise _nothing(source)
+            foreign = foreign_collection(source)
+            if foreign is None:
+                raise _nothing(source)
+            meta = foreign.meta
         origin.open(meta)
         passes = 1 if project is None else 2
         with closing(make_progress(progress, passes * origin.count(), unit="record")) as bar:

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from imagesearch.cli.candidates import complete_embedders, complete_filters, complete_folders
-from imagesearch.cli.foreign import foreign_meta
+from imagesearch.cli.foreign import foreign_collection
 from imagesearch.cli.places import DEFAULT_STORE, no_index, store_table
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.index import ImageIndex
@@ -62,9 +62,8 @@ def _unless_config_was_given(
     context: click.Context, _option: click.Parameter, store: Path | None
 ) -> Path | None:
     """Let a file that was named for this command go before what the environment says for all."""
-    given = context.get_parameter_source
-    general = given("store") is ParameterSource.ENVIRONMENT
-    return None if general and given("config") is ParameterSource.COMMANDLINE else store
+    general = context.get_parameter_source("store") is ParameterSource.ENVIRONMENT
+    return None if general and given("config") else store
 
 
 def where_option(help: str) -> Callable[[_Command], _Command]:
@@ -118,9 +117,10 @@ def open_existing(config: Path | None, store: Path | None, *, embeds: bool = Fal
     """
     chosen = make_store(store_table(config, store))
     if chosen.describe() is None:
-        if foreign_meta(None if store is not None else config) is None:
+        foreign = foreign_collection(None if store is not None else config)
+        if foreign is None:
             raise no_index(config, store)
-        embeds = True
+        return ImageIndex(store=chosen, embedder=foreign.embedder, metric=foreign.meta.metric)
     named = store is None or given("config")
     embedder = _make_embedder(config, None) if embeds and named else None
     return ImageIndex(store=chosen, embedder=embedder)

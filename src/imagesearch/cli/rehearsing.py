@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from imagesearch.cli.foreign import foreign_meta
+from imagesearch.cli.foreign import foreign_collection
 from imagesearch.cli.terminal import Role, is_terminal, painted
 from imagesearch.config import PluginConfig, check_options
 from imagesearch.index import ImageIndex
@@ -54,7 +54,9 @@ def open_untouched(
             closing.enter_context(without_side_files(Path(place)))
         store = make_store(quiet)
         closing.callback(store.close)
-        meta = store.describe() or foreign_meta(config)
+        meta = store.describe()
+        if meta is None and (foreign := foreign_collection(config)) is not None:
+            meta = foreign.meta
         if meta is not None:
             store.open(meta)
         yield store, meta

@@ -15,6 +15,7 @@ from torch import nn
 
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.processors import available_cpus
+from imagesearch.quantities import at_least
 
 __all__ = [
     "CPU_BATCH",
@@ -39,10 +40,10 @@ def check_running(batch_size: int | None, precision: str) -> None:
     """Refuse options that no runner knows, before any weights load.
 
     Raises:
-        ConfigError: The batch size is below 1, or the precision unknown.
+        ConfigError: The batch size is no whole number ≥ 1, or the precision unknown.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ConfigError(f"batch_size={batch_size}; it must be ≥ 1")
+    if batch_size is not None:
+        at_least(1, batch_size, "batch_size")
     if precision not in {"fp32", "bf16"}:
         raise ConfigError(f"precision={precision!r}; use 'fp32' or 'bf16'")
 

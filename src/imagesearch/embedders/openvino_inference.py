@@ -171,7 +171,7 @@ def _convert(model: nn.Module, example: NDArray[np.uint8], name: str) -> Any:
             # Tracing is what OpenVINO reads best; torch warns that it is old, and wherever Python
             # looks at a shape. What comes of it is compared with torch below.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(model, torch.from_numpy(example), check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(model, torch.from_numpy(example), check_trace=False)  # type: ignore[no-untyped-call]  # torch leaves it untyped
             # openvino.convert_model does these three steps, and more: it reports them to a web
             # service, sets the root logger's level, and prints where sys.argv has --verbose.
             decoder = TorchScriptPythonDecoder(traced)

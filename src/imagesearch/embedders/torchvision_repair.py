@@ -58,9 +58,9 @@ def import_torchvision() -> ModuleType:
         _forget_half_imported()
         if not _declarations:
             # torch leaves these two unannotated.
-            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+            library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch leaves it untyped
             for schema in _SCHEMAS:
-                library.define(schema)  # type: ignore[no-untyped-call]
+                library.define(schema)  # type: ignore[no-untyped-call]  # torch leaves it untyped
             _declarations.append(library)
         module = importlib.import_module("torchvision")
         # Not a warning: everything works, and this would be said again by every command.

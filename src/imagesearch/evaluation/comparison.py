@@ -13,7 +13,7 @@ from imagesearch.filters import Filter
 from imagesearch.groundtruth import EvaluationQuery, labelled_queries
 from imagesearch.index import ImageIndex
 from imagesearch.index.progress import Progress, make_progress
-from imagesearch.quantities import as_whole
+from imagesearch.quantities import at_least
 
 __all__ = ["compare", "evaluate"]
 
@@ -151,8 +151,8 @@ def compare(
         exclude_self=exclude_self,
         r_precision=r_precision,
         exact=exact,
-        resamples=_counted("resamples", resamples, 1),
-        seed=_counted("seed", seed, 0),
+        resamples=at_least(1, resamples, "resamples"),
+        seed=at_least(0, seed, "seed"),
     )
     named = _named(contenders)
     asked, failures = labelled_queries(queries, label=label)
@@ -171,18 +171,10 @@ def compare(
 
 
 def _depths(k: int | Sequence[int]) -> tuple[int, ...]:
-    given = list(k) if isinstance(k, Iterable) else [k]
-    depths = {whole for depth in given if (whole := as_whole(depth)) is not None and whole >= 1}
-    if not given or len(depths) < len(set(given)):
-        raise ConfigError(f"k={k!r}; give one whole number ≥ 1, or several")
+    depths = {at_least(1, depth, "k") for depth in (k if isinstance(k, Iterable) else [k])}
+    if not depths:
+        raise ConfigError("k is empty; give one whole number ≥ 1, or several")
     return tuple(sorted(depths))
-
-
-def _counted(name: str, number: int, least: int) -> int:
-    whole = as_whole(number)
-    if whole is None or whole < least:
-        raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ {least}")
-    return whole
 
 
 def _named(

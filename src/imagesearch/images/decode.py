@@ -8,7 +8,7 @@ import threading
 
 from PIL import Image, UnidentifiedImageError
 
-from imagesearch.errors import DecodeError, MissingDependencyError
+from imagesearch.errors import DecodeError, ImageTooLargeError, MissingDependencyError
 from imagesearch.images.convert import to_rgb
 from imagesearch.images.limits import MAX_PIXELS, check_size
 from imagesearch.images.quiet import quiet
@@ -102,7 +102,7 @@ def decode(
     except UnidentifiedImageError as error:
         raise DecodeError(f"{name} {look_of(data)}") from error
     except Image.DecompressionBombError as error:
-        raise DecodeError(
+        raise ImageTooLargeError(
             f"{name} has more pixels than are decoded (at most {max_pixels / 1e6:.4g} megapixels), "
             "so that a small file cannot fill the memory; save a smaller copy"
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from imagesearch.errors import DecodeError
+from imagesearch.errors import DecodeError, ImageTooLargeError
 
 __all__ = ["MAX_PIXELS", "check_size"]
 
@@ -15,12 +15,13 @@ def check_size(width: int, height: int, *, max_pixels: int, name: str) -> None:
     """Refuse a picture without pixels or with too many.
 
     Raises:
-        DecodeError: ``width * height`` is 0 or more than `max_pixels`.
+        DecodeError: ``width * height`` is 0.
+        ImageTooLargeError: It is more than `max_pixels`.
     """
     if width < 1 or height < 1:
         raise DecodeError(f"{name} has no pixels: it is {width}×{height}")
     if width * height > max_pixels:
-        raise DecodeError(
+        raise ImageTooLargeError(
             f"{name} is {width}×{height}, {width * height / 1e6:.4g} megapixels; at most "
             f"{max_pixels / 1e6:.4g} are decoded, so that a small file cannot fill the memory; "
             "save a smaller copy"

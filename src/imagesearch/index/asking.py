@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imagesearch.calibration import JudgedHits, QueryKind
+from imagesearch.chunks import chunks
 from imagesearch.errors import EmbeddingError, QueryError, SourceError
 from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
 from imagesearch.index.asked import Asked, Truth, prepare
 from imagesearch.index.drawing import draw
-from imagesearch.index.pieces import pieces
 from imagesearch.index.query_kinds import has_text
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.protocols import VectorStore
@@ -96,7 +96,7 @@ class Asking:
 
             return judge
 
-        for some in pieces(ids, _BATCH):
+        for some in chunks(ids, _BATCH):
             for id, record in self.store.get(some).items():
                 labels[id] = field_label(record.metadata, label) or ""
         return self._ask_records(ids, same, distinct=True)
@@ -161,13 +161,13 @@ class Asking:
     def _ask_records(
         self, ids: Sequence[str], truth_of: Callable[[str], Truth], *, distinct: bool
     ) -> JudgedHits:
-        for some in pieces(ids, _BATCH):
+        for some in chunks(ids, _BATCH):
             records = self.store.get(some, vectors=True)
             self._search(
                 [
                     Asked(
                         record.vector,
-                        lambda hit, own=id: hit.id == own,  # type: ignore[misc]
+                        lambda hit, own=id: hit.id == own,  # type: ignore[misc]  # mypy infers no types of a lambda with a default
                         truth_of(id),
                         record.digest if distinct else "",
                     )

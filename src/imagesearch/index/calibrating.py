@@ -17,7 +17,7 @@ from imagesearch.index.copies import find_copies
 from imagesearch.index.progress import make_progress
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.index.saved_calibration import require_notes, write_calibration
-from imagesearch.quantities import as_whole
+from imagesearch.quantities import at_least
 
 __all__ = ["calibrate"]
 
@@ -47,7 +47,7 @@ def calibrate(
             f"pairs is a {type(pairs).__name__}; give the path of a pairs file, or a list of "
             "EvaluationQuery as the source"
         )
-    k, sample = _counted("k", k), _counted("sample", sample)
+    k, sample = at_least(1, k, "k"), at_least(1, sample, "sample")
     precision = checked_precision(precision)
     if save:
         require_notes(index.store)
@@ -92,14 +92,6 @@ def calibrate(
     if save:
         write_calibration(index.store, calibration)
     return calibration
-
-
-def _counted(name: str, number: int) -> int:
-    """Refuse an option that is out of range, before anything is read."""
-    whole = as_whole(number)
-    if whole is None or whole < 1:
-        raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ 1")
-    return whole
 
 
 def _queries(

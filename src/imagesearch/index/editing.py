@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from reprlib import repr as shorten
 
+from imagesearch.chunks import chunks
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
-from imagesearch.index.pieces import pieces
 from imagesearch.protocols import VectorStore
 from imagesearch.types import Metadata, Record, RecordBatch, check_metadata
 
@@ -35,7 +35,7 @@ def delete_records(
 ) -> int:
     """Delete records; see `ImageIndex.delete`."""
     doomed = _named(store, ids, where, "delete")
-    return sum(map(store.delete, pieces(doomed, _BATCH)))
+    return sum(map(store.delete, chunks(doomed, _BATCH)))
 
 
 def update_records(
@@ -49,7 +49,7 @@ def update_records(
     """Set fields of records, and keep the other ones or not; see `ImageIndex.update_metadata`."""
     fields = check_metadata(metadata)
     written = 0
-    for some in pieces(_named(store, ids, where, "update"), _BATCH):
+    for some in chunks(_named(store, ids, where, "update"), _BATCH):
         records = store.get(some, vectors=True).values()
         changed = [_with_fields(record, fields, keep=keep) for record in records]
         if changed:

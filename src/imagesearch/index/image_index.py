@@ -28,7 +28,7 @@ from imagesearch.index.searching import Search, as_queries, combined
 from imagesearch.index.thresholds import MinScore
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder, SharingStore, VectorStore
-from imagesearch.quantities import as_whole
+from imagesearch.quantities import at_least
 from imagesearch.types import (
     AddReport,
     Hits,
@@ -86,10 +86,7 @@ class ImageIndex:
         metric: Metric | None = None,
         batch_size: int = 32,
     ) -> None:
-        whole = as_whole(batch_size)
-        if whole is None or whole < 1:
-            raise ConfigError(f"batch_size={batch_size!r}; it must be a whole number ≥ 1")
-        self._batch_size = whole
+        self._batch_size = at_least(1, batch_size, "batch_size")
         self._index = assemble(path, store, embedder, metric)
 
     @classmethod

@@ -6,8 +6,8 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from imagesearch.chunks import chunks
 from imagesearch.errors import ManifestError, SourceError, SourceNotFoundError
-from imagesearch.index.pieces import pieces
 from imagesearch.protocols import VectorStore
 from imagesearch.types import Failure
 
@@ -64,7 +64,7 @@ class Removal:
                 f"nothing was removed: the source has no readable image at all, and {len(gone)} "
                 "records would go; is a disk not mounted? To empty the index, delete its records"
             )
-        for some in pieces(gone, _DELETE_BATCH):
+        for some in chunks(gone, _DELETE_BATCH):
             self.store.delete(some)
         return gone
 

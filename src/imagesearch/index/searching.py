@@ -19,6 +19,7 @@ from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.index.refinement import Refinement
 from imagesearch.index.thresholds import MinScore, least_score
 from imagesearch.index.thumbnails import query_thumbnail, thumbnail
+from imagesearch.quantities import as_whole
 from imagesearch.types import Hit, Hits, ImageSource, Item, Query
 
 __all__ = ["Search", "as_queries", "as_query", "combined"]
@@ -41,9 +42,10 @@ class Search:
     refinement: Refinement
 
     def __post_init__(self) -> None:
-        if isinstance(self.k, bool) or not isinstance(self.k, int | np.integer) or self.k < 1:
+        whole = as_whole(self.k)
+        if whole is None or whole < 1:
             raise QueryError(f"k={self.k!r}; ask for a whole number of hits, at least one")
-        object.__setattr__(self, "k", int(self.k))  # stores take no other integers
+        object.__setattr__(self, "k", whole)
         if self.group_score not in ("best", "mean"):
             raise QueryError(f"group_score={self.group_score!r}; use 'best' or 'mean'")
         if self.group_by is not None and not (isinstance(self.group_by, str) and self.group_by):

@@ -52,7 +52,7 @@ class EmbedderConformance:
         owner: Any = type(self)
         if "_made" not in vars(owner):
             owner._made = self.make_embedder()  # noqa: SLF001  # our own attribute
-        made: Embedder = owner._made  # noqa: SLF001
+        made: Embedder = owner._made  # noqa: SLF001  # as above
         return made
 
     # --- identity -----------------------------------------------------------------------------

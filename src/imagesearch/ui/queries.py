@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 from reprlib import repr as shorten
 
 from PIL import Image, UnidentifiedImageError
 
-from imagesearch.errors import DecodeError, QueryError, SourceNotFoundError
+from imagesearch.errors import (
+    DecodeError,
+    ImageTooLargeError,
+    QueryError,
+    SourceNotFoundError,
+)
 from imagesearch.images import decode
-from imagesearch.images.quiet import quiet
 from imagesearch.quantities import as_real, as_whole
 from imagesearch.types import Query
 from imagesearch.ui.spoken import Spoken
@@ -80,25 +83,19 @@ def decode_upload(
     try:
         return decode(data, shrink_to=shrink_to, max_pixels=max_pixels, name=name)
     except DecodeError as error:
-        key = _problem(data, error, max_pixels)
+        key = _problem(data, error)
         raise DecodeError(Spoken(key, error, max_pixels / 1e6)) from error
 
 
-def _problem(data: bytes, error: DecodeError, max_pixels: int) -> str:
+def _problem(data: bytes, error: DecodeError) -> str:
     """Return the phrase that says why bytes are refused."""
     if not data:
         return "no_bytes"
-    if isinstance(error.__cause__, UnidentifiedImageError):
-        damaged = "damaged" in str(error)
-        return "damaged" if damaged else "no_image"
-    try:
-        with quiet("the picture"), Image.open(io.BytesIO(data)) as opened:
-            too_many = opened.width * opened.height > max_pixels
-    except Image.DecompressionBombError:
-        too_many = True
-    except Exception:  # noqa: BLE001  # whatever hostile bytes lead to
-        too_many = False
-    return "too_many_pixels" if too_many else "damaged"
+    if isinstance(error, ImageTooLargeError):
+        return "too_many_pixels"
+    # What begins as an image does is one, though Pillow cannot tell it from anything else.
+    unknown = isinstance(error.__cause__, UnidentifiedImageError) and "damaged" not in str(error)
+    return "no_image" if unknown else "damaged"
 
 
 def parse_box(text: str) -> Box | None:

@@ -9,10 +9,10 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from imagesearch.chunks import chunks
 from imagesearch.errors import StoreRequestError
 from imagesearch.stores.tencent.companions import companion_name, make_companion
 from imagesearch.stores.tencent.settings import Settings
-from imagesearch.stores.tencent.side_by_side import chunks
 
 if TYPE_CHECKING:
     from imagesearch.stores.tencent.client import TencentClient

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imagesearch.chunks import chunks
 from imagesearch.stores.checks import possible_ids
 from imagesearch.stores.tencent.opening import OpenCollection
 from imagesearch.stores.tencent.scanning import page_size, scan_by_ids, scan_by_ranges
 from imagesearch.stores.tencent.settings import Settings
-from imagesearch.stores.tencent.side_by_side import SideBySide, chunks
+from imagesearch.stores.tencent.side_by_side import SideBySide
 from imagesearch.types import Record, RecordBatch
 
 if TYPE_CHECKING:

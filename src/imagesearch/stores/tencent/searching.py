@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.chunks import chunks
 from imagesearch.errors import StoreRequestError
 from imagesearch.stores.tencent.documents import short_floats
 from imagesearch.stores.tencent.opening import OpenCollection
 from imagesearch.stores.tencent.scanning import MAX_PAGE
 from imagesearch.stores.tencent.scoring import Distances, score_of
 from imagesearch.stores.tencent.settings import Settings
-from imagesearch.stores.tencent.side_by_side import SideBySide, chunks
+from imagesearch.stores.tencent.side_by_side import SideBySide
 from imagesearch.types import Hit
 
 if TYPE_CHECKING:

@@ -1,14 +1,14 @@
-"""Requests side by side: a bounded pool of threads, and how work is divided for it."""
+"""Requests side by side, in a bounded pool of threads."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, Self, TypeVar
+from typing import TypeVar
 
-__all__ = ["SideBySide", "chunks"]
+__all__ = ["SideBySide"]
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -63,22 +63,3 @@ class SideBySide:
         """Begin anew in a forked process, where the pool has no threads and the lock may be held."""
         if self._process != os.getpid():
             self._lock, self._pool, self._process = threading.Lock(), None, os.getpid()
-
-
-class _Sliceable(Protocol):
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice, /) -> Self: ...
-
-
-_Parts = TypeVar("_Parts", bound=_Sliceable)
-
-
-def chunks(sequence: _Parts, size: int) -> Iterator[_Parts]:
-    """Cut a list or array into parts.
-
-    Example:
-        >>> list(chunks([1, 2, 3], 2))
-        [[1, 2], [3]]
-    """
-    return (sequence[first : first + size] for first in range(0, len(sequence), size))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.chunks import chunks
 from imagesearch.errors import StoreError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
@@ -25,7 +26,7 @@ from imagesearch.stores.tencent.schema import FieldType
 from imagesearch.stores.tencent.scoring import Distances
 from imagesearch.stores.tencent.searching import Searcher
 from imagesearch.stores.tencent.settings import Consistency, IndexType, Settings, Transport, secret
-from imagesearch.stores.tencent.side_by_side import SideBySide, chunks
+from imagesearch.stores.tencent.side_by_side import SideBySide
 from imagesearch.stores.tencent.writing import write_records
 from imagesearch.types import Hit, IndexMeta, Metric, Record, RecordBatch, Secret
 
