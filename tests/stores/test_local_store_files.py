@@ -391,7 +391,8 @@ def test_threads_may_search_while_another_writes(opened):
         for first in range(300, 1500, 100):
             store.upsert(make_batch(everything[first : first + 100], prefix=str(first)))
             store.delete([f"{first}-{row:05d}" for row in range(10)])
-    assert all(300 <= search.result() <= 1380 for search in searches)
+    # The last ten are there until they are deleted.
+    assert all(300 <= search.result() <= 1390 for search in searches)
     assert store.count() == 1380
 
 
