@@ -59,6 +59,7 @@ __all__ = [
     "UnknownIdError",
     "UnknownPluginError",
     "UnsupportedFilterError",
+    "UnsupportedImageError",
     "UnsupportedOperationError",
     "WeightsUnavailableError",
 ]
@@ -216,6 +217,16 @@ class ImageTooLargeError(DecodeError):
     another: a small file may claim to be huge, and would fill the memory.
 
     What to do: save a smaller copy.
+    """
+
+
+class UnsupportedImageError(DecodeError):
+    """An image of a kind that is not decoded, though nothing is known to be wrong with it.
+
+    Raised when: the file is in a format that is not read, such as JPEG XL or Photoshop, or in a rare
+    variant of one that is, such as a JPEG with 12 bits per sample or a TIFF in CMYK with alpha.
+
+    What to do: convert it to PNG or JPEG; the message says what it is.
     """
 
 

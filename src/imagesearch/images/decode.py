@@ -6,9 +6,15 @@ import importlib
 import io
 import threading
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from imagesearch.errors import DecodeError, ImageTooLargeError, MissingDependencyError
+from imagesearch.errors import (
+    DecodeError,
+    ImageTooLargeError,
+    MissingDependencyError,
+    UnsupportedImageError,
+)
+from imagesearch.images._jpeg import read_jpeg, unsupported_jpeg
 from imagesearch.images.convert import to_rgb
 from imagesearch.images.limits import MAX_PIXELS, check_size
 from imagesearch.images.quiet import quiet
@@ -64,7 +70,9 @@ def decode(
         name: What messages call the image, such as its path.
 
     Raises:
-        DecodeError: No image of these formats, damaged, or too large.
+        UnsupportedImageError: A kind of image that is not decoded, such as a JPEG with 12 bits.
+        ImageTooLargeError: More than `max_pixels`.
+        DecodeError: No image of these formats, or damaged.
         MissingDependencyError: HEIC without ``pillow-heif``.
 
     Example:
@@ -79,6 +87,9 @@ def decode(
         raise ValueError(f"shrink_to={shrink_to}; give the pixels that are needed, at least 1")
     if not data:
         raise DecodeError(f"{name} is empty (0 bytes); fetch or export it again")
+    jpeg = read_jpeg(data, name=name)
+    if jpeg is not None and (kind := unsupported_jpeg(jpeg)) is not None:
+        raise UnsupportedImageError(f"{name} is {kind}, which is not supported; convert it to PNG")
     _prepare()
     formats = [*_FORMATS]
     if heif_brand(data):
@@ -87,7 +98,9 @@ def decode(
     try:
         with quiet(name), Image.open(io.BytesIO(data), formats=formats) as opened:
             check_size(*opened.size, max_pixels=max_pixels, name=name)
-            if shrink_to is not None and opened.format in {"JPEG", "MPO"}:
+            if jpeg is not None and jpeg.arithmetic and isinstance(opened, ImageFile.ImageFile):
+                opened.decodermaxblock = len(data)
+            if shrink_to is not None and jpeg is not None and jpeg.scalable:
                 opened.draft(None, (shrink_to, shrink_to))
             opened.load()
             # An ICO holds PNGs, whose own headers are read only now.
@@ -108,6 +121,12 @@ def decode(
         ) from error
     except Exception as error:  # decoders raise whatever hostile bytes lead them to
         reason = f"{error}".strip() or type(error).__name__
+        if jpeg is not None and (jpeg.lossless or jpeg.arithmetic):
+            kind = "lossless" if jpeg.lossless else "arithmetic-coded"
+            raise UnsupportedImageError(
+                f"{name} is damaged, or a {kind} JPEG that this build of Pillow does not decode "
+                f"({reason}); convert it to PNG"
+            ) from error
         raise DecodeError(
             f"{name} is damaged or truncated and cannot be decoded ({reason}); "
             "fetch or export it again"

@@ -1,0 +1,246 @@
+"""JPEG: the marker segments of a file, and from them what it is, before anything is decoded.
+
+Sections, tables and figures named below are those of ITU-T T.81 (ISO/IEC 10918-1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from imagesearch.errors import DecodeError
+
+__all__ = ["Component", "Jpeg", "Scan", "read_jpeg", "unsupported_jpeg"]
+
+_MAX_SEGMENTS = 10_000
+"""Most marker segments that are read; a photo has 10 to 30, one with a large ICC profile 300."""
+
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+# Within a scan's data, a restart marker does not end it and FF 00 stands for a data byte FF.
+_SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+
+_SOI, _EOI, _SOS, _DHT, _DRI, _TEM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0x01
+_RESTARTS = range(0xD0, 0xD8)
+_JPEG_LS = 0xF7
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC} | {_JPEG_LS}
+
+_SCALABLE = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
+"""Processes based on the DCT that libjpeg decodes; only a DCT can be decoded at a smaller size."""
+_LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
+_ARITHMETIC = frozenset(range(0xC9, 0xD0)) - {0xCC}
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
+_PROGRESSIVE = frozenset({0xC2, 0xCA})
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One component of a frame: its id and its sampling factors, each from 1 to 4."""
+
+    id: int
+    horizontal: int
+    vertical: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One scan: which components and coefficients it holds, and where its data lie.
+
+    Attributes:
+        components: Ids, each with the numbers of its DC and AC table, from 0 to 3.
+        first: First coefficient in zigzag order, from 0 to 63.
+        last: Last coefficient.
+        high: Bit position of the scan before it on the same coefficients, 0 for none.
+        low: Bit position that it goes down to; 0 is full precision.
+        start: Offset of its entropy-coded data.
+        end: Offset of the marker behind them, or the length of the file.
+        restarts: MCUs between two restart markers, 0 for none.
+        tables: Huffman tables in force, from the byte Tc·16 + Th to the symbol of the shortest
+            code, which has only zero bits.
+    """
+
+    components: tuple[tuple[int, int, int], ...]
+    first: int
+    last: int
+    high: int
+    low: int
+    start: int
+    end: int
+    restarts: int
+    tables: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg:
+    """What the markers of a JPEG announce.
+
+    Attributes:
+        process: Second byte of the frame's marker (SOF), such as 0xC0 for baseline; 0 if missing.
+        frames: How many frame markers stand before the first scan.
+        bits: Bits of a sample.
+        width: Pixels.
+        height: Pixels; 0 if it is only given after the first scan.
+        components: In the order of the frame header.
+        scans: In the order of the file, up to the end marker.
+        ended: Whether there is an end marker.
+    """
+
+    process: int = 0
+    frames: int = 0
+    bits: int = 0
+    width: int = 0
+    height: int = 0
+    components: tuple[Component, ...] = ()
+    scans: list[Scan] = field(default_factory=list)
+    ended: bool = False
+
+    @property
+    def scalable(self) -> bool:
+        """Whether libjpeg can decode it at 1/2, 1/4 or 1/8 of its size.
+
+        With a lossless frame, Pillow 11.3 to 12.3 writes behind its buffer when asked to.
+        """
+        return self.frames == 1 and self.process in _SCALABLE and self.bits == 8
+
+    @property
+    def arithmetic(self) -> bool:
+        """Whether its data are arithmetic-coded, for which libjpeg wants all of them at once."""
+        return self.process in _ARITHMETIC
+
+    @property
+    def progressive(self) -> bool:
+        """Whether its coefficients come in several scans, each more precise."""
+        return self.process in _PROGRESSIVE
+
+    @property
+    def lossless(self) -> bool:
+        """Whether samples are predicted instead of transformed."""
+        return self.process in _LOSSLESS
+
+
+def read_jpeg(data: bytes, *, name: str = "image") -> Jpeg | None:
+    """Read the markers of a JPEG, and of an MPO those of its first image, as libjpeg does.
+
+    Whatever stands within a segment, such as a thumbnail, is passed over. Reading stops at the end
+    marker or at the first segment that is malformed.
+
+    Returns:
+        What they announce, or None if this is not a JPEG.
+
+    Raises:
+        DecodeError: It has more segments than a JPEG needs.
+
+    Example:
+        >>> import io
+        >>> from PIL import Image
+        >>> buffer = io.BytesIO()
+        >>> Image.new("L", (40, 30)).save(buffer, "JPEG")
+        >>> jpeg = read_jpeg(buffer.getvalue())
+        >>> hex(jpeg.process), jpeg.width, jpeg.height, len(jpeg.scans), jpeg.ended
+        ('0xc0', 40, 30, 1, True)
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    frame, frames = Jpeg(), 0
+    scans: list[Scan] = []
+    tables: dict[int, int] = {}
+    restarts = 0
+    ended = False
+    for count, (code, start, end, stop) in enumerate(_segments(data)):
+        if count >= _MAX_SEGMENTS:
+            raise DecodeError(
+                f"{name} has more than {_MAX_SEGMENTS:,} marker segments, far more than a JPEG needs; "
+                "export it again"
+            )
+        body = data[start:end]
+        if code == _EOI:
+            ended = True
+        elif code in _FRAMES and not scans:
+            frames += 1
+            frame = _frame(code, body)
+        elif code == _DHT:
+            tables = tables | _tables(body)
+        elif code == _DRI and len(body) == 2:
+            restarts = int.from_bytes(body)
+        elif code == _SOS and len(body) >= 6:
+            scans.append(_scan(body, end, stop, restarts, tables))
+    return replace(frame, frames=frames, scans=scans, ended=ended)
+
+
+def unsupported_jpeg(jpeg: Jpeg) -> str | None:
+    """Return what a JPEG is, in words, if it is of a kind that Pillow does not decode."""
+    if not jpeg.frames:
+        return None
+    bits = f"with {jpeg.bits} bits per sample"
+    if jpeg.process == _JPEG_LS:
+        return f"a JPEG-LS image {bits}"
+    if jpeg.process in _HIERARCHICAL:
+        return "a hierarchical JPEG"
+    if jpeg.process == 0xCB:
+        return "a lossless JPEG with arithmetic coding"
+    if jpeg.bits != 8:
+        return f"a {'lossless ' if jpeg.lossless else ''}JPEG {bits}"
+    if len(jpeg.components) not in {1, 3, 4}:
+        return f"a JPEG with {len(jpeg.components)} components"
+    if not jpeg.height:
+        return "a JPEG that gives its height only after its first scan (DNL)"
+    return None
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Yield each marker's code, the start and end of its segment, and where the next one may be."""
+    position = 2
+    while found := _MARKER.search(data, position):
+        code, position = found[1][0], found.end()
+        if code in _RESTARTS or code == _TEM:
+            continue
+        if code in {_SOI, _EOI}:
+            if code == _EOI:
+                yield code, position, position, position
+            return
+        length = int.from_bytes(data[position : position + 2])
+        start, end = position + 2, position + length
+        if length < 2 or end > len(data):
+            return
+        position = end
+        if code == _SOS:
+            scan = _SCAN_END.search(data, end)
+            position = scan.start() if scan else len(data)
+        yield code, start, end, position
+
+
+def _frame(code: int, body: bytes) -> Jpeg:
+    """Read a frame header, B.2.2."""
+    if len(body) < 6 or len(body) < 6 + 3 * body[5]:
+        return Jpeg(process=code)
+    return Jpeg(
+        process=code,
+        bits=body[0],
+        height=int.from_bytes(body[1:3]),
+        width=int.from_bytes(body[3:5]),
+        components=tuple(
+            Component(body[at], body[at + 1] >> 4, body[at + 1] & 15)
+            for at in range(6, 6 + 3 * body[5], 3)
+        ),
+    )
+
+
+def _tables(body: bytes) -> dict[int, int]:
+    """Read Huffman tables, B.2.4.2: of each, the symbol whose code has only zero bits."""
+    tables = {}
+    at = 0
+    while at + 17 < len(body):
+        tables[body[at]] = body[at + 17]
+        at += 17 + sum(body[at + 1 : at + 17])
+    return tables
+
+
+def _scan(body: bytes, start: int, end: int, restarts: int, tables: dict[int, int]) -> Scan:
+    """Read a scan header, B.2.3."""
+    count = min(body[0], (len(body) - 4) // 2)
+    components = tuple(
+        (body[at], body[at + 1] >> 4, body[at + 1] & 15) for at in range(1, 1 + 2 * count, 2)
+    )
+    first, last, bits = body[1 + 2 * count : 4 + 2 * count]
+    return Scan(components, first, last, bits >> 4, bits & 15, start, end, restarts, tables)
