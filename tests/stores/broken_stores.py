@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace as replaced
+from typing import ClassVar
 
 import numpy as np
 
 from imagesearch.errors import StoreError, StoreRequestError
 from imagesearch.filters import matches
 from imagesearch.protocols import Capability
+from imagesearch.stores import check_update
 from imagesearch.stores.memory import MemoryStore
-from imagesearch.types import Hit, Record, RecordBatch
+from imagesearch.types import Hit, Record, RecordBatch, updated_metadata
 
 
 class LosesNestedMetadata(MemoryStore):
@@ -257,3 +261,79 @@ class BelongsToOneThread(MemoryStore):
 class ReleasesByClosing(MemoryStore):
     def release(self):
         self.close()
+
+
+class CountsMissingAsUpdated(MemoryStore):
+    def update_metadata(self, fields, *, ids=None, where=None, replace=False):
+        super().update_metadata(fields, ids=ids, where=where, replace=replace)
+        return len(set(ids)) if ids is not None else self.count(where)
+
+
+class ForgetsWhatItDoesNotSet(MemoryStore):
+    def update_metadata(self, fields, *, ids=None, where=None, replace=False):
+        return super().update_metadata(fields, ids=ids, where=where, replace=True)
+
+
+class RemembersFiltersAcrossUpdates(MemoryStore):
+    def upsert(self, batch):
+        self._counts = {}
+        super().upsert(batch)
+
+    def count(self, where=None):
+        if where is None:
+            return super().count()
+        return self._counts.setdefault(where, super().count(where))
+
+
+class DeletesOnlyTheFirstMatch(MemoryStore):
+    def delete_where(self, where):
+        return self.delete(list(self._matching(where))[:1])
+
+
+class UpdatesByReadingAndWriting(MemoryStore):
+    def update_metadata(self, fields, *, ids=None, where=None, replace=False):
+        fields = check_update(fields, ids, where)
+        if ids is None:
+            ids = [id for batch in self.scan(where=where) for id in batch.ids]
+        records = self.get(ids, vectors=True).values()
+        time.sleep(0.002)
+        changed = [
+            replaced(record, metadata=updated_metadata(record.metadata, fields, replace=replace))
+            for record in records
+        ]
+        if changed:
+            self.upsert(RecordBatch.of(changed))
+        return len(changed)
+
+
+class BringsDeletedRecordsBack(UpdatesByReadingAndWriting):
+    pass
+
+
+class SharedMemory(MemoryStore):
+    """Keeps all rules with several handles on one place, as a server does for its clients."""
+
+    capabilities = MemoryStore.capabilities | {Capability.PERSISTENT}
+    takes_place = True
+    _places: ClassVar[dict[object, dict[str, object]]] = {}
+
+    def __init__(self, place):
+        fresh = place not in self._places
+        self.__dict__ = self._places.setdefault(place, {})
+        if fresh:
+            super().__init__()
+
+    def close(self):
+        pass
+
+
+class LocksOnlyItsOwnHandle(SharedMemory):
+    update_metadata = UpdatesByReadingAndWriting.update_metadata
+
+
+class BringsBackWhatOtherHandlesDeleted(LocksOnlyItsOwnHandle):
+    pass
+
+
+def made(kind, place):
+    return kind(place) if getattr(kind, "takes_place", False) else kind()

@@ -39,8 +39,23 @@ CAUGHT_BY = {
     "ScansInBatchesOfNothing": "test_a_scan_in_batches_of_nothing_is_refused",
     "BelongsToOneThread": "test_threads_may_read_while_others_write",
     "ReleasesByClosing": "test_handles_write_in_turn_once_they_are_released",
+    "CountsMissingAsUpdated": "test_an_update_ignores_ids_that_are_not_there",
+    "ForgetsWhatItDoesNotSet": "test_an_update_sets_fields_and_keeps_the_others",
+    "RemembersFiltersAcrossUpdates": "test_filters_follow_an_update",
+    "DeletesOnlyTheFirstMatch": "test_a_deletion_by_filter_deletes_all_that_match_and_nothing_else",
+    "UpdatesByReadingAndWriting": "test_threads_that_set_different_fields_keep_all_of_them",
+    "BringsDeletedRecordsBack": "test_a_record_that_is_deleted_beside_an_update_stays_deleted",
+    "LocksOnlyItsOwnHandle": "test_clients_that_set_different_fields_keep_all_of_them",
+    "BringsBackWhatOtherHandlesDeleted": (
+        "test_a_client_that_updates_brings_back_nothing_that_another_one_deleted"
+    ),
     "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
 }
+
+FOR_SEVERAL_WRITERS = (
+    "test_clients_that_set_different_fields_keep_all_of_them",
+    "test_a_client_that_updates_brings_back_nothing_that_another_one_deleted",
+)
 
 _SUITES = """
 import broken_stores
@@ -50,11 +65,15 @@ from imagesearch.testing import VectorStoreConformance
 class TestMemoryStore(VectorStoreConformance):
     def make_store(self, place):
         return MemoryStore()
+
+class TestSharedMemory(VectorStoreConformance):
+    def make_store(self, place):
+        return broken_stores.SharedMemory(place)
 """
 _SUITE = """
 class Test{store}(VectorStoreConformance):
     def make_store(self, place):
-        return broken_stores.{store}()
+        return broken_stores.made(broken_stores.{store}, place)
 """
 
 
@@ -67,6 +86,7 @@ def outcomes(tmp_path_factory):
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = slow: long\nfilterwarnings = error\n")
     chosen = [f"(Test{store} and {rule})" for store, rule in CAUGHT_BY.items()]
     chosen += [f"(TestMemoryStore and {rule})" for rule in sorted(set(CAUGHT_BY.values()))]
+    chosen += [f"(TestSharedMemory and {rule})" for rule in FOR_SEVERAL_WRITERS]
     here = str(Path(__file__).parent)
     run = subprocess.run(
         [
@@ -107,3 +127,8 @@ def test_a_store_that_breaks_one_rule_fails_the_test_of_that_rule(outcomes, brok
 @pytest.mark.parametrize("rule", sorted(set(CAUGHT_BY.values())))
 def test_a_store_that_keeps_all_rules_passes_the_same_test(outcomes, rule):
     assert outcomes["MemoryStore", rule] <= {"PASSED", "SKIPPED"}
+
+
+@pytest.mark.parametrize("rule", FOR_SEVERAL_WRITERS)
+def test_a_store_for_several_writers_passes_their_rules(outcomes, rule):
+    assert outcomes["SharedMemory", rule] == {"PASSED"}

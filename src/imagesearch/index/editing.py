@@ -9,8 +9,8 @@ from reprlib import repr as shorten
 from imagesearch.chunks import chunks
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
-from imagesearch.protocols import VectorStore
-from imagesearch.types import Metadata, Record, RecordBatch, check_metadata
+from imagesearch.protocols import SupportsFilterDeletion, SupportsMetadataUpdate, VectorStore
+from imagesearch.types import Metadata, RecordBatch, check_metadata, updated_metadata
 
 __all__ = ["as_ids", "delete_records", "update_records"]
 
@@ -34,8 +34,10 @@ def delete_records(
     store: VectorStore, ids: str | Iterable[str] | None, where: Filter | None
 ) -> int:
     """Delete records; see `ImageIndex.delete`."""
-    doomed = _named(store, ids, where, "delete")
-    return sum(map(store.delete, chunks(doomed, _BATCH)))
+    chosen = _chosen(ids, where, "delete")
+    if where is not None and isinstance(store, SupportsFilterDeletion):
+        return store.delete_where(where)
+    return sum(map(store.delete, chunks(_found(store, chosen, where), _BATCH)))
 
 
 def update_records(
@@ -48,27 +50,29 @@ def update_records(
 ) -> int:
     """Set fields of records, and keep the other ones or not; see `ImageIndex.update_metadata`."""
     fields = check_metadata(metadata)
+    chosen = _chosen(ids, where, "update")
+    if isinstance(store, SupportsMetadataUpdate):
+        return store.update_metadata(fields, ids=chosen, where=where, replace=not keep)
     written = 0
-    for some in chunks(_named(store, ids, where, "update"), _BATCH):
+    for some in chunks(_found(store, chosen, where), _BATCH):
         records = store.get(some, vectors=True).values()
-        changed = [_with_fields(record, fields, keep=keep) for record in records]
+        changed = [
+            replace(record, metadata=updated_metadata(record.metadata, fields, replace=not keep))
+            for record in records
+        ]
         if changed:
             store.upsert(RecordBatch.of(changed))
         written += len(changed)
     return written
 
 
-def _named(
-    store: VectorStore, ids: str | Iterable[str] | None, where: Filter | None, verb: str
-) -> list[str]:
+def _chosen(ids: str | Iterable[str] | None, where: Filter | None, verb: str) -> list[str] | None:
     if (ids is None) == (where is None):
         raise QueryError(f"say what to {verb}: either ids or where=")
-    if ids is not None:
-        return as_ids(ids)
+    return None if ids is None else as_ids(ids)
+
+
+def _found(store: VectorStore, chosen: list[str] | None, where: Filter | None) -> list[str]:
+    if chosen is not None:
+        return chosen
     return [id for batch in store.scan(where=where, batch_size=_BATCH) for id in batch.ids]
-
-
-def _with_fields(record: Record, fields: Metadata, *, keep: bool) -> Record:
-    kept = {name: record.metadata[name] for name in record.metadata if keep and name not in fields}
-    changed = {name: value for name, value in fields.items() if value is not None}
-    return replace(record, metadata={**kept, **changed})

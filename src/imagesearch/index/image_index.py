@@ -410,6 +410,12 @@ class ImageIndex:
     ) -> int:
         """Change the metadata of records; vectors stay as they are.
 
+        Several writers may do this at the same time: fields that they set are all kept, and a
+        record that is deleted meanwhile does not come back. That holds for every store of this
+        package, see the documentation of Tencent Cloud VectorDB for its limits; a store of another
+        package that is no `SupportsMetadataUpdate` reads each record and writes it as a whole, so
+        that the last writer wins.
+
         Args:
             ids: One id or many; unknown ones are ignored. None with `where`.
             metadata: Fields to set; None removes a field.
@@ -417,7 +423,7 @@ class ImageIndex:
             replace: Whether all other fields go.
 
         Returns:
-            How many records were found and written.
+            How many records were found.
 
         Raises:
             QueryError: Neither or both of `ids` and `where` are given, or an id is no text.

@@ -4,8 +4,22 @@ What stores have in common, for those who write one: the checks that come first,
 and the text of a note.
 """
 
-from imagesearch.stores.checks import check_batch, check_batch_size, check_queries, possible_ids
+from imagesearch.stores.checks import (
+    check_batch,
+    check_batch_size,
+    check_queries,
+    check_update,
+    possible_ids,
+)
 from imagesearch.stores.notes import note_text
 from imagesearch.stores.ranking import rank
 
-__all__ = ["check_batch", "check_batch_size", "check_queries", "note_text", "possible_ids", "rank"]
+__all__ = [
+    "check_batch",
+    "check_batch_size",
+    "check_queries",
+    "check_update",
+    "note_text",
+    "possible_ids",
+    "rank",
+]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreRequestError
+from imagesearch.filters import Filter
 from imagesearch.quantities import as_whole
 from imagesearch.types import (
     IndexMeta,
@@ -19,7 +20,7 @@ from imagesearch.types import (
 )
 from imagesearch.vectors import check_vectors, unit_or_as_is
 
-__all__ = ["check_batch", "check_batch_size", "check_queries", "possible_ids"]
+__all__ = ["check_batch", "check_batch_size", "check_queries", "check_update", "possible_ids"]
 
 
 def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
@@ -99,6 +100,26 @@ def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float3
         raise StoreRequestError(f"k={k!r}; ask for a whole number of hits, at least one")
     queries = check_vectors(vectors, meta.dim, meta.metric)
     return unit_or_as_is(queries) if meta.metric == "cosine" else queries
+
+
+def check_update(
+    fields: Metadata, ids: Sequence[str] | None, where: Filter | None
+) -> dict[str, MetadataValue]:
+    """Return the fields of an update as they are to be stored; what `update_metadata` calls first.
+
+    Raises:
+        StoreRequestError: Neither or both of `ids` and `where` are given, or `fields` are not JSON
+            values.
+
+    Example:
+        >>> check_update({"tags": ("new",)}, ["a"], None)
+        {'tags': ['new']}
+    """
+    if (ids is None) == (where is None):
+        raise StoreRequestError(
+            f"update_metadata takes either ids or where, got {'neither' if ids is None else 'both'}"
+        )
+    return check_metadata(fields)
 
 
 def possible_ids(ids: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,15 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
-from imagesearch.stores.checks import check_batch, check_batch_size, check_queries
+from imagesearch.stores.checks import (
+    check_batch,
+    check_batch_size,
+    check_queries,
+    check_update,
+)
 from imagesearch.stores.notes import note_text
 from imagesearch.stores.ranking import nearest, order
-from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch
+from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch, updated_metadata
 
 __all__ = ["MemoryStore"]
 
@@ -131,6 +137,36 @@ class MemoryStore:
         with self._lock:
             self._opened()
             return {id: self._record(id, vectors) for id in ids if id in self._entries}
+
+    def update_metadata(
+        self,
+        fields: Metadata,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Filter | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Set fields of records that exist; see `SupportsMetadataUpdate.update_metadata`.
+
+        Raises:
+            StoreRequestError: Neither or both of `ids` and `where` are given, or `fields` are not
+                JSON values. Nothing was written.
+        """
+        checked = check_update(fields, ids, where)
+        with self._lock:
+            self._opened()
+            chosen = list(self._matching(where)) if ids is None else dict.fromkeys(ids)
+            existing = [id for id in chosen if id in self._entries]
+            for id in existing:
+                entry = self._entries[id]
+                metadata = updated_metadata(entry.metadata, checked, replace=replace)
+                self._entries[id] = replaced(entry, metadata=metadata)
+            return len(existing)
+
+    def delete_where(self, where: Filter) -> int:
+        """Delete all records that match; returns how many."""
+        with self._lock:
+            return self.delete(list(self._matching(where)))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records; returns how many existed."""

@@ -113,7 +113,7 @@ class Step:
     """One thing that happens to a store.
 
     Attributes:
-        action: ``upsert``, ``delete``, ``search``, ``count`` or ``reopen``.
+        action: ``upsert``, ``update``, ``delete``, ``search``, ``count`` or ``reopen``.
         ids: What it is about.
         vectors: One for each id, or the queries.
         k: Hits wanted.
@@ -147,6 +147,11 @@ def histories(dim: int) -> st.SearchStrategy[list[Step]]:
         st.one_of(
             ids.flatmap(upsert),
             ids.flatmap(upsert),
+            st.builds(
+                lambda names, stock: Step("update", tuple(names), stock=stock),
+                ids,
+                st.integers(0, 3),
+            ),
             st.builds(lambda names: Step("delete", tuple(names)), ids),
             st.builds(
                 lambda values, k: Step("search", vectors=np.array(values, np.float32), k=k),

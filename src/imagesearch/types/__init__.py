@@ -10,6 +10,7 @@ from imagesearch.types.metadata import (
     MetadataValue,
     canonical_metadata,
     check_metadata,
+    updated_metadata,
 )
 from imagesearch.types.projection import Projection
 from imagesearch.types.query import FOCUS, Box, IdTerm, ImageTerm, Query, Term, TextTerm, VectorTerm
@@ -47,4 +48,5 @@ __all__ = [
     "canonical_metadata",
     "check_id",
     "check_metadata",
+    "updated_metadata",
 ]

@@ -12,7 +12,14 @@ import numpy as np
 
 from imagesearch.errors import StoreRequestError
 
-__all__ = ["RESERVED_FIELDS", "Metadata", "MetadataValue", "canonical_metadata", "check_metadata"]
+__all__ = [
+    "RESERVED_FIELDS",
+    "Metadata",
+    "MetadataValue",
+    "canonical_metadata",
+    "check_metadata",
+    "updated_metadata",
+]
 
 MetadataValue: TypeAlias = Any
 """A JSON value: str, int, float, bool, None, or a list or dict of these."""
@@ -68,6 +75,26 @@ def canonical_metadata(metadata: Metadata) -> str:
         '{"a": true, "b": 1}'
     """
     return json.dumps(metadata, sort_keys=True)
+
+
+def updated_metadata(
+    metadata: Metadata, fields: Metadata, *, replace: bool = False
+) -> dict[str, MetadataValue]:
+    """Return metadata with some fields set; what `update_metadata` makes of a record's metadata.
+
+    Args:
+        metadata: What the record has.
+        fields: Fields to set; None removes a field.
+        replace: Whether to remove all other fields.
+
+    Example:
+        >>> updated_metadata({"label": "cat", "price": 3, "old": 1}, {"price": 4, "old": None})
+        {'label': 'cat', 'price': 4}
+        >>> updated_metadata({"label": "cat"}, {"price": 4}, replace=True)
+        {'price': 4}
+    """
+    kept = {} if replace else {name: metadata[name] for name in metadata if name not in fields}
+    return kept | {name: value for name, value in fields.items() if value is not None}
 
 
 def _plain(value: object, name: str, depth: int) -> MetadataValue:

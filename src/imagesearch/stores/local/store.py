@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
-from imagesearch.stores.checks import check_batch, check_batch_size, check_queries, possible_ids
+from imagesearch.stores.checks import (
+    check_batch,
+    check_batch_size,
+    check_queries,
+    check_update,
+    possible_ids,
+)
 from imagesearch.stores.local.encoding import Dtype
 from imagesearch.stores.local.failures import translated
 from imagesearch.stores.local.graph_library import require_graphs
@@ -30,7 +36,7 @@ from imagesearch.stores.local.rows import hits_of
 from imagesearch.stores.local.upkeep import compact_if_wasteful, keep_graph
 from imagesearch.stores.local.writer import Writer
 from imagesearch.stores.notes import note_text
-from imagesearch.types import Hit, IndexMeta, Record, RecordBatch
+from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch
 
 __all__ = ["LocalStore"]
 
@@ -203,6 +209,46 @@ class LocalStore:
             if gone:
                 compact_if_wasteful(opened, writer)
             return gone
+
+    def delete_where(self, where: Filter) -> int:
+        """Delete all records that match, in one transaction; returns how many.
+
+        Raises:
+            StoreLockedError: Another process writes to this index.
+            StoreUnavailableError: The disk is full or fails; nothing was deleted.
+            UnsupportedOperationError: The store was opened with ``read_only=True``.
+        """
+        opened = self._opened()
+        with self._writing(opened) as writer:
+            gone = writer.delete_where(where)
+            if gone:
+                compact_if_wasteful(opened, writer)
+            return gone
+
+    def update_metadata(
+        self,
+        fields: Metadata,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Filter | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Set fields of records that exist, all in one transaction; on the disk on return.
+
+        See `SupportsMetadataUpdate.update_metadata`. Vectors are neither read nor written.
+
+        Raises:
+            StoreRequestError: Neither or both of `ids` and `where` are given, or `fields` are not
+                JSON values. Nothing was written.
+            StoreLockedError: Another process writes to this index.
+            StoreUnavailableError: The disk is full or fails; nothing was changed.
+            UnsupportedOperationError: The store was opened with ``read_only=True``.
+        """
+        opened = self._opened()
+        checked = check_update(fields, ids, where)
+        with self._writing(opened) as writer:
+            wanted = None if ids is None else possible_ids(ids)
+            return writer.update_metadata(checked, ids=wanted, where=where, replace=replace)
 
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False

@@ -6,18 +6,20 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.chunks import chunks
+from imagesearch.filters import Filter
 from imagesearch.stores.local.database import Database
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout, sync_folder
 from imagesearch.stores.local.schema import FIELDS, RECORDS
-from imagesearch.stores.local.sql import field_entries
+from imagesearch.stores.local.sql import compile_filter, field_entries
 from imagesearch.stores.local.vectors_file import VectorsFile, map_vectors
-from imagesearch.types import RecordBatch
+from imagesearch.types import Metadata, RecordBatch, updated_metadata
 
 __all__ = ["Writer"]
 
@@ -25,6 +27,7 @@ __all__ = ["Writer"]
 _WASTE_ROWS = 1000
 _WASTE_SHARE = 1 / 3
 _COPY_BYTES = 16 * 2**20
+_UPDATED_ROWS = 1000
 
 
 _RENUMBERING = """
@@ -81,16 +84,13 @@ class Writer:
         """
         vectors = cast(NDArray[np.float32], batch.vectors)
         encoded = self._encoding.encode(vectors, batch.ids)
-        texts = [
-            json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-            for fields in batch.metadata
-        ]
+        texts = list(map(_metadata_text, batch.metadata))
         with self._database.reading() as connection:
             (first,) = connection.execute("SELECT rows FROM state").fetchone()
         self._file.append(first, encoded)
         numbers = range(first, first + len(batch.ids))
         with self._database.writing() as connection:
-            replaced = _bury(connection, batch.ids)
+            replaced = _bury(connection, _rows_of(connection, batch.ids))
             connection.executemany(
                 "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
                 zip(numbers, batch.ids, batch.uris, batch.digests, texts, strict=True),
@@ -117,12 +117,43 @@ class Writer:
             sqlite3.Error: Nothing was deleted.
         """
         with self._database.writing() as connection:
-            gone = _bury(connection, ids)
-            if gone:
-                connection.execute(
-                    "UPDATE state SET live = live - ?, version = version + 1", (gone,)
-                )
-        return gone
+            return _delete(connection, _rows_of(connection, ids))
+
+    def delete_where(self, where: Filter) -> int:
+        """Delete all records that match; returns how many.
+
+        Raises:
+            sqlite3.Error: Nothing was deleted.
+        """
+        with self._database.writing() as connection:
+            return _delete(connection, _matching_rows(connection, where))
+
+    def update_metadata(
+        self, fields: Metadata, *, ids: Sequence[str] | None, where: Filter | None, replace: bool
+    ) -> int:
+        """Set fields of records that exist; returns how many there are.
+
+        Args:
+            fields: Checked; None removes a field.
+            ids: Which records; None for those that match `where`.
+            where: Used if `ids` is None; not None then.
+            replace: Whether to remove all other fields.
+
+        Raises:
+            sqlite3.Error: Nothing was changed.
+        """
+        with self._database.writing() as connection:
+            if ids is not None:
+                rows = _rows_of(connection, ids)
+            else:
+                rows = _matching_rows(connection, cast(Filter, where))
+            changed = False
+            for some in chunks(rows, _UPDATED_ROWS):
+                changed |= _set_fields(connection, some, fields, replace=replace)
+            if changed:
+                # Readers keep what they know of one version, filters among it.
+                connection.execute("UPDATE state SET version = version + 1")
+        return len(rows)
 
     def wasteful(self) -> bool:
         """Tell whether compaction is worth its while."""
@@ -185,15 +216,67 @@ class Writer:
                 self._layout.vectors(generation, self._encoding).unlink()
 
 
-def _bury(connection: sqlite3.Connection, ids: Sequence[str]) -> int:
-    """Take records out and remember their rows as dead; return how many there were."""
+def _rows_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
     wanted = json.dumps(list(ids), ensure_ascii=False)
-    rows = connection.execute(
+    found = connection.execute(
         "SELECT row FROM records WHERE id IN (SELECT value FROM json_each(?))", (wanted,)
-    ).fetchall()
-    connection.executemany("INSERT INTO dead (row) VALUES (?)", rows)
-    connection.executemany("DELETE FROM records WHERE row = ?", rows)
+    )
+    return [row for (row,) in found]
+
+
+def _matching_rows(connection: sqlite3.Connection, where: Filter) -> list[int]:
+    condition, bound = compile_filter(where)
+    found = connection.execute(f"SELECT row FROM records WHERE {condition}", bound)  # noqa: S608  # names and values are bound
+    return [row for (row,) in found]
+
+
+def _bury(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
+    """Take records out and remember their rows as dead; return how many there were."""
+    numbers = [(row,) for row in rows]
+    connection.executemany("INSERT INTO dead (row) VALUES (?)", numbers)
+    connection.executemany("DELETE FROM records WHERE row = ?", numbers)
     return len(rows)
+
+
+def _delete(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
+    if rows:
+        _bury(connection, rows)
+        connection.execute("UPDATE state SET live = live - ?, version = version + 1", (len(rows),))
+    return len(rows)
+
+
+def _set_fields(
+    connection: sqlite3.Connection, rows: Sequence[int], fields: Metadata, *, replace: bool
+) -> bool:
+    """Change the metadata of records, and what filters read of them; return whether any changed."""
+    found = connection.execute(
+        "SELECT row, metadata FROM records WHERE row IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(rows)),),
+    ).fetchall()
+    texts: list[tuple[str, int]] = []
+    old_entries: list[tuple[str, str, Any, int]] = []
+    new_entries: list[tuple[str, str, Any, int]] = []
+    for row, text in found:
+        before = json.loads(text)
+        after = updated_metadata(before, fields, replace=replace)
+        changed_text = _metadata_text(after)
+        if changed_text == text:
+            continue
+        texts.append((changed_text, row))
+        # The table has no index by row, so that each entry is named by its whole key.
+        old, new = set(field_entries(before)), set(field_entries(after))
+        old_entries += [(*entry, row) for entry in old - new]
+        new_entries += [(*entry, row) for entry in new - old]
+    connection.executemany("UPDATE records SET metadata = ? WHERE row = ?", texts)
+    connection.executemany(
+        "DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?", old_entries
+    )
+    connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", new_entries)
+    return bool(texts)
+
+
+def _metadata_text(metadata: Metadata) -> str:
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 def _renumber(connection: sqlite3.Connection) -> None:

@@ -22,6 +22,7 @@ pytest.register_assert_rewrite(
             "scores",
             "sharing",
             "threads",
+            "updating",
         )
     )
 )
@@ -39,6 +40,7 @@ from imagesearch.testing.stores.round_trips import RoundTripRules  # noqa: E402
 from imagesearch.testing.stores.scores import ScoreRules  # noqa: E402
 from imagesearch.testing.stores.sharing import SharingRules  # noqa: E402
 from imagesearch.testing.stores.threads import ThreadRules  # noqa: E402
+from imagesearch.testing.stores.updating import UpdatingRules  # noqa: E402
 
 __all__ = ["VectorStoreConformance"]
 
@@ -50,6 +52,7 @@ class VectorStoreConformance(
     RefusingRules,
     ReadingRules,
     DeletingRules,
+    UpdatingRules,
     ScoreRules,
     FilterRules,
     NotingRules,

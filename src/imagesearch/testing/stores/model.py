@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from imagesearch.filters import Field
-from imagesearch.protocols import Capability, VectorStore
+from imagesearch.protocols import Capability, SupportsMetadataUpdate, VectorStore
 from imagesearch.testing import strategies
 from imagesearch.testing.stores.fixtures import StoreFixtures, make_batch, make_meta
 from imagesearch.testing.stores.scores import expected_scores
@@ -25,7 +25,7 @@ class ModelRules(StoreFixtures):
     """A store is a dict that can also search."""
 
     def test_after_any_history_the_store_equals_a_dict(self, tmp_path: Path) -> None:
-        """Random upserts, deletions, searches, counts and reopenings agree with a dict.
+        """Random upserts, updates, deletions, searches, counts and reopenings agree with a dict.
 
         If this fails, read the shortest history that hypothesis shows, step by step.
         """
@@ -60,6 +60,13 @@ class ModelRules(StoreFixtures):
                 self.write(store, make_batch(step.vectors, fields, ids=step.ids))
                 for id, vector in zip(step.ids, step.vectors, strict=True):
                     model[id] = vector, step.stock
+            case "update":
+                if isinstance(store, SupportsMetadataUpdate):
+                    known = [id for id in step.ids if id in model]
+                    changed = store.update_metadata({"stock": step.stock}, ids=step.ids)
+                    self.settle(store)
+                    assert changed == len(known)
+                    model.update({id: (model[id][0], step.stock) for id in known})
             case "delete":
                 assert self.remove(store, step.ids) == len(model.keys() & set(step.ids))
                 for id in step.ids:
