@@ -132,7 +132,7 @@ def test_pyproject_may_hold_the_tables(tmp_path):
         ("[store]\npath = 'x'", "needs a kind"),
         ("[index]\nmetric = 'manhattan'", "cosine, dot, l2"),
         ("[index]\nsize = 3", "no option 'size'"),
-        ("[store\n", "no valid TOML"),
+        ("[store\n", "not valid TOML"),
         ("[embedder]\nkind = 'descriptors'", "no table [store]; add one:\n[store]\n"),
         ("[store]\nkind = 'memory'\nshards = 2", "no option 'shards'"),
     ],

@@ -26,6 +26,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from reprlib import repr as shorten
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from imagesearch.errors import ConfigError
@@ -95,15 +96,20 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         raise ConfigError(f"a config file is given by its path, not as {path!r}")
     file = Path(path)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"config file {str(file)!r} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"config file {str(file)!r} is not a valid path: {error}") from error
+    try:
+        data = tomllib.loads(text.decode())
     except UnicodeDecodeError as error:
         raise ConfigError(f"config file {str(file)!r} is not UTF-8: save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"config file {str(file)!r} is no valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits is a ValueError of its own, and no TOMLDecodeError.
+        raise ConfigError(f"config file {str(file)!r} is not valid TOML: {error}") from error
     if file.name == "pyproject.toml":
-        data = data.get("tool", {}).get("imagesearch", {})
+        data = _nested_table(file, data, "tool", "imagesearch")
     for name in data:
         if name not in _TABLES:
             raise ConfigError(
@@ -123,6 +129,15 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     return Config(
         _plugin(file, folder, "embedder", data), _plugin(file, folder, "store", data), metric
     )
+
+
+def _nested_table(file: Path, data: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    found: object = data
+    for name in names:
+        found = found.get(name, {}) if isinstance(found, Mapping) else found
+    if not isinstance(found, dict):
+        raise ConfigError(f"{file}: {'.'.join(names)!r} must be a table, got {shorten(found)}")
+    return found
 
 
 def _plugin(file: Path, folder: Path, table: str, data: Mapping[str, Any]) -> PluginConfig | None:
@@ -212,7 +227,11 @@ def _resolve(value: object, hint: object, where: str, folder: Path) -> object:
         names = " or ".join(
             _name(alternative) for alternative in alternatives if alternative is not type(None)
         )
-        raise ConfigError(f"{where} is {value!r}, but must be {names}")
+        # What was written in place of a secret may well be the secret.
+        got = type(value).__name__ if Secret in alternatives else shorten(value)
+        raise ConfigError(f"{where} must be {names}, got {got}")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{where} contains a NUL character; remove it")
     is_path = any(get_origin(a) is os.PathLike or a in (Path, os.PathLike) for a in alternatives)
     if is_path and value == "":
         raise ConfigError(f"{where} is empty; give a path, '.' for the folder of the file")

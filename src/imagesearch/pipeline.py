@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from imagesearch.errors import EmbeddingError, ImageSearchError
 from imagesearch.processors import available_cpus
 from imagesearch.protocols import Embedder
+from imagesearch.quantities import as_float32
 from imagesearch.sources import Payload, derive_id, describe, held_bytes_of, read
 from imagesearch.types import Failure, Item
 
@@ -206,7 +207,7 @@ def _embed_arrays(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Em
 
 def _checked(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedded]:
     spec = embedder.spec
-    vectors = np.asarray(embedder.embed(arrays), np.float32)
+    vectors = as_float32(embedder.embed(arrays))
     if vectors.shape != (len(arrays), spec.dim):
         raise EmbeddingError(
             f"embedder {spec.name!r} returned vectors of shape {vectors.shape} for "

@@ -1,4 +1,4 @@
-"""Quantities: numbers as callers give them, numpy's included, as numbers of Python."""
+"""Numbers as callers give them, NumPy's and torch's included, checked and converted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import operator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imagesearch.errors import ConfigError
 
-__all__ = ["as_real", "as_whole", "at_least"]
+__all__ = ["as_float32", "as_real", "as_whole", "at_least"]
 
 
 def as_whole(value: Any) -> int | None:
@@ -58,3 +59,38 @@ def as_real(value: Any) -> float | None:
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
+
+
+def as_float32(values: object) -> NDArray[np.float32]:
+    """Return real numbers as a float32 array; what exceeds its range becomes infinity.
+
+    Args:
+        values: An array of any library that NumPy can read, or nested sequences of numbers.
+
+    Raises:
+        ValueError: They are not real numbers (text, complex numbers, objects), have no rectangular
+            shape, or stand in a tensor that requires gradients; the message says which.
+
+    Example:
+        >>> as_float32([[1, 2.5]]).tolist()
+        [[1.0, 2.5]]
+        >>> as_float32([1j])
+        Traceback (most recent call last):
+        ValueError: complex128 numbers are not real
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise ValueError(f"{array.dtype} numbers are not real")
+        if array.dtype.kind not in "biufO":
+            raise ValueError(f"{array.dtype} values are not numbers")
+        if array.dtype.kind == "O":
+            # NumPy itself would turn None into NaN.
+            array = np.array([float(value) for value in array.flat]).reshape(array.shape)
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, copy=False)
+    except OverflowError as error:
+        raise ValueError(f"a number is outside the range of a float: {error}") from error
+    except (TypeError, RuntimeError) as error:
+        # torch raises RuntimeError for a tensor that requires gradients, and names the remedy.
+        raise ValueError(str(error)) from error

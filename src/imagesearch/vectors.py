@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreRequestError
+from imagesearch.quantities import as_float32
 from imagesearch.types import Metric
 
 __all__ = ["check_vectors", "normalise", "scores", "unit_or_as_is"]
@@ -35,10 +36,9 @@ def check_vectors(
         dtype('float32')
     """
     try:
-        with np.errstate(over="ignore"):
-            matrix = np.ascontiguousarray(np.asarray(vectors), dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise StoreRequestError(f"vectors are not a numeric (n, dim) array: {error}") from error
+        matrix = np.ascontiguousarray(as_float32(vectors))
+    except ValueError as error:
+        raise StoreRequestError(f"vectors must hold real numbers: {error}") from error
     if matrix.size == 0 and matrix.ndim <= 2 and (matrix.ndim < 2 or matrix.shape[0] == 0):
         return np.empty((0, dim), np.float32)
     if matrix.ndim != 2 or matrix.shape[1] != dim:

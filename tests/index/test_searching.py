@@ -90,7 +90,7 @@ def test_weights_too_large_for_the_metric_are_refused_in_words():
         assert index.search(1e3 * Query.id("red"), exclude_self=False)
         with pytest.raises(QueryError, match="weights smaller"):
             index.search(1e39 * Query.id("red"))
-    with pytest.raises(QueryError, match="no finite number"):
+    with pytest.raises(QueryError, match="must be finite"):
         1e200 * (1e200 * Query.id("red"))
 
 
@@ -142,10 +142,10 @@ def test_an_empty_index_answers_with_no_hits(index, photos):
         (lambda index: index.search(id="red", k="10"), "k='10'"),
         (lambda index: index.search(id="red", k=2.0), "k=2.0"),
         (lambda index: index.search(id="red", k=None), "k=None"),
-        (lambda index: index.search(id="red", min_score=float("nan")), "min_score=nan"),
-        (lambda index: index.search(id="red", min_score=True), "min_score=True"),
-        (lambda index: index.search(id="red", min_score=[0.5]), r"min_score=\[0.5\]"),
-        (lambda index: index.search(id="red", min_score="0.5"), "min_score='0.5'"),
+        (lambda index: index.search(id="red", min_score=float("nan")), "min_score must be .* nan"),
+        (lambda index: index.search(id="red", min_score=True), "min_score must be .* True"),
+        (lambda index: index.search(id="red", min_score=[0.5]), r"min_score must be .*\[0.5\]"),
+        (lambda index: index.search(id="red", min_score="0.5"), "min_score"),
         (lambda index: index.search(id=""), "non-empty"),
         (lambda index: index.search(id="x" * 500), "not in the index"),
         (lambda index: index.delete(), "either ids or where"),

@@ -38,7 +38,7 @@ def test_a_type_belongs_to_a_whole_column(manifest):
         "path,whole,number,flag,mixed,code,phone,empty\n"
         "a.jpg,1,1,true,1,00123,+8613800138000,\n"
         "b.jpg,-20,2.5,FALSE,x,456,13800138000,\n"
-        "c.jpg,,1e3,,2.5,,,\n"
+        "c.jpg,,1e+3,,2.5,,,\n"
     )
     assert metadata(rows) == [
         {"whole": 1, "number": 1.0, "flag": True, "mixed": "1", "code": "00123",

@@ -208,6 +208,13 @@ def _print_json_lines(report: AddReport, rehearsal: RehearsalStore | None = None
                 print_json(status=status, id=id, dry_run=True)
             else:
                 print_json(status=status, id=id, uri=_uri(rehearsal, id), dry_run=True)
+    for suffix, count in sorted(report.skipped.items()):
+        print_json(
+            status="skipped",
+            suffix=suffix,
+            count=count,
+            **({} if rehearsal is None else {"dry_run": True}),
+        )
     for failure in report.failed:
         print_json(
             status="failed",

@@ -156,6 +156,8 @@ class OpenClipEmbedder:
         return unit(self._texts.run(texts), name=self._spec.name, what="texts")
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_spec"):
+            return "<OpenClipEmbedder: construction failed>"
         return f"OpenClipEmbedder({self._spec.name!r}, dim={self._spec.dim})"
 
     def _dim(self) -> int:

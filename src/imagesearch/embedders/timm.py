@@ -185,6 +185,8 @@ class TimmEmbedder:
         return finish(self._inference.run(batch), name=self._spec.name, what="images")
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_spec"):
+            return "<TimmEmbedder: construction failed>"
         return f"TimmEmbedder({self._spec.options['model']!r}, dim={self._spec.dim})"
 
     def _dim(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from reprlib import repr as shorten
 from typing import cast
 
 from imagesearch.errors import FilterError
@@ -60,11 +61,13 @@ class Field:
             >>> print(Field("label").is_in(["cat", "dog"]))
             label in ("cat", "dog")
         """
-        if not isinstance(values, Iterable):
-            raise FilterError(f"is_in takes a list of values, not {values!r}")
         if isinstance(values, str | bytes):
             raise FilterError(f"is_in takes a list of values; write is_in([{values!r}])")
-        return IsIn(self.name, tuple(values))
+        try:
+            # An array of no dimensions, among others, claims to be iterable and is not.
+            return IsIn(self.name, tuple(values))
+        except TypeError as error:
+            raise FilterError(f"is_in takes a list of values, got {shorten(values)}") from error
 
     def contains(self, value: str) -> Contains:
         """Match records whose field is a list with the element `value`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from dataclasses import replace
 
 from imagesearch.errors import ConfigError, SourceError
@@ -60,7 +61,8 @@ def bring_in(
                 metadata=check_metadata({} if metadata is None else metadata),
                 progress=bar,
             )
-            ingestion.run(expand(source))
+            skipped: Counter[str] = Counter()
+            ingestion.run(expand(source, skipped=skipped))
     finally:
         bar.close()
     report = ingestion.report
@@ -68,7 +70,12 @@ def bring_in(
     if removing:
         removal = Removal(index.store, folder_of(source), ingestion.seen, report.failed)
         report = replace(report, removed=removal.run())
-    return replace(report, embedded=ingestion.embedded, seconds=time.monotonic() - started)
+    return replace(
+        report,
+        embedded=ingestion.embedded,
+        skipped=dict(skipped),
+        seconds=time.monotonic() - started,
+    )
 
 
 def _warn_if_outgrown(index: Assembly) -> None:

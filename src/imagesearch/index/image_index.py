@@ -741,4 +741,7 @@ class ImageIndex:
         self.close()
 
     def __repr__(self) -> str:
+        if "_index" not in vars(self):
+            # A debugger or an error report may show an object whose construction failed.
+            return "<ImageIndex: not open>"
         return f"ImageIndex(embedder={self.meta.embedding.name!r}, store={self.store!r})"

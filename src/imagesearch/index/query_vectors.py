@@ -11,6 +11,7 @@ from imagesearch.errors import EmbeddingError, ImageSearchError, QueryError, Unk
 from imagesearch.index.regions import cut_out, fuse
 from imagesearch.pipeline import Pipeline, embed_one
 from imagesearch.protocols import Embedder, TextEmbedder, VectorStore
+from imagesearch.quantities import as_float32
 from imagesearch.sources import Payload, read
 from imagesearch.types import (
     IdTerm,
@@ -190,7 +191,7 @@ class QueryVectors:
 def _embed_texts(embedder: TextEmbedder, texts: list[str]) -> NDArray[np.float32]:
     spec = embedder.spec
     try:
-        vectors = np.asarray(embedder.embed_text(texts), np.float32)
+        vectors = as_float32(embedder.embed_text(texts))
     except ImageSearchError:
         raise
     except Exception as error:

@@ -98,6 +98,8 @@ class RehearsalStore:
         self._store.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_store"):
+            return "<RehearsalStore: construction failed>"
         return f"<RehearsalStore on {self._store!r}>"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from reprlib import repr as shorten
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -42,13 +43,13 @@ def least_score(
         return None
     if not isinstance(wanted, str):
         # No score is above NaN, which would look like an index without any match.
-        if (
-            isinstance(wanted, bool)
-            or not isinstance(wanted, float | int | np.floating | np.integer)
-            or math.isnan(wanted)
-        ):
-            raise QueryError(f"min_score={wanted!r}; give a number or 'calibrated'")
-        return float(wanted)
+        try:
+            least = math.nan if isinstance(wanted, bool | np.bool_) else float(wanted)
+        except (TypeError, ValueError, OverflowError):
+            least = math.nan
+        if math.isnan(least):
+            raise QueryError(f"min_score must be a number or 'calibrated', got {shorten(wanted)}")
+        return least
     if wanted != "calibrated":
         raise QueryError(f"min_score={wanted!r}; give a number or 'calibrated'")
     calibration = read_calibration(index.store)

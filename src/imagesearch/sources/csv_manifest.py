@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ from imagesearch.types import Failure, Item, check_metadata
 __all__ = ["CsvManifest"]
 
 _DELIMITERS = (",", ";", "\t")
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+# An exponent needs its sign, which every program writes: 1E5 and 12E3 are codes.
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-][0-9]+)?")
 _BOOLEANS = {"true": True, "false": False}
 _OWN = frozenset({"id", "path", "url"})
 _INT64 = 2**63
+_MOST_DIGITS = 400  # more than the shortest form of any float has
+_LONGEST_ROW = 16 * 1024 * 1024  # characters; also where a quote that is never closed is given up
 _EXACT = 2**53  # the largest run of whole numbers that a float holds exactly
 
 
@@ -32,7 +36,10 @@ class CsvManifest:
     """A CSV file with a column ``path`` or ``url``, and perhaps ``id``; the rest is metadata.
 
     With such other columns a row of empty cells says that its image has no metadata; without, the
-    file says nothing about them.
+    file says nothing about them. Where a row has both, ``path`` is read and ``url`` is metadata.
+
+    A column becomes numbers only where every cell survives it unchanged: decimals with more digits
+    than a float holds, codes such as ``1E5`` or ``007``, and mixed columns stay text.
 
     The file is read when it is made, to check it and to find each column's type, and again for
     each iteration, so that memory does not grow with it.
@@ -57,12 +64,15 @@ class CsvManifest:
         _, header = next(rows, (0, []))
         self._header = self._check_header(header)
         self._columns = [_Column() for _ in self._header]
+        self._has_both = False
         self._count = 0
         for _, cells in rows:
             self._count += 1
             if isinstance(cells, list) and len(cells) == len(self._header):
                 for column, cell in zip(self._columns, cells, strict=True):
                     column.see(cell)
+                row = dict(zip(self._header, cells, strict=True))
+                self._has_both = self._has_both or bool(row.get("path") and row.get("url"))
 
     def count(self) -> int:
         """Return the number of rows."""
@@ -88,8 +98,7 @@ class CsvManifest:
             )
         row = dict(zip(self._header, cells, strict=True))
         id = row.pop("id", "") or None
-        paths = (row.pop("path", ""), row.pop("url", ""))
-        path = paths[0] or paths[1]
+        path = row.pop("path", "") or row.pop("url", "")
         if not path:
             return Failure(where, ManifestError(f"{where}: the row names no image"), id)
         metadata = {
@@ -97,31 +106,65 @@ class CsvManifest:
             for name, column in zip(self._header, self._columns, strict=True)
             if row.get(name)
         }
-        described = not _OWN.issuperset(self._header)
+        described = not _OWN.issuperset(self._header) or self._has_both
         return row_outcome(
             self._path, line, path=path, id=id, metadata=metadata if described else None
         )
 
     def _rows(self) -> Iterator[tuple[int, list[str] | ManifestError]]:
         """Yield the line on which each row starts, and its cells without surrounding blanks."""
-        reader = csv.reader(self._lines(), delimiter=self._delimiter, strict=True)
-        start = 1
-        while True:
+        row, start, number, quoted = "", 1, 0, False
+        for number, line in enumerate(self._lines(), 1):
+            row += line
+            quoted = self._ends_quoted(line, quoted=quoted)
+            if quoted and len(row) <= _LONGEST_ROW:
+                continue
+            if quoted:
+                break
             try:
-                cells = next(reader, None)
+                cells = next(csv.reader((row,), delimiter=self._delimiter, strict=True), [])
             except csv.Error as error:
-                reason = f"{self._shown}:{start}: {error}; look for a quote that is not closed"
-                # After these words the reader stands at the next row; after others it is lost.
-                if "expected after" not in str(error):
-                    raise ManifestError(reason) from error
-                yield start, ManifestError(reason)
-                cells = []
-            if cells is None:
-                return
-            cells = [cell.strip() for cell in cells]
-            if any(cells):
-                yield start, cells
-            start = reader.line_num + 1
+                yield start, self._malformed(start, row, error)
+            else:
+                cells = [cell.strip() for cell in cells]
+                if any(cells):
+                    yield start, cells
+            row, start = "", number + 1
+        if quoted:
+            raise ManifestError(f"{self._shown}:{start}: a quote is opened here and never closed")
+
+    def _ends_quoted(self, line: str, *, quoted: bool) -> bool:
+        """Return whether a line ends inside quotes, by the rules of the `csv` module."""
+        position = 0
+        if not quoted and '"' not in line:
+            return False
+        while True:
+            if quoted:
+                position = line.find('"', position)
+                if position < 0:
+                    return True
+                position += 1
+                if line.startswith('"', position):
+                    position += 1  # a doubled quote stands for one
+                    continue
+                quoted = False
+            elif line.startswith('"', position):
+                quoted, position = True, position + 1
+                continue
+            # A quote opens a cell only at its start; anywhere else it is text.
+            position = line.find(self._delimiter, position) + 1
+            if not position:
+                return False
+
+    def _malformed(self, start: int, row: str, error: csv.Error) -> ManifestError:
+        longest = csv.field_size_limit()
+        reason = (
+            f"a cell has more than {longest} characters; shorten it, or keep the text in a JSONL "
+            "manifest"
+            if len(row) > longest and max(map(len, row.split(self._delimiter))) > longest
+            else f"{error}; check the quotes of this row"
+        )
+        return ManifestError(f"{self._shown}:{start}: {reason}")
 
     def _lines(self) -> Iterator[str]:
         try:
@@ -212,4 +255,8 @@ class _Column:
 
 
 def _is_number(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell) is not None and math.isfinite(float(cell))
+    """Return whether a cell is a decimal that a float gives back as the same number."""
+    if len(cell) > _MOST_DIGITS or cell == "-0" or _NUMBER.fullmatch(cell) is None:
+        return False
+    value = float(cell)
+    return math.isfinite(value) and Decimal(repr(value)) == Decimal(cell)

@@ -6,6 +6,7 @@ from __future__ import annotations
 # ruff: noqa: PTH109, PTH110, PTH112, PTH116, PTH122
 import io
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, TypeAlias
@@ -44,7 +45,7 @@ _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
 
 
-def expand(source: object) -> Iterator[Item | Failure]:
+def expand(source: object, *, skipped: Counter[str] | None = None) -> Iterator[Item | Failure]:
     """Yield one `Item` for each image in a source, or a `Failure` for what gives none.
 
     Nothing is decoded, and images are not even opened: memory stays the same however many there
@@ -58,6 +59,8 @@ def expand(source: object) -> Iterator[Item | Failure]:
 
     Args:
         source: As above.
+        skipped: Counts the files in folders and globs that are left out because their names are
+            not those of supported images, by suffix in lower case; empty for none.
 
     Returns:
         Items with their canonical URI (None for bytes and in-memory images) and checked metadata,
@@ -76,16 +79,16 @@ def expand(source: object) -> Iterator[Item | Failure]:
         Failure
         Failure
     """
-    return _open(source, depth=0)
+    return _open(source, depth=0, skipped=Counter() if skipped is None else skipped)
 
 
-def _open(source: object, *, depth: int) -> Iterator[Outcome]:
+def _open(source: object, *, depth: int, skipped: Counter[str]) -> Iterator[Outcome]:
     """Look at one source now, and return what yields its images later."""
     match source:
         case Item():
             return iter((_checked(source),))
         case str() | os.PathLike():
-            return _open_path(source)
+            return _open_path(source, skipped)
         case bytes() | bytearray() | memoryview():
             return iter((Item(bytes(source)),))
         case Image.Image():
@@ -93,15 +96,15 @@ def _open(source: object, *, depth: int) -> Iterator[Outcome]:
         case np.ndarray():
             return iter((_array_item(source),))
         case Iterable() if depth < 2 and _holds_sources(source):
-            return _each(source, depth=depth)
+            return _each(source, depth=depth, skipped=skipped)
         case _:
             raise SourceError(f"{describe(source)} holds no images; {_remedy(source)}")
 
 
-def _each(sources: Iterable[object], *, depth: int) -> Iterator[Outcome]:
+def _each(sources: Iterable[object], *, depth: int, skipped: Counter[str]) -> Iterator[Outcome]:
     for source in sources:
         try:
-            yield from _open(source, depth=depth + 1)
+            yield from _open(source, depth=depth + 1, skipped=skipped)
         except ImageSearchError as error:
             yield Failure(describe(source), error, source.id if isinstance(source, Item) else None)
 
@@ -163,7 +166,7 @@ def _array_item(array: NDArray[Any]) -> Item:
     return Item(array)
 
 
-def _open_path(source: str | os.PathLike[str]) -> Iterator[Outcome]:
+def _open_path(source: str | os.PathLike[str], skipped: Counter[str]) -> Iterator[Outcome]:
     path = os.fsdecode(source)
     if not path:
         raise SourceNotFoundError("the path is empty; give '.' for the current folder")
@@ -174,20 +177,20 @@ def _open_path(source: str | os.PathLike[str]) -> Iterator[Outcome]:
     except (OSError, ValueError) as error:
         missing = not os.path.lexists(path) if isinstance(error, OSError) else False
         if isinstance(source, str) and missing and is_glob(path):
-            return _open_glob(path)
+            return _open_glob(path, skipped)
         canonical_uri(path)  # says so if it is a URL of another scheme
         raise explain(path, error) from error
     if os.path.isdir(path):
-        return walk_folder(path)
+        return walk_folder(path, skipped=skipped)
     manifest = _manifest(path)
     if manifest is not None:
         return iter(manifest)
     return iter((Item(path, uri=canonical_uri(path)),))
 
 
-def _open_glob(pattern: str) -> Iterator[Outcome]:
+def _open_glob(pattern: str, skipped: Counter[str]) -> Iterator[Outcome]:
     canonical_uri(pattern)
-    matches = match_glob(pattern)
+    matches = match_glob(pattern, skipped=skipped)
     first = next(matches, None)
     if first is None:
         raise SourceNotFoundError(
@@ -195,7 +198,7 @@ def _open_glob(pattern: str) -> Iterator[Outcome]:
             f"{printable(os.getcwd())})"
         )
     ahead = (path for path in chain((first,), matches) if not leads_back(path))
-    return _once(_each(ahead, depth=1))
+    return _once(_each(ahead, depth=1, skipped=skipped))
 
 
 def _once(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:

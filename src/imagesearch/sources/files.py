@@ -33,13 +33,17 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
         if status.st_size > max_bytes:
             raise _too_large(path, status.st_size, max_bytes)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            data = file.read(max_bytes + 1)
+            data: bytes | None = file.read(max_bytes + 1)
     except SourceError:
         raise
     except OSError as error:
         raise explain(path, error) from error
     finally:
         os.close(descriptor)
+    if data is None:
+        # Files of the system, such as /proc/kmsg, look regular and have no data when opened
+        # without waiting.
+        raise FetchError(f"{printable(path)} has no data to read, so it is not an image file")
     if len(data) > max_bytes:
         raise _too_large(path, len(data), max_bytes)
     return data

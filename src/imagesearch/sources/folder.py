@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 # Paths stay the text that their owner wrote, and folders hold millions of them.
-# ruff: noqa: PTH112, PTH116, PTH118, PTH208
+# ruff: noqa: PTH112, PTH116, PTH118, PTH122, PTH208
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
@@ -17,23 +18,44 @@ from imagesearch.sources.files import explain, refuse_kind
 from imagesearch.sources.naming import canonical_uri, printable
 from imagesearch.types import Failure, Item
 
-__all__ = ["count_folder", "identity", "is_glob", "leads_back", "match_glob", "walk_folder"]
+__all__ = [
+    "count_folder",
+    "identity",
+    "is_glob",
+    "leads_back",
+    "match_glob",
+    "suffix_of",
+    "walk_folder",
+]
 
 _MAGIC = re.compile(r"[*?\[]")
-_IGNORED = frozenset({"__MACOSX"})
-"""Folders of resource forks, which macOS adds to ZIP archives under the pictures' own names."""
+_IGNORED = frozenset(
+    {
+        "__macosx",  # resource forks, which macOS adds to ZIP archives under the images' own names
+        "@eadir", "#recycle", "#snapshot", "@tmp",  # Synology: thumbnails, bin, snapshots
+        "@recycle", "@recently-snapshot",  # QNAP
+        "$recycle.bin", "recycler", "system volume information",  # Windows
+        "lost+found",  # fsck
+    }
+)  # fmt: skip
+"""Folders that systems keep beside people's own, with thumbnails, deleted files and snapshots."""
 
 
-def walk_folder(folder: str) -> Iterator[Item | Failure]:
-    """Yield the images in a folder and its sub-folders, in the order of their names.
+def walk_folder(folder: str, *, skipped: Counter[str] | None = None) -> Iterator[Item | Failure]:
+    """Yield the images in a folder and its subfolders, in the order of their names.
 
-    Left out are hidden files and folders and files without an image's suffix. Links are followed,
-    and each real folder is walked once, so that links in a circle end.
+    Left out are hidden files and folders, the system's own folders (bins, snapshots, thumbnails),
+    and files without an image's suffix. Links are followed, and each real folder is walked once, so
+    that links in a circle end.
+
+    Args:
+        folder: Its path.
+        skipped: Counts the files that are left out because of their names, by suffix.
 
     Raises:
-        SourceError: The folder's own name is no valid Unicode.
+        SourceError: The folder's own name is not valid Unicode.
     """
-    return _walk(canonical_uri(folder))
+    return _walk(canonical_uri(folder), Counter() if skipped is None else skipped)
 
 
 def count_folder(folder: str) -> int:
@@ -50,7 +72,7 @@ class _Open:
     empty: bool = True
 
 
-def _walk(top: str) -> Iterator[Item | Failure]:
+def _walk(top: str, skipped: Counter[str]) -> Iterator[Item | Failure]:
     # A stack and not recursion: folders may be nested deeper than Python's calls.
     seen: set[tuple[int, int]] = set()
     entered = _enter(top, seen)
@@ -83,6 +105,8 @@ def _walk(top: str) -> Iterator[Item | Failure]:
         elif looks_like_image_name(entry.name):
             here.empty = False
             yield _file(entry)
+        else:
+            skipped[suffix_of(entry.name)] += 1
 
 
 def _enter(folder: str, seen: set[tuple[int, int]]) -> _Open | Failure | None:
@@ -96,6 +120,11 @@ def _enter(folder: str, seen: set[tuple[int, int]]) -> _Open | Failure | None:
             return _Open(folder, iter(sorted(found, key=lambda entry: entry.name)))
     except OSError as error:
         return Failure(printable(folder), _unlisted(folder, error))
+
+
+def suffix_of(path: str) -> str:
+    """Return the suffix of a path in lower case, such as ``.cr2``; empty if it has none."""
+    return os.path.splitext(path)[1].lower()
 
 
 def identity(folder: str) -> tuple[int, int] | None:
@@ -116,7 +145,7 @@ def leads_back(path: str) -> bool:
 
 
 def _hidden(name: str) -> bool:
-    return name.startswith(".") or name in _IGNORED
+    return name.startswith(".") or name.lower() in _IGNORED
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -148,12 +177,17 @@ def is_glob(text: str) -> bool:
     return _MAGIC.search(text) is not None
 
 
-def match_glob(pattern: str) -> Iterator[str]:
+def match_glob(pattern: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
     """Yield the paths that a pattern matches, in the order of their names.
 
     ``*``, ``?`` and ``[…]`` match within one name, ``**`` matches any number of folders. Hidden
     names are matched only by a part that starts with a dot. Unless the last part spells out a
-    suffix (``*.csv``), only folders and names with an image's suffix are given.
+    suffix (``*.csv``), only folders and names with an image's suffix are given. A part that is the
+    name of something that exists, such as ``Rome [2024]``, stands for that alone.
+
+    Args:
+        pattern: The path with its wildcards.
+        skipped: Counts the files that match and are left out because of their names, by suffix.
     """
     drive, rest = os.path.splitdrive(pattern)
     start = drive + os.sep if rest.startswith((os.sep, "/")) else drive
@@ -162,9 +196,13 @@ def match_glob(pattern: str) -> Iterator[str]:
     spelled = bool(re.search(r"\.[^.*?\[\]]+$", last))
     given: set[str] = set()
     for path in _match(start, parts):
-        if path not in given and (spelled or looks_like_image_name(path) or os.path.isdir(path)):
-            given.add(path)
+        if path in given:
+            continue
+        given.add(path)
+        if spelled or looks_like_image_name(path) or os.path.isdir(path):
             yield path
+        elif skipped is not None:
+            skipped[suffix_of(path)] += 1
 
 
 def _match(folder: str, parts: list[str]) -> Iterator[str]:
@@ -178,11 +216,9 @@ def _match(folder: str, parts: list[str]) -> Iterator[str]:
             return
         for inner in _folders(folder):
             yield from _match(inner, rest)
-    elif not is_glob(part):
-        path = os.path.join(folder, part)
-        if os.path.lexists(path):
-            yield from _match(path, rest)
-    else:
+    elif os.path.lexists(path := os.path.join(folder, part)):
+        yield from _match(path, rest)
+    elif is_glob(part):
         names = _names(folder)
         if names is None:
             yield folder

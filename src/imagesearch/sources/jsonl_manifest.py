@@ -22,8 +22,8 @@ _LONGEST_LINE = 16 * 1024 * 1024
 class JsonlManifest:
     """A file of JSON objects, one on each line, with ``path`` or ``url`` and perhaps ``id``.
 
-    The object under ``metadata`` is the metadata; other keys are metadata too, as they are. Where
-    any row has some, a row with none says that its image has none; otherwise the file says nothing
+    The object under ``metadata`` is the metadata; other keys are metadata too, as they are, and so
+    is ``url`` beside a ``path``, which is what is read. Where any row has some, a row with none says that its image has none; otherwise the file says nothing
     about them.
 
     Args:
@@ -109,12 +109,16 @@ def _describes(numbered: tuple[int, bytes]) -> bool:
         row = _parse(numbered[1])
     except (ValueError, RecursionError):
         return False
-    return isinstance(row, dict) and not _OWN.issuperset(row)
+    return isinstance(row, dict) and (
+        not _OWN.issuperset(row) or bool(row.get("path") and row.get("url"))
+    )
 
 
 def _fields(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     paths = [row.pop(name) for name in ("path", "url") if name in row]
     path = next((path for path in paths if path), None)
+    if len(paths) == 2 and all(paths):
+        row["url"] = paths[1]  # the path is read, and the URL is worth keeping
     if not isinstance(path, str):
         raise ManifestError("the row names no image; give its 'path' or 'url' as text")
     inner = row.pop("metadata", None)

@@ -237,6 +237,8 @@ class MemoryStore:
             self._vectors = np.empty((0, 0), np.float32)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_entries"):
+            return "<MemoryStore: construction failed>"
         state = "not open" if self._meta is None else f"{len(self._entries)} records"
         return f"<MemoryStore: {state}>"
 

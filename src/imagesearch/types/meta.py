@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 
-from imagesearch.errors import ConfigError, IncompatibleIndexError
+from imagesearch.errors import ConfigError, ImageSearchError, IncompatibleIndexError
 from imagesearch.types.projection import Projection
 
 __all__ = ["METRICS", "EmbeddingSpec", "IndexMeta", "Metric"]
@@ -15,6 +16,9 @@ Metric: TypeAlias = Literal["cosine", "dot", "l2"]
 """How vectors are compared; for vectors of unit length all three give the same scores."""
 
 METRICS: tuple[str, ...] = get_args(Metric)
+
+_T = TypeVar("_T")
+_MAX_DIM = 2**24  # far above every model; keeps the sizes that follow from it in range
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,24 +153,68 @@ class IndexMeta:
         try:
             spec = data["embedding"]
             projection = data.get("projection")
-            return cls(
+            meta = cls(
                 EmbeddingSpec(
-                    name=str(spec["name"]),
-                    dim=int(spec["dim"]),
-                    normalised=bool(spec["normalised"]),
-                    fingerprint=str(spec["fingerprint"]),
-                    decode_size=spec.get("decode_size"),
-                    kind=spec.get("kind"),
-                    options=dict(spec.get("options") or {}),
+                    name=_typed(spec, "name", str),
+                    dim=_typed(spec, "dim", int),
+                    normalised=_typed(spec, "normalised", bool),
+                    fingerprint=_typed(spec, "fingerprint", str),
+                    decode_size=_typed(spec, "decode_size", int, optional=True),
+                    kind=_typed(spec, "kind", str, optional=True),
+                    options=_typed(spec, "options", dict, optional=True) or {},
                 ),
-                data["metric"],
+                cast(Metric, _typed(data, "metric", str)),
                 None if projection is None else Projection.from_dict(projection),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            _require_ranges(meta)
+        except (KeyError, TypeError, ValueError, AttributeError, ImageSearchError) as error:
             raise IncompatibleIndexError(
-                f"the index meta cannot be read ({error!r}); it was written by another program or "
-                "a newer version: upgrade, or build a new index"
+                f"the index meta cannot be read ({error!r}): it is damaged, or was written by "
+                "another program or a newer version; upgrade, restore a backup, or build a new "
+                "index"
             ) from error
+        return meta
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> IndexMeta:
+        """Read back the JSON text of what `to_dict` gave.
+
+        Raises:
+            IncompatibleIndexError: The text is damaged, or written by a newer version.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise IncompatibleIndexError(
+                f"the index meta cannot be read ({error}): it is damaged; restore a backup, or "
+                "build a new index"
+            ) from error
+        if not isinstance(data, dict):
+            raise IncompatibleIndexError(
+                f"the index meta must be a JSON object, got {type(data).__name__}: it is damaged; "
+                "restore a backup, or build a new index"
+            )
+        return cls.from_dict(data)
+
+
+def _typed(data: Mapping[str, Any], name: str, kind: type[_T], *, optional: bool = False) -> _T:
+    """Return a value of exactly one type: a truth value does not count as a number."""
+    value = data.get(name) if optional else data[name]
+    if type(value) is kind:
+        if kind is str:
+            str(value).encode()  # a lone surrogate could not be printed or stored again
+        return value
+    if optional and value is None:
+        return cast(_T, None)
+    raise TypeError(f"{name} must be {kind.__name__}, got {type(value).__name__}")
+
+
+def _require_ranges(meta: IndexMeta) -> None:
+    size = meta.embedding.decode_size
+    if meta.embedding.dim > _MAX_DIM or (size is not None and size < 1):
+        raise ValueError("dim or decode_size is out of range")
+    if meta.projection is not None and len(meta.projection.mean) != meta.embedding.dim:
+        raise ValueError("the projection is for vectors of another dimension")
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:

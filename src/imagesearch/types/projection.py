@@ -91,16 +91,22 @@ class Projection:
             IncompatibleIndexError: The data are no projection.
         """
         try:
-            input_dim, dim = int(data["input_dim"]), int(data["dim"])
+            input_dim, dim, fitted_on = (data[name] for name in ("input_dim", "dim", "fitted_on"))
+            _require_counts(input_dim, dim, fitted_on)
             return cls(
                 _decode(data["mean"]).reshape(input_dim),
                 _decode(data["components"]).reshape(input_dim, dim),
-                int(data["fitted_on"]),
+                fitted_on,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise IncompatibleIndexError(
                 f"the projection in the index meta cannot be read ({error!r}); build a new index"
             ) from error
+
+
+def _require_counts(*numbers: object) -> None:
+    if any(type(number) is not int or number < 1 for number in numbers):
+        raise ValueError("input_dim, dim and fitted_on must be whole numbers of at least 1")
 
 
 def _encode(array: NDArray[np.float32]) -> str:
@@ -108,4 +114,7 @@ def _encode(array: NDArray[np.float32]) -> str:
 
 
 def _decode(text: str) -> NDArray[np.float32]:
-    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32, copy=False)
+    array = np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise ValueError("it holds NaN or infinity")
+    return array

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as shorten
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagesearch.errors import QueryError
-from imagesearch.quantities import as_real
+from imagesearch.quantities import as_float32, as_real
 from imagesearch.types.item import ImageSource
 
 __all__ = ["FOCUS", "Box", "IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
@@ -162,9 +162,9 @@ class Query:
             vector of 2
         """
         try:
-            array: NDArray[Any] = np.asarray(vector, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise QueryError(f"the vector is not numeric: {error}") from error
+            array = as_float32(vector)
+        except ValueError as error:
+            raise QueryError(f"the vector must hold real numbers: {error}") from error
         if array.ndim != 1 or not array.size:
             raise QueryError(f"one vector has shape (dim,), not {array.shape}")
         if not np.isfinite(array).all():
@@ -183,11 +183,13 @@ class Query:
     def __mul__(self, weight: float) -> Query:
         try:
             number = float(weight)
-        except (TypeError, ValueError) as error:
-            raise QueryError(f"a query is weighted with a number, not with {weight!r}") from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise QueryError(
+                f"a query's weight must be a finite number, got {shorten(weight)}"
+            ) from error
         terms = tuple(replace(term, weight=term.weight * number) for term in self.terms)
         if not all(math.isfinite(term.weight) for term in terms):
-            raise QueryError(f"weight {weight} makes {self} weigh no finite number")
+            raise QueryError(f"a query's weight must be finite, got {weight} times {self}")
         return Query(terms)
 
     __rmul__ = __mul__
@@ -209,9 +211,9 @@ class Query:
 def _whole_pixels(box: Sequence[float]) -> Box:
     try:
         left, top, right, bottom = map(float, box)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise QueryError(
-            f"box {box!r} is not four numbers: left, top, right, bottom in pixels"
+            f"box must be four numbers (left, top, right, bottom in pixels), got {shorten(box)}"
         ) from error
     if not all(map(math.isfinite, (left, top, right, bottom))):
         raise QueryError(f"box {box!r} holds NaN or infinity")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreRequestError
+from imagesearch.quantities import as_float32
 from imagesearch.types.metadata import Metadata
 
 __all__ = ["MAX_ID_BYTES", "Record", "RecordBatch", "check_id"]
@@ -149,9 +149,9 @@ class RecordBatch:
 
 def _matrix(vectors: object) -> NDArray[np.float32]:
     try:
-        matrix: NDArray[Any] = np.asarray(vectors, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise StoreRequestError(f"vectors are not a numeric (n, dim) array: {error}") from error
+        matrix = as_float32(vectors)
+    except ValueError as error:
+        raise StoreRequestError(f"vectors must hold real numbers: {error}") from error
     if matrix.ndim != 2:
         raise StoreRequestError(f"vectors have shape {matrix.shape}; give (n, dim)")
     return matrix

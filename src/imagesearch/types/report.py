@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from imagesearch.types.item import Failure
 
 __all__ = ["AddReport"]
+
+_UNSUPPORTED_IMAGES = frozenset(
+    {
+        # Camera RAW.
+        ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef",
+        ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2",
+        ".srf", ".srw", ".x3f",
+        # Image editors.
+        ".ai", ".kra", ".ora", ".psb", ".psd", ".xcf",
+        # Newer, older and drawn formats.
+        ".cdr", ".dcm", ".dds", ".emf", ".eps", ".exr", ".hdr", ".jxl", ".jxr", ".pcx", ".qoi",
+        ".svg", ".svgz", ".tga", ".wdp", ".wmf",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -20,6 +35,9 @@ class AddReport:
         failed: Inputs that gave no record, each with its reason.
         removed: Ids that `sync` deleted because their image is gone.
         embedded: How many images went through the model.
+        skipped: How many files in folders and globs were left out because their names are not
+            those of supported images, by suffix in lower case; ``""`` for none. Their content was
+            not read.
         seconds: How long it took.
 
     Example:
@@ -38,6 +56,7 @@ class AddReport:
     failed: list[Failure] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     embedded: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -58,4 +77,15 @@ class AddReport:
             f"{len(self.added)} added, {len(self.updated)} updated, "
             f"{len(self.unchanged)} unchanged, {len(self.failed)} failed"
         )
-        return f"{text}, {len(self.removed)} removed" if self.removed else text
+        if self.removed:
+            text += f", {len(self.removed)} removed"
+        unsupported = sorted(_UNSUPPORTED_IMAGES & self.skipped.keys())
+        if unsupported:
+            count = sum(self.skipped[suffix] for suffix in unsupported)
+            text += f"; {count} skipped, unsupported image format ({', '.join(unsupported)})"
+        elif self.skipped and not self.total:
+            suffixes = ", ".join(sorted(suffix or "no suffix" for suffix in self.skipped)[:8])
+            text += (
+                f"; {sum(self.skipped.values())} skipped, not images by their names ({suffixes})"
+            )
+        return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,11 @@ def translated(path: Path) -> Iterator[None]:
         raise _of_sqlite(error, path) from error
     except StoreError:
         raise
+    except json.JSONDecodeError as error:
+        raise StoreCorruptError(
+            f"the index at {path} holds damaged JSON ({error}); restore it from a backup, or build "
+            "a new index"
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = "; free some space and repeat the call" if error.errno == errno.ENOSPC else ""

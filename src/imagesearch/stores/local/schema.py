@@ -132,7 +132,7 @@ def migrate(connection: sqlite3.Connection, format: int) -> None:
 def read_meta(connection: sqlite3.Connection) -> IndexMeta:
     """Return the meta of an index."""
     (text,) = connection.execute("SELECT meta FROM state").fetchone()
-    return IndexMeta.from_dict(json.loads(text))
+    return IndexMeta.from_json(text)
 
 
 def read_dtype(connection: sqlite3.Connection, format: int) -> Dtype:

@@ -329,6 +329,8 @@ class LocalStore:
                     self._lock.release()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_writer"):
+            return "<LocalStore: construction failed>"
         mode = "read-only, " if self._read_only else ""
         engine = f"{mode}engine {self._options.engine}"
         if self._state is None:

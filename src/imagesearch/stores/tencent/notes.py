@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from imagesearch.chunks import chunks
-from imagesearch.errors import StoreRequestError
+from imagesearch.errors import StoreCorruptError, StoreRequestError
 from imagesearch.stores.tencent.companions import companion_name, make_companion
 from imagesearch.stores.tencent.settings import Settings
 
@@ -28,10 +28,17 @@ _NAME, _VALUE = "note_name", "note_value"
 
 def read_notes(client: TencentClient, settings: Settings) -> dict[str, Any]:
     """Return all notes by name; takes one request."""
-    return {
-        str(document[_NAME]): json.loads(document[_VALUE])
-        for document in sorted(_documents(client, settings), key=lambda one: str(one[_NAME]))
-    }
+    notes = {}
+    for document in _documents(client, settings):
+        name = str(document[_NAME])
+        try:
+            notes[name] = json.loads(document[_VALUE])
+        except (TypeError, ValueError, RecursionError) as error:
+            raise StoreCorruptError(
+                f"the note {name!r} of {settings.place} is damaged ({error}): another client "
+                "changed it; write the note again"
+            ) from error
+    return dict(sorted(notes.items()))
 
 
 def write_note(client: TencentClient, settings: Settings, name: str, text: str | None) -> None:

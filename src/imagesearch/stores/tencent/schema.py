@@ -203,7 +203,7 @@ class Manifest:
             if data.get("projection") is not None:
                 data["projection"] = load_projection(data["projection"])
             return cls(IndexMeta.from_dict(data), str(data["uri_field"]), dict(data["fields"]))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise IncompatibleIndexError(
                 f"the collection's description is damaged ({error}); it holds the index meta and "
                 "was cut or edited: make a new collection and copy the records"

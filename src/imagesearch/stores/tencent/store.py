@@ -316,6 +316,8 @@ class TencentStore:
         self._clients.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_opened"):
+            return "<TencentStore: construction failed>"
         settings = self._settings
         state = "not open" if self._opened is None else "open"
         return (
