@@ -36,6 +36,8 @@ Example:
 
 from __future__ import annotations
 
+from imagesearch._printable import printable
+
 __all__ = [
     "ConfigError",
     "DecodeError",
@@ -73,6 +75,12 @@ class ImageSearchError(Exception):
     What to do: catch it at the edge of your program and show its message, which is written for
     people. Do not catch `Exception`: what is no `ImageSearchError` is a mistake in a program.
     """
+
+    def __str__(self) -> str:
+        """Return the message, with control characters from outside escaped."""
+        # OSError, a base of some classes, would print errno tuples.
+        message = str(self.args[0]) if len(self.args) == 1 else super().__str__()
+        return printable(message, lines=True)
 
 
 class ConfigError(ImageSearchError, ValueError):
@@ -171,10 +179,6 @@ class SourceNotFoundError(SourceError, FileNotFoundError):
     from the manifest's own folder.
     """
 
-    # OSError prints errno tuples; one plain sentence reads better.
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
-
 
 class FetchError(SourceError, OSError):
     """An input exists but cannot be read: permission, network, size.
@@ -185,9 +189,6 @@ class FetchError(SourceError, OSError):
     What to do: mend what the message names, and add again: what was stored is skipped. A server of
     your own on a private address needs ``IMAGESEARCH_ALLOW_PRIVATE_URLS=1``.
     """
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
 
 
 class ManifestError(SourceError, ValueError):
@@ -275,9 +276,6 @@ class StoreUnavailableError(StoreError, ConnectionError):
     again without harm.
     """
 
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
-
 
 class StoreAuthError(StoreError, PermissionError):
     """The store refused the account.
@@ -286,9 +284,6 @@ class StoreAuthError(StoreError, PermissionError):
 
     What to do: check both in the service's console, and that the environment variable holds the key.
     """
-
-    def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
 
 
 class StoreRequestError(StoreError, ValueError):

@@ -19,7 +19,9 @@ __all__ = [
     "html_document",
     "html_page",
     "html_table",
+    "html_text",
     "notebook_html",
+    "one_line",
     "text_table",
 ]
 
@@ -106,7 +108,7 @@ def html_document(title: str, body: str) -> str:
         title: Plain text.
         body: HTML, taken as it is.
     """
-    heading = html.escape(title)
+    heading = html_text(title)
     return (
         "<!doctype html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>\n'
@@ -119,6 +121,20 @@ def html_document(title: str, body: str) -> str:
     )
 
 
+def html_text(text: str, *, quote: bool = True) -> str:
+    r"""Return text for an HTML page: markup and control characters are escaped.
+
+    Args:
+        text: Plain text.
+        quote: Whether quotation marks are escaped, as inside of an attribute.
+
+    Example:
+        >>> print(html_text("<b>\x1b\u202e"))
+        &lt;b&gt;\x1b\u202e
+    """
+    return html.escape(one_line(text), quote=quote)
+
+
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return rows of plain text as an HTML table.
 
@@ -129,7 +145,7 @@ def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     style = f"text-align:left;padding:2px 16px 2px 0;border-bottom:1px solid {_EMPTY}"
     lines = [
         "<tr>"
-        + "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in row)
+        + "".join(f'<{tag} style="{style}">{html_text(cell)}</{tag}>' for cell in row)
         + "</tr>"
         for tag, row in [("th", header), *(("td", row) for row in rows)]
     ]
@@ -156,15 +172,15 @@ def _html_tile(tile: Tile) -> str:
         buffer = io.BytesIO()
         _thumbnail(tile.image).save(buffer, "JPEG", quality=85)
         data = base64.b64encode(buffer.getvalue()).decode()
-        picture = f'<img alt="{html.escape(tile.name)}" src="data:image/jpeg;base64,{data}">'
+        picture = f'<img alt="{html_text(tile.name)}" src="data:image/jpeg;base64,{data}">'
     clip = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
     return (
         f'<figure style="margin:0;width:{_THUMBNAIL + 4}px;border:{border}">'
         f'<div style="{box}">{picture}</div>'
-        f'<figcaption style="{clip};padding:4px"><b>{html.escape(tile.heading)}</b><br>'
-        f'<span title="{html.escape(tile.name)}">{html.escape(tile.name)}</span><br>'
-        f'<small style="color:{_FAINT}" title="{html.escape(tile.details)}">'
-        f"{html.escape(tile.details)}&nbsp;</small></figcaption></figure>"
+        f'<figcaption style="{clip};padding:4px"><b>{html_text(tile.heading)}</b><br>'
+        f'<span title="{html_text(tile.name)}">{html_text(tile.name)}</span><br>'
+        f'<small style="color:{_FAINT}" title="{html_text(tile.details)}">'
+        f"{html_text(tile.details)}&nbsp;</small></figcaption></figure>"
     )
 
 

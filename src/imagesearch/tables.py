@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeAlias
+
+from imagesearch._printable import printable
 
 __all__ = ["display_width", "one_line", "text_table"]
 
@@ -13,6 +16,7 @@ _GAP = 2
 _LEAST_TEXT = 8
 _LEAST_PATH = 16
 _ELLIPSIS = "…"
+_BREAK = re.compile("[\t-\r\x85\u2028\u2029]")
 
 _Kind: TypeAlias = Literal["number", "path", "text"]
 _Row: TypeAlias = Sequence[str]
@@ -50,8 +54,13 @@ def text_table(header: _Row, rows: Sequence[_Row], *, width: int | None = None) 
 
 
 def one_line(text: str) -> str:
-    """Return text without line breaks and other control characters, which a terminal would obey."""
-    return "".join(" " if unicodedata.category(mark).startswith("C") else mark for mark in text)
+    r"""Return text on one line, without control characters, which a terminal would obey.
+
+    Example:
+        >>> print(one_line("two\nlines \x1b[2J"))
+        two lines \x1b[2J
+    """
+    return printable(_BREAK.sub(" ", text))
 
 
 def display_width(text: str) -> int:

@@ -15,7 +15,6 @@ import pytest
 
 from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
 from imagesearch.sources import open_image, read
-from imagesearch.sources.address import is_public, public_addresses
 from imagesearch.sources.fetch import fetch
 from imagesearch.types import Item
 from tests.bad_files import encode, picture
@@ -112,36 +111,6 @@ def test_by_default_nothing_private_is_even_asked(server, host):
     assert server.seen == []
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1",
-        "192.0.0.1", "192.168.1.1", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255",
-        "::", "::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "fc00::1", "fe80::1%eth0",
-        "fec0::1", "ff02::1", "2001:db8::1", "::127.0.0.1",
-    ],
-)  # fmt: skip
-def test_private_and_special_addresses_are_told_in_every_disguise(address):
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize("address", ["1.1.1.1", "223.5.5.5", "2606:4700::1111", "::ffff:1.1.1.1"])
-def test_public_addresses_are_public(address):
-    assert is_public(address)
-
-
-def test_one_private_address_among_public_ones_spoils_the_host(monkeypatch):
-    def resolve(host, port, **options):
-        return [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
-            for address in ("1.1.1.1", "10.0.0.1")
-        ]
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    with pytest.raises(FetchError, match=r"10\.0\.0\.1"):
-        public_addresses("rebind.example", 80, name="it", allow_private=False)
-
-
 def test_an_image_is_fetched_once_private_addresses_are_allowed(url, server):
     payload = read(Item(f"{url}/image.png?token=1#top"))
     assert payload.content == PNG
@@ -190,7 +159,7 @@ def test_an_answer_that_is_too_large_too_short_or_compressed_is_refused(url):
     assert fetch(f"{url}/image.png", max_bytes=len(PNG)) == PNG
     with pytest.raises(FetchError, match=r"after 20 of|IncompleteRead|cannot be fetched"):
         fetch(f"{url}/short")
-    with pytest.raises(FetchError, match="compresses"):
+    with pytest.raises(FetchError, match="compressed response"):
         fetch(f"{url}/zipped")
 
 

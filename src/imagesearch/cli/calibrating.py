@@ -14,6 +14,7 @@ from imagesearch.cli.options import (
     progress_option,
     store_options,
 )
+from imagesearch.cli.terminal import say
 
 __all__ = ["calibrate"]
 
@@ -104,6 +105,6 @@ def calibrate(
     if as_json:
         print_json(**calibration.to_dict())
     else:
-        click.echo(str(calibration))
+        say(str(calibration))
     # As for inputs that fail: the answer is there, but not all was looked at.
     return 1 if calibration.skipped else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from imagesearch._printable import printable
 from imagesearch.cli.fields import known_fields
 from imagesearch.plugins import plugin_names
 
@@ -74,7 +75,9 @@ def complete_filters(
 
 
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    # A shell shows what it completes as it is.
+    safe = (name for name in names if name == printable(name))
+    return [CompletionItem(name) for name in safe if name.startswith(incomplete)]
 
 
 def _fields(context: click.Context) -> list[str]:

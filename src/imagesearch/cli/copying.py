@@ -12,6 +12,7 @@ from imagesearch.cli.foreign import foreign_collection
 from imagesearch.cli.options import json_option, print_json, progress_option
 from imagesearch.cli.places import table_at
 from imagesearch.cli.rehearsing import dry_run_option, open_untouched
+from imagesearch.cli.terminal import say
 from imagesearch.config import PluginConfig
 from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records, is_same
 from imagesearch.errors import ConfigError, StoreError
@@ -86,7 +87,7 @@ def copy(
             notes_left=report.notes_left or None,
         )
     else:
-        click.echo(str(report))
+        say(str(report))
     if report.doubtful:
         click.echo(
             "warning: FROM and TO hold as many records, but most neighbours differ: TO may hold "

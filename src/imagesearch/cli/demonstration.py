@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from imagesearch.cli.pictures import draw_scene, draw_scenes
-from imagesearch.cli.terminal import echo_table, terminal_width
+from imagesearch.cli.terminal import echo_table, say, terminal_width
 from imagesearch.config import PluginConfig
 from imagesearch.errors import WeightsUnavailableError
 from imagesearch.index import ImageIndex
@@ -43,7 +43,7 @@ def demo(folder: Path) -> None:
     items = _draw(pictures)
     query = folder / "query.png"
     draw_scene(_QUERY, 0).save(query)
-    click.echo(f"drew {len(items)} pictures in {pictures}")
+    say(f"drew {len(items)} pictures in {pictures}")
 
     embedder = _embedder()
     # One index for each embedder, so that the demo can be repeated when weights have arrived.
@@ -56,7 +56,7 @@ def demo(folder: Path) -> None:
     click.echo(f"\nthe pictures most like {query}:\n")
     echo_table(hits.to_table(width=terminal_width()))
     sheet = hits.save_contact_sheet(folder / "similar.png")
-    click.echo(f"\nsee them side by side in {sheet}")
+    say(f"\nsee them side by side in {sheet}")
     option = "" if embedder.spec.kind == "timm" else f" --embedder {embedder.spec.kind}"
     click.echo("\nnow your own:")
     click.echo(f"  {_program()} add FOLDER{option}")

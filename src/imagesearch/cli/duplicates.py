@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
+from imagesearch._printable import printable
 from imagesearch.cli.candidates import complete_folders
 from imagesearch.cli.options import (
     json_option,
     open_existing,
+    print_json,
     progress_option,
     store_options,
     where_option,
 )
 from imagesearch.cli.outputs import OutputFile
-from imagesearch.cli.terminal import complain, echo_table, terminal_width
+from imagesearch.cli.terminal import complain, echo_table, is_terminal, say, terminal_width
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Tier
 
 __all__ = ["duplicates"]
@@ -112,7 +114,7 @@ def duplicates(
     for failure in report.unread:
         complain(f"{failure.source}: {failure.error}", word="not opened", role="warning")
     if html is not None:
-        click.echo(f"saved {report.save_html(html)}", err=True)
+        say(f"saved {report.save_html(html)}", err=True)
     # As for inputs that fail: the answer is there, but not all was looked at.
     if report.unread:
         click.get_current_context().exit(1)
@@ -120,9 +122,10 @@ def duplicates(
 
 def _print(report: DuplicateReport, *, extras: bool, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(report.to_dict(), ensure_ascii=False))
+        print_json(**report.to_dict())
     elif extras:
         for id in report.extras:
-            click.echo(id)
+            # Other programs need the id as it is.
+            click.echo(printable(id) if is_terminal(sys.stdout) else id)
     else:
         echo_table(report.to_table(width=terminal_width()))

@@ -20,7 +20,7 @@ from imagesearch.cli.options import (
 )
 from imagesearch.cli.outputs import OutputFile
 from imagesearch.cli.places import DEFAULT_STORE
-from imagesearch.cli.terminal import complain, terminal_width
+from imagesearch.cli.terminal import complain, say, terminal_width
 from imagesearch.config import PluginConfig
 from imagesearch.evaluation import (
     Comparison,
@@ -254,7 +254,7 @@ def evaluate(
         )
     _print(comparison, as_json=as_json)
     if html is not None:
-        click.echo(f"saved {comparison.save_html(html, worst=worst)}", err=True)
+        say(f"saved {comparison.save_html(html, worst=worst)}", err=True)
     return _print_failures(comparison, failures)
 
 
@@ -268,7 +268,7 @@ def _refined(contenders: Sequence[Contender], options: Mapping[str, int]) -> lis
 
 def _print(comparison: Comparison, *, as_json: bool) -> None:
     if not as_json:
-        click.echo(comparison.to_table(width=terminal_width()))
+        say(comparison.to_table(width=terminal_width()))
         return
     gains = comparison.differences()
     for evaluation in comparison.evaluations:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from imagesearch._printable import printable_json
 from imagesearch.cli.candidates import complete_embedders, complete_filters, complete_folders
 from imagesearch.cli.foreign import foreign_collection
 from imagesearch.cli.places import DEFAULT_STORE, no_index, store_table
@@ -133,10 +134,10 @@ def given(parameter: str) -> bool:
 
 
 def print_json(**values: object) -> None:
-    """Print one JSON object on a line of its own."""
+    """Print one JSON object on a line of its own, with all control characters escaped."""
     # Escapes are right for every reader; readable text only where all of it can be written.
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(json.dumps(values, ensure_ascii=not unicode))
+    click.echo(printable_json(json.dumps(values, ensure_ascii=not unicode)))
 
 
 def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:

@@ -24,7 +24,7 @@ from imagesearch.cli.evaluating import evaluate
 from imagesearch.cli.information import info
 from imagesearch.cli.searching import search
 from imagesearch.cli.serving import serve
-from imagesearch.cli.terminal import Role, colour_choice, complain
+from imagesearch.cli.terminal import Role, colour_choice, complain, say
 from imagesearch.errors import ImageSearchError
 
 __all__ = ["main"]
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _show(error: click.ClickException) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         # Its message is the help; nothing else has to be said.
-        click.echo(error.format_message(), err=True)
+        say(error.format_message(), err=True)
         return
     if isinstance(error, click.UsageError) and error.ctx is not None:
         click.echo(error.ctx.get_usage(), err=True)

@@ -18,6 +18,7 @@ from imagesearch.index.rehearsal import RehearsalEmbedder, RehearsalStore
 from imagesearch.plugins import make_store, plugin_class
 from imagesearch.protocols import VectorStore
 from imagesearch.stores.local.side_files import without_side_files
+from imagesearch.tables import one_line
 from imagesearch.types import EmbeddingSpec, IndexMeta
 
 __all__ = ["dry_run_option", "echo_listed", "open_rehearsal", "open_untouched", "rehearse_new"]
@@ -95,7 +96,7 @@ def echo_listed(word: str, role: Role, names: Iterable[str]) -> None:
     listed = list(names)
     shown = listed[:_LISTED] if is_terminal(sys.stdout) else listed
     for name in shown:
-        click.echo(f"{painted(word, role)} {name}")
+        click.echo(f"{painted(word, role)} {one_line(name)}")
     if len(listed) > len(shown):
         rest = f"… and {len(listed) - len(shown)} more; --json lists all"
         click.echo(painted(rest, "faint"))

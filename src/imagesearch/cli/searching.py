@@ -17,7 +17,7 @@ from imagesearch.cli.options import (
     where_option,
 )
 from imagesearch.cli.outputs import OutputFile, PictureFile
-from imagesearch.cli.terminal import echo_table, terminal_width
+from imagesearch.cli.terminal import echo_table, say, terminal_width
 from imagesearch.index.thresholds import MinScore
 from imagesearch.types import FOCUS, Hits, Query
 
@@ -175,9 +175,9 @@ def _print_hits(hits: Hits, *, heading: bool, as_json: bool) -> None:
             )
         return
     if heading:
-        click.echo(f"\n{hits.query}")
+        say(f"\n{hits.query}")
     echo_table(hits.to_table(width=terminal_width()))
 
 
 def _announce(path: Path) -> None:
-    click.echo(f"saved {path}", err=True)
+    say(f"saved {path}", err=True)

@@ -9,6 +9,7 @@ from typing import IO, Any, Literal
 
 import click
 
+from imagesearch._printable import printable
 from imagesearch.tables import display_width
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "fitted_lines",
     "is_terminal",
     "painted",
+    "say",
     "terminal_width",
 ]
 
@@ -47,8 +49,11 @@ def colour_choice() -> bool | None:
 
 
 def painted(text: str, role: Role) -> str:
-    """Return text in the colour of its role; `click.echo` takes it away where none are shown."""
-    return click.style(text, **_STYLES[role])
+    """Return text in the colour of its role; `click.echo` takes it away where none are shown.
+
+    Control characters in the text are escaped.
+    """
+    return click.style(printable(text, lines=True), **_STYLES[role])
 
 
 def is_terminal(stream: IO[Any] | None) -> bool:
@@ -62,13 +67,23 @@ def terminal_width() -> int | None:
 
 
 def complain(message: str, *, word: str = "Error", role: Role = "error") -> None:
-    """Write a message to standard error, behind a word that says how grave it is."""
-    click.echo(f"{painted(f'{word}:', role)} {message}", err=True, color=colour_choice())
+    """Write a message to standard error, after a word that gives its severity.
+
+    Control characters are escaped, and further lines are indented, so that no text from outside
+    looks like a message of the program.
+    """
+    text = printable(message, lines=True).replace("\n", "\n  ")
+    click.echo(f"{painted(f'{word}:', role)} {text}", err=True, color=colour_choice())
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print plain text that may hold words from outside, with control characters escaped."""
+    click.echo(printable(text, lines=True), err=err)
 
 
 def echo_table(table: str) -> None:
     """Print a text table; its first line is the heading."""
-    heading, newline, rows = table.partition("\n")
+    heading, newline, rows = printable(table, lines=True).partition("\n")
     click.echo(f"{painted(heading, 'heading') if newline else heading}{newline}{rows}")
 
 
@@ -82,6 +97,7 @@ def fitted_lines(text: str, width: int | None, *, indent: int = 0) -> str:
         width: Columns; None breaks nothing.
         indent: Spaces before every line but the first, which has as much before it already.
     """
+    text = printable(text, lines=True)
     gap = "\n" + " " * indent
     lines: list[str] = []
     for paragraph in text.splitlines() or [""]:

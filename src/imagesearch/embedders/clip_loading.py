@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from imagesearch._printable import printable
 from imagesearch.embedders.clip_library import open_clip
 from imagesearch.embedders.clip_models import ClipSource
 from imagesearch.embedders.clip_tags import PREPROCESSING
@@ -99,7 +100,7 @@ def _apart_from_the_root_logger() -> Iterator[None]:
     def redirect(record: logging.LogRecord) -> bool:
         ours = record.thread == thread and "open_clip" in record.pathname
         if ours:
-            _logger.debug("open_clip: %s", record.getMessage())
+            _logger.debug("open_clip: %s", printable(record.getMessage(), lines=True))
         return not ours
 
     root.addHandler(silent)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +9,14 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from imagesearch.errors import ImageSearchError
-from imagesearch.rendering import Tile, html_document, html_table, notebook_html, text_table
+from imagesearch.rendering import (
+    Tile,
+    html_document,
+    html_table,
+    html_text,
+    notebook_html,
+    text_table,
+)
 from imagesearch.sources import open_image
 from imagesearch.types import ImageSource
 
@@ -36,18 +42,18 @@ def text_report(comparison: Comparison, *, width: int | None = None) -> str:
 
 def html_report(comparison: Comparison, *, worst: int) -> str:
     """Return one HTML page; see `Comparison.save_html`."""
-    parts = [f"<p>{html.escape(line)}</p>" for line in _facts(comparison)]
+    parts = [f"<p>{html_text(line)}</p>" for line in _facts(comparison)]
     parts.append(html_table(*_table(comparison)))
     gains = _gains(comparison)
     if gains is not None:
-        parts += [f"<h2>{html.escape(_gains_title(comparison))}</h2>", html_table(*gains)]
+        parts += [f"<h2>{html_text(_gains_title(comparison))}</h2>", html_table(*gains)]
     for evaluation in comparison.evaluations:
         shown = evaluation.worst(worst)
         if shown:
             title = f"{evaluation.name}: the {len(shown)} queries answered worst"
-            parts.append(f"<h2>{html.escape(title)}</h2>")
+            parts.append(f"<h2>{html_text(title)}</h2>")
         for query in shown:
-            parts.append(f"<h3>{html.escape(_heading(evaluation, query))}</h3>")
+            parts.append(f"<h3>{html_text(_heading(evaluation, query))}</h3>")
             parts.append(notebook_html(_tiles(query)))
         parts += _lists(evaluation)
     return html_document("How well images are found", "\n".join(parts))
@@ -151,7 +157,7 @@ def _lists(evaluation: Evaluation) -> Iterator[str]:
         ("relevant, but not in the index", list(evaluation.missing)),
     ):
         if lines:
-            listed = "".join(f"<li>{html.escape(line)}</li>" for line in lines[:_LISTED])
+            listed = "".join(f"<li>{html_text(line)}</li>" for line in lines[:_LISTED])
             more = f"<li>… and {len(lines) - _LISTED} more</li>" if len(lines) > _LISTED else ""
             yield f"<h3>{len(lines)} {title}</h3><ul>{listed}{more}</ul>"
 

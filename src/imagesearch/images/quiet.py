@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from imagesearch._printable import printable
+
 __all__ = ["quiet"]
 
 _logger = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class _Warnings:
             # One frame more: the warning belongs to Pillow's caller, not to this stand-in.
             warnings.warn(message, category, stacklevel + 1, source, **options)
         else:
-            _logger.debug("%s: %s", name, message)
+            _logger.debug("%s: %s", name, printable(str(message)))
 
 
 _STAND_IN = _Warnings()

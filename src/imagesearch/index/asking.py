@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from imagesearch._printable import printable
 from imagesearch.calibration import JudgedHits, QueryKind
 from imagesearch.chunks import chunks
 from imagesearch.errors import EmbeddingError, QueryError, SourceError
@@ -212,4 +213,4 @@ class Asking:
 
     def _skip(self, name: str, error: Exception) -> None:
         self.skipped += 1
-        _logger.warning("calibration leaves out %s: %s", name, error)
+        _logger.warning("calibration leaves out %s: %s", printable(name), error)

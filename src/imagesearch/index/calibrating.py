@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 
+from imagesearch._printable import printable
 from imagesearch.calibration import Calibration, JudgedHits, LearnedFrom, learn
 from imagesearch.calibration.learning import checked_precision
 from imagesearch.duplicates import Rules
@@ -104,7 +105,7 @@ def _queries(
         return None, 0
     queries, failures = labelled_queries(source, label=label)
     for failure in failures:
-        _logger.warning("calibration leaves out %s: %s", failure.source, failure.error)
+        _logger.warning("calibration leaves out %s: %s", printable(failure.source), failure.error)
     if failures and not queries:
         raise QueryError(f"no query can be read; the first: {failures[0].error}")
     return queries, len(failures)

@@ -16,6 +16,7 @@ import threading
 import time
 from urllib.parse import quote, urljoin, urlsplit
 
+from imagesearch._printable import printable
 from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
 from imagesearch.sources.address import public_addresses
 from imagesearch.sources.naming import canonical_uri, describe, is_url
@@ -30,6 +31,8 @@ MAX_URL_BYTES = 64 * 1024 * 1024
 
 _SECONDS = 30.0
 _REDIRECTS = 5
+# A host may name thousands of addresses, all of them silent.
+_ADDRESSES = 8
 _CHUNK = 1 << 16
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
@@ -44,7 +47,7 @@ def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS
     Args:
         url: An http or https URL without user name and password.
         max_bytes: Largest answer accepted.
-        seconds: Time for everything after the name has been resolved, redirects included.
+        seconds: Time for everything: name resolution, connecting, reading, and all redirects.
 
     Raises:
         SourceNotFoundError: The server says that there is nothing (404, 410).
@@ -67,7 +70,8 @@ def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS
                 f"({error.verify_message}); check the address and this machine's clock"
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if time.monotonic() >= deadline:
+            _make_printable(error)
+            if isinstance(error, TimeoutError) or time.monotonic() >= deadline:
                 raise _too_slow(url) from error
             reason = str(error) or type(error).__name__
             raise FetchError(
@@ -86,7 +90,11 @@ def _get(url: str, max_bytes: int, deadline: float) -> tuple[str, bytes | None]:
     host = (parts.hostname or "").encode("idna").decode() if parts.hostname else ""
     port = parts.port or (443 if secure else 80)
     addresses = public_addresses(
-        host, port, name=describe(url), allow_private=os.environ.get(ALLOW_PRIVATE) == "1"
+        host,
+        port,
+        name=describe(url),
+        allow_private=os.environ.get(ALLOW_PRIVATE) == "1",
+        deadline=deadline,
     )
     left = deadline - time.monotonic()
     if left <= 0:
@@ -100,11 +108,11 @@ def _get(url: str, max_bytes: int, deadline: float) -> tuple[str, bytes | None]:
         path = quote(parts.path or "/", safe="%/:=&~+!$,;'@()*[]")
         query = f"?{quote(parts.query, safe='%/:=&?~+!$,;@()*[]' + chr(39))}" if parts.query else ""
         connection.request("GET", path + query, headers=_HEADERS)
-        response = connection.getresponse()
-        if response.status in _MOVED and response.getheader("Location"):
-            return response.getheader("Location", ""), None
-        _check(response, url, max_bytes)
-        data = _body(response, url, max_bytes)
+        with connection.getresponse() as response:
+            if response.status in _MOVED and response.getheader("Location"):
+                return response.getheader("Location", ""), None
+            _check(response, url, max_bytes)
+            data = _body(response, url, max_bytes)
         if time.monotonic() >= deadline:
             raise _too_slow(url)
         return "", data
@@ -130,7 +138,9 @@ def _check(response: http.client.HTTPResponse, url: str, max_bytes: int) -> None
             f"{http.client.responses.get(response.status, '')}".rstrip()
         )
     if response.getheader("Content-Encoding", "identity").lower() != "identity":
-        raise FetchError(f"{describe(url)}: the server compresses its answer, unasked")
+        raise FetchError(
+            f"{describe(url)}: the server sent a compressed response although none was requested"
+        )
     if response.length is not None and response.length > max_bytes:
         raise _too_large(url, max_bytes)
 
@@ -149,6 +159,13 @@ def _body(response: http.client.HTTPResponse, url: str, max_bytes: int) -> bytes
             f"{describe(url)}: the connection ended after {size} of {expected} bytes; try again"
         )
     return b"".join(chunks)
+
+
+def _make_printable(error: Exception) -> None:
+    """Escape what a server wrote into an exception, which tracebacks and logs print as it is."""
+    error.args = tuple(
+        printable(argument) if isinstance(argument, str) else argument for argument in error.args
+    )
 
 
 def _too_large(url: str, max_bytes: int) -> FetchError:
@@ -176,22 +193,31 @@ class _Connection(http.client.HTTPConnection):
         self._raw: socket.socket | None = None
 
     def connect(self) -> None:
-        failure: OSError | None = None
-        for address in self._addresses:
-            left = max(0.01, self._deadline - time.monotonic())
-            try:
-                raw = socket.create_connection((address, self.port), left)
-                break
-            except OSError as error:
-                failure = error
-        else:
-            raise failure or OSError("no address")
+        raw = self._connect_to_any()
         self._raw = self.sock = raw
         if self._aborted:
             raise TimeoutError("aborted")
         if self._secure:
             self.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=self.host)
             self._raw = self.sock
+
+    def _connect_to_any(self) -> socket.socket:
+        """Try the first addresses; one that is silent leaves the others their share of the time."""
+        failure: OSError | None = None
+        addresses = self._addresses[:_ADDRESSES]
+        for place, address in enumerate(addresses):
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                break
+            try:
+                share = left / (len(addresses) - place)
+                raw = socket.create_connection((address, self.port), share)
+            except OSError as error:
+                failure = error
+            else:
+                raw.settimeout(left)
+                return raw
+        raise failure or OSError("the host has no address")
 
     def abort(self) -> None:
         """End the connection from another thread."""

@@ -12,6 +12,7 @@ from urllib.parse import urldefrag, urlsplit
 import numpy as np
 from PIL import Image
 
+from imagesearch._printable import printable
 from imagesearch.errors import SourceError
 from imagesearch.types import Item
 
@@ -109,14 +110,6 @@ def _canonical_url(url: str) -> str:
     if not parts.hostname:
         raise SourceError(f"{describe(url)} names no host")
     return urldefrag(url).url
-
-
-def printable(text: str) -> str:
-    """Return text that any terminal and log can take: no control characters, no lone surrogates."""
-    shown = "".join(
-        mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in text
-    )
-    return shown.encode("utf-8", "backslashreplace").decode()
 
 
 def describe(source: object) -> str:

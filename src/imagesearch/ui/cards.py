@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from PIL import Image
 
+from imagesearch.rendering import html_text, one_line
 from imagesearch.types import Hit, Metadata, Record
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.spoken import in_language
@@ -54,7 +54,7 @@ class Card:
             if value not in (None, "") and not isinstance(value, bool | dict)
         ]
         words = [*([f"{self.score:.3f}"] if self.score is not None else []), self.name, *values]
-        line = " · ".join(words)
+        line = one_line(" · ".join(words))
         return line if len(line) <= _CAPTION else line[: _CAPTION - 1] + "…"
 
     def to_json(self) -> dict[str, Any]:
@@ -102,15 +102,15 @@ def detail_html(card: Card, image: Image.Image, picture: str, language: str) -> 
     """
     rows = [
         *([(phrase("score", language), _score_html(card.score))] if card.score is not None else []),
-        *((name, html.escape(_long(value))) for name, value in card.metadata.items()),
-        ("id", f"<code>{html.escape(card.id)}</code>"),
-        (phrase("source", language), f"<code>{html.escape(card.uri)}</code>"),
+        *((name, html_text(_long(value))) for name, value in card.metadata.items()),
+        ("id", f"<code>{html_text(card.id)}</code>"),
+        (phrase("source", language), f"<code>{html_text(card.uri)}</code>"),
     ]
     return (
         '<div class="is-detail">'
-        f'<img src="{picture}" alt="{html.escape(card.name)}" '
+        f'<img src="{picture}" alt="{html_text(card.name)}" '
         f'width="{image.width}" height="{image.height}">'
-        f"<div><h3>{html.escape(card.name)}</h3>{table_html(rows)}</div></div>"
+        f"<div><h3>{html_text(card.name)}</h3>{table_html(rows)}</div></div>"
     )
 
 
@@ -125,7 +125,7 @@ def report_html(added: Added, language: str) -> str:
     counts.append(("failed", len(added.failed)))
     line = " · ".join(f"<b>{count}</b> {phrase(key, language)}" for key, count in counts if count)
     reasons = "".join(
-        f"<li><b>{html.escape(name)}</b>: {html.escape(in_language(reason, language))}</li>"
+        f"<li><b>{html_text(name)}</b>: {html_text(in_language(reason, language))}</li>"
         for name, reason in added.failed
     )
     return f"<p>{line}</p>" + (f'<ul class="is-failed">{reasons}</ul>' if reasons else "")
@@ -138,7 +138,7 @@ def table_html(rows: Iterable[tuple[str, str]]) -> str:
         >>> table_html([("a<b", "<b>1</b>")])
         '<table class="is-table"><tr><th>a&lt;b</th><td><b>1</b></td></tr></table>'
     """
-    body = "".join(f"<tr><th>{html.escape(name)}</th><td>{value}</td></tr>" for name, value in rows)
+    body = "".join(f"<tr><th>{html_text(name)}</th><td>{value}</td></tr>" for name, value in rows)
     return f'<table class="is-table">{body}</table>'
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
+from imagesearch._printable import printable
 from imagesearch.errors import (
     DecodeError,
     FilterError,
@@ -54,7 +56,9 @@ def explain(error: Exception, view: IndexView, language: str) -> str:
         case ManifestError() | UnsupportedOperationError():
             key = "error_adding"
         case _:
-            _logger.error("a request failed", exc_info=error)
+            # Not exc_info: tracebacks print errors of other libraries as they are.
+            trace = "".join(traceback.format_exception(error))
+            _logger.error("a request failed\n%s", printable(trace, lines=True))
             words = str(error) if _is_plain(error, view) else type(error).__name__
             return phrase("error_server", language).format(words)
     text = in_language(error, language)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagesearch.filters import And, Scalar, format_filter, parse_filter
+from imagesearch.tables import one_line
 from imagesearch.ui.fields import FieldSummary, compose_filter
 from imagesearch.ui.phrases import phrase
 
@@ -60,14 +61,20 @@ def facets_of(fields: Sequence[FieldSummary]) -> Facets:
 def choice_properties(field: FieldSummary, language: str) -> dict[str, Any]:
     """Return label and choices of a drop-down for a field; the values are JSON."""
     choices = [(_words(value, language), json.dumps(value)) for value in field.values]
-    return {"label": field.name, "choices": choices}
+    return {"label": one_line(field.name), "choices": choices}
 
 
 def range_properties(field: FieldSummary, language: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return labels and hints of the two boxes of a number field."""
     return (
-        {"label": phrase("from", language).format(field.name), "placeholder": f"{field.low:g}"},
-        {"label": phrase("to", language).format(field.name), "placeholder": f"{field.high:g}"},
+        {
+            "label": phrase("from", language).format(one_line(field.name)),
+            "placeholder": f"{field.low:g}",
+        },
+        {
+            "label": phrase("to", language).format(one_line(field.name)),
+            "placeholder": f"{field.high:g}",
+        },
     )
 
 
@@ -153,4 +160,4 @@ def kept(facets: Facets, names: Sequence[Sequence[str]], values: Sequence[Any]) 
 def _words(value: Scalar, language: str) -> str:
     if isinstance(value, bool):
         return phrase("true" if value else "false", language)
-    return value or '""' if isinstance(value, str) else json.dumps(value)
+    return one_line(value) or '""' if isinstance(value, str) else json.dumps(value)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagesearch.index import ImageIndex
+from imagesearch.rendering import html_text
 from imagesearch.types import IndexMeta
 from imagesearch.ui.cards import table_html
 from imagesearch.ui.fields import FieldSummary, describe_values, sample_fields
@@ -112,20 +112,20 @@ def facts_html(
     """
     rows = [
         (phrase("facts_images", language), f"<b>{facts['images']:,}</b>"),
-        (phrase("facts_embedder", language), f"<code>{html.escape(facts['embedder'])}</code>"),
+        (phrase("facts_embedder", language), f"<code>{html_text(facts['embedder'])}</code>"),
         (phrase("facts_dim", language), str(facts["dim"])),
         *_projection_row(facts["projection"], language),
-        (phrase("facts_metric", language), html.escape(facts["metric"])),
+        (phrase("facts_metric", language), html_text(facts["metric"])),
         (
             phrase("facts_text", language),
             phrase("yes" if facts["searches_text"] else "no", language),
         ),
-        (phrase("facts_store", language), f"<code>{html.escape(facts['store'])}</code>"),
+        (phrase("facts_store", language), f"<code>{html_text(facts['store'])}</code>"),
     ]
     body = table_html(
         (
             field.name,
-            f'<span class="is-kind">{phrase("kind_" + field.kind, language)}</span> {html.escape(describe_values(field))}',
+            f'<span class="is-kind">{phrase("kind_" + field.kind, language)}</span> {html_text(describe_values(field))}',
         )
         for field in fields
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import html
 import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
+from imagesearch.rendering import html_text
 from imagesearch.ui.explaining import explain
 from imagesearch.ui.phrases import language_of, phrase
 from imagesearch.ui.view import IndexView
@@ -43,7 +43,7 @@ def guarded(
                 given = {}
             language = _language(given.get("language"), given.get("request"), view)
             raise gr.Error(
-                html.escape(explain(error, view, language), quote=False),
+                html_text(explain(error, view, language), quote=False),
                 title=phrase("error_title", language),
                 print_exception=False,
             ) from error

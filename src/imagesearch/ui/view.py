@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import threading
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from PIL import Image
 from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder
+from imagesearch.rendering import html_text
 from imagesearch.types import Hits, Record
 from imagesearch.ui.cards import Card, card_of, detail_html
 from imagesearch.ui.facts import FieldSample, facts_html, facts_of
@@ -302,11 +302,11 @@ class IndexView:
             key = "your_picture" if box is None else "your_crop"
             parts.append(f"{_icon(image)} {phrase(key, language)}")
         if text.strip():
-            parts.append(f"<q>{html.escape(text.strip())}</q>")
+            parts.append(f"<q>{html_text(text.strip())}</q>")
         if example is not None:
             card = card_of(example, shows_paths=self.settings.shows_paths)
             [thumbnail] = self.thumbnails.of([example.uri])
-            parts.append(f"{_icon(thumbnail)} {html.escape(card.name)}")
+            parts.append(f"{_icon(thumbnail)} {html_text(card.name)}")
         return " + ".join(parts)
 
     def _answer(self, hits: Hits, label: str, language: str) -> Answer:

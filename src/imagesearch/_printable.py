@@ -1,0 +1,59 @@
+r"""Printable text: what comes from outside, without the characters that a terminal or log obeys.
+
+File names, cells of manifests, ids, metadata, answers of servers and messages of other libraries
+all reach a terminal, a report or a log sooner or later. There an escape sequence clears the screen,
+a line break forges a line, and a bidirectional control shows ``gpj.exe`` as ``exe.jpg``. So each
+edge calls this module, and `ImageSearchError` does for every message.
+
+Escaped are C0 and C1 controls with DEL, the bidirectional controls (Unicode Standard Annex 9), the
+line and paragraph separators, and lone surrogates, which no encoder takes. Joiners and other
+invisible characters stay, because emoji and Indic and Persian words are written with them.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["printable", "printable_json"]
+
+_CONTROLS = (
+    "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional
+    "\u2028\u2029"  # line and paragraph separator
+    "\ud800-\udfff"  # lone surrogates
+)
+_ANY = re.compile(f"[{_CONTROLS}]")
+_ANY_BUT_NEWLINE = re.compile(f"(?!\n)[{_CONTROLS}]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return text in which control characters are written as Python's escapes.
+
+    What has been made printable stays as it is when that is done again.
+
+    Args:
+        text: Any text.
+        lines: Whether line feeds stay.
+
+    Example:
+        >>> print(printable("a\x1b[2Jb\u202ec"))
+        a\x1b[2Jb\u202ec
+    """
+    return (_ANY_BUT_NEWLINE if lines else _ANY).sub(_escape, text)
+
+
+def printable_json(text: str) -> str:
+    r"""Return JSON text in which the same characters are written as JSON's escapes.
+
+    Args:
+        text: JSON without line breaks outside of its strings.
+
+    Example:
+        >>> print(printable_json('{"name": "a\x7f"}'))
+        {"name": "a\u007f"}
+    """
+    return _ANY.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
