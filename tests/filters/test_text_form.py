@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from imagesearch import Field
 from imagesearch.errors import FilterError
 from imagesearch.filters import (
+    MAX_CONDITIONS,
+    MAX_LENGTH,
     And,
     Compare,
     Contains,
@@ -108,6 +110,45 @@ def test_bad_text_says_where_and_what_was_expected(text, complaint):
     with pytest.raises(FilterError) as caught:
         parse_filter(text)
     assert complaint in str(caught.value)
+
+
+def test_a_filter_with_too_many_conditions_or_characters_is_refused_before_a_store_sees_it():
+    def joined(count):
+        return " and ".join(f"a = {number}" for number in range(count))
+
+    assert len(parse_filter(joined(MAX_CONDITIONS)).operands) == MAX_CONDITIONS
+    for text in (joined(MAX_CONDITIONS + 1), "not (" + joined(20_000).replace("and", "or") + ")"):
+        with pytest.raises(FilterError, match="more than 1,000 conditions"):
+            parse_filter(text)
+    with pytest.raises(FilterError, match="more than 3 conditions"):
+        parse_filter(joined(4), max_conditions=3)
+    with pytest.raises(FilterError, match="at most 1,000,000 are read"):
+        parse_filter("a = '" + "x" * MAX_LENGTH + "'")
+
+
+def test_the_values_of_one_in_are_one_condition():
+    ids = [f"{number:032x}" for number in range(20_000)]
+    filter = parse_filter(f"id in ({', '.join(repr(id) for id in ids)})")
+    assert filter == Field("id").is_in(ids)
+
+
+# With a pattern that backtracks, the time for these grows with the square of their length.
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "1" * 500_000 + "x",
+        "a = " + "1" * 250_000 + "." + "1" * 250_000 + "x",
+        "a = '" + "\\" * 250_000,
+        "`" + "``" * 250_000,
+        " " * 900_000 + "?",
+        "a " + "not " * 200_000,
+        "(" * 900_000,
+    ],
+    ids=["digits", "decimals", "escapes", "backticks", "spaces", "nots", "parentheses"],
+)
+def test_long_text_that_is_no_filter_is_refused_in_one_pass(text):
+    with pytest.raises(FilterError):
+        parse_filter(text)
 
 
 @given(st.text(max_size=30))

@@ -21,10 +21,12 @@ from imagesearch.filters.expression import (
 from imagesearch.filters.field import Field
 from imagesearch.filters.formatting import format_filter
 from imagesearch.filters.operands import Scalar
-from imagesearch.filters.parsing import as_filter, parse_filter
+from imagesearch.filters.parsing import MAX_CONDITIONS, MAX_LENGTH, as_filter, parse_filter
 
 __all__ = [
+    "MAX_CONDITIONS",
     "MAX_DEPTH",
+    "MAX_LENGTH",
     "And",
     "Compare",
     "Contains",

@@ -11,7 +11,9 @@
     value     := text | number | "true" | "false"
     text      := "double" or 'single' quoted, with JSON's backslash escapes
 
-Keywords may be written in capitals; a field with the name of a keyword needs backticks.
+Keywords may be written in capitals; a field with the name of a keyword needs backticks. A text may
+have `MAX_LENGTH` characters and `MAX_CONDITIONS` predicates; reading it takes time in proportion to
+its length.
 """
 
 from __future__ import annotations
@@ -40,13 +42,22 @@ from imagesearch.filters.field import Field
 from imagesearch.filters.formatting import KEYWORDS
 from imagesearch.filters.operands import Scalar
 
-__all__ = ["as_filter", "parse_filter"]
+__all__ = ["MAX_CONDITIONS", "MAX_LENGTH", "as_filter", "parse_filter"]
+
+MAX_LENGTH = 1_000_000
+"""Longest text form of a filter, in characters: room for some 25,000 ids in one ``in``."""
+
+MAX_CONDITIONS = 1_000
+"""Most predicates in the text form of a filter; the values of one ``in`` count as one.
+
+A store tests each of them on every record. SQLite's time to plan a query grows with their square.
+"""
 
 _TOKEN = re.compile(
     r"""\s*(?:
       (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
     | (?P<quoted>`(?:[^`]|``)*`)
-    | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+    | (?P<number>[+-]?(?>\d+\.?\d*|\.\d+)(?>(?:[eE][+-]?\d+)?)(?![\w.]))
     | (?P<symbol>==|!=|<=|>=|[=<>(),])
     | (?P<word>[^\W\d][\w.\-]*)
     )""",
@@ -80,11 +91,16 @@ def as_filter(where: object) -> Filter | None:
             )
 
 
-def parse_filter(text: str) -> Filter:
+def parse_filter(text: str, *, max_conditions: int = MAX_CONDITIONS) -> Filter:
     """Read a filter from its text form.
 
+    Args:
+        text: The text, of at most `MAX_LENGTH` characters.
+        max_conditions: Most predicates in it.
+
     Raises:
-        FilterError: The text is no filter; says where and what was expected.
+        FilterError: The text is too long or not a filter; the message gives the position and what
+            was expected there.
 
     Example:
         >>> from imagesearch import Field
@@ -92,7 +108,12 @@ def parse_filter(text: str) -> Filter:
         ...     (Field("label") == "cat") & ~(Field("price") >= 10))
         True
     """
-    parser = _Parser(text, _tokens(text))
+    if len(text) > MAX_LENGTH:
+        raise FilterError(
+            f"the filter has {len(text):,} characters; at most {MAX_LENGTH:,} are read: put long "
+            "lists of ids into several calls"
+        )
+    parser = _Parser(text, _tokens(text), max_conditions)
     filter = parser.disjunction(0)
     parser.end()
     return filter
@@ -146,10 +167,12 @@ def _right_form(where: object) -> str:
 class _Parser:
     """Recursive descent over the tokens, one method for each rule of the grammar."""
 
-    def __init__(self, text: str, tokens: list[_Token]) -> None:
+    def __init__(self, text: str, tokens: list[_Token], max_conditions: int) -> None:
         self._text = text
         self._tokens = tokens
         self._next = 0
+        self._max_conditions = max_conditions
+        self._conditions = 0
 
     def disjunction(self, depth: int) -> Filter:
         operands = [self._conjunction(depth)]
@@ -179,6 +202,12 @@ class _Parser:
         return self._predicate()
 
     def _predicate(self) -> Filter:
+        self._conditions += 1
+        if self._conditions > self._max_conditions:
+            raise FilterError(
+                f"the filter has more than {self._max_conditions:,} conditions; combine those on "
+                "one field: field in (value, value)"
+            )
         field = self._field()
         negated = self._take_keyword("not")
         filter: Filter
