@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from imagesearch import DescriptorEmbedder, ImageIndex, MemoryStore
 from imagesearch.errors import DecodeError, UnsupportedImageError
@@ -124,3 +127,80 @@ def test_a_jpeg_of_endless_segments_is_refused():
     data = b"\xff\xd8" + segment(0xFE, b"") * 20_000 + encode(picture(), "JPEG")[2:]
     with pytest.raises(DecodeError, match="more than 10,000 marker segments"):
         decode(data)
+
+
+def noise(size=(320, 240), **options):
+    """A JPEG with detail everywhere and no restart markers unless asked for."""
+    values = np.random.default_rng(5).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
+    return encode(Image.fromarray(values).resize(size), "JPEG", **({"quality": 90} | options))
+
+
+KINDS = {
+    "baseline": {},
+    "optimized": {"optimize": True},
+    "low quality": {"quality": 20},
+    "without subsampling": {"subsampling": 0},
+    "restart markers": {"restart_marker_rows": 1},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shrink_to", [None, 60])
+def test_a_jpeg_that_was_cut_and_closed_by_an_end_marker_is_damaged(kind, shrink_to):
+    data = noise(**KINDS[kind])
+    start = data.index(b"\xff\xda") + 14
+    for part in (0, 0.01, 0.25, 0.5, 0.75, 0.9, 0.98):
+        cut = data[: start + int(part * (len(data) - start))] + b"\xff\xd9"
+        with pytest.raises(DecodeError, match=r"photo is damaged"):
+            decode(cut, name="photo", shrink_to=shrink_to)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1024, 4096])
+def test_a_jpeg_with_a_hole_of_zeros_is_damaged(kind, size):
+    data = noise((640, 480), **KINDS[kind])
+    for part in (0.3, 0.6):
+        at = int(part * len(data))
+        with pytest.raises(DecodeError, match="is damaged"):
+            decode(data[:at] + bytes(size) + data[at + size :])
+
+
+@pytest.mark.parametrize("kind", ["baseline", "optimized", "without subsampling"])
+def test_a_jpeg_that_lacks_a_block_or_has_one_twice_is_damaged(kind):
+    data = noise((640, 480), **KINDS[kind])
+    at = len(data) // 2
+    with pytest.raises(DecodeError, match="end before the last row"):
+        decode(data[:at] + data[at + 8192 :])
+    with pytest.raises(DecodeError, match="go on after the last row"):
+        decode(data[: at + 8192] + data[at:])
+
+
+def test_a_progressive_jpeg_without_its_last_scans_is_damaged():
+    data = noise(progressive=True)
+    scans = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xda"]
+    for at in scans[1:]:
+        with pytest.raises(DecodeError, match="scans are missing"):
+            decode(data[:at] + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("optimize", [False, True])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("quality", [1, 50, 100])
+@pytest.mark.parametrize("colour", ["white", "black", (128, 128, 128), (3, 200, 90)])
+def test_a_jpeg_of_one_colour_is_sound(optimize, progressive, quality, colour):
+    plain = Image.new("RGB", (1600, 1200), colour)
+    plain.paste(picture((160, 120)), (0, 0))
+    data = encode(plain, "JPEG", optimize=optimize, progressive=progressive, quality=quality)
+    for shrink_to in (None, 100):
+        with Image.open(io.BytesIO(data)) as expected:
+            if shrink_to:
+                expected.draft(None, (shrink_to, shrink_to))
+            assert decode(data, shrink_to=shrink_to).tobytes() == expected.convert("RGB").tobytes()
+
+
+@pytest.mark.parametrize("padding", [b"\0" * 5, b"\0" * 5000, b"\xff" * 5000, b"\x17" * 300])
+def test_bytes_that_a_camera_adds_after_the_last_row_do_no_harm(padding):
+    data = noise()
+    padded = data[:-2] + padding + data[-2:]
+    assert decode(padded).tobytes() == decode(data).tobytes()
+    assert decode(data + b"an attachment" * 100).tobytes() == decode(data).tobytes()

@@ -56,8 +56,8 @@ class Scan:
         start: Offset of its entropy-coded data.
         end: Offset of the marker behind them, or the length of the file.
         restarts: MCUs between two restart markers, 0 for none.
-        tables: Huffman tables in force, from the byte Tc·16 + Th to the symbol of the shortest
-            code, which has only zero bits.
+        tables: Huffman tables in force. From Tc·16 + Th to the symbol whose code has only zero
+            bits, and the length of that code, from 1 to 16.
     """
 
     components: tuple[tuple[int, int, int], ...]
@@ -68,7 +68,7 @@ class Scan:
     start: int
     end: int
     restarts: int
-    tables: dict[int, int]
+    tables: dict[int, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def read_jpeg(data: bytes, *, name: str = "image") -> Jpeg | None:
         return None
     frame, frames = Jpeg(), 0
     scans: list[Scan] = []
-    tables: dict[int, int] = {}
+    tables: dict[int, tuple[int, int]] = {}
     restarts = 0
     ended = False
     for count, (code, start, end, stop) in enumerate(_segments(data)):
@@ -226,17 +226,21 @@ def _frame(code: int, body: bytes) -> Jpeg:
     )
 
 
-def _tables(body: bytes) -> dict[int, int]:
-    """Read Huffman tables, B.2.4.2: of each, the symbol whose code has only zero bits."""
+def _tables(body: bytes) -> dict[int, tuple[int, int]]:
+    """Read Huffman tables, B.2.4.2: of each, the code of zero bits alone."""
     tables = {}
     at = 0
     while at + 17 < len(body):
-        tables[body[at]] = body[at + 17]
+        lengths = [length for length in range(1, 17) if body[at + length]]
+        if lengths:
+            tables[body[at]] = body[at + 17], lengths[0]
         at += 17 + sum(body[at + 1 : at + 17])
     return tables
 
 
-def _scan(body: bytes, start: int, end: int, restarts: int, tables: dict[int, int]) -> Scan:
+def _scan(
+    body: bytes, start: int, end: int, restarts: int, tables: dict[int, tuple[int, int]]
+) -> Scan:
     """Read a scan header, B.2.3."""
     count = min(body[0], (len(body) - 4) // 2)
     components = tuple(

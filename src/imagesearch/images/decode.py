@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import threading
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -15,6 +14,9 @@ from imagesearch.errors import (
     UnsupportedImageError,
 )
 from imagesearch.images._jpeg import read_jpeg, unsupported_jpeg
+from imagesearch.images._jpeg_data import JpegSource, damage_of_jpeg
+from imagesearch.images._marks import MarkedSource
+from imagesearch.images._strict import strict
 from imagesearch.images.convert import to_rgb
 from imagesearch.images.limits import MAX_PIXELS, check_size
 from imagesearch.images.quiet import quiet
@@ -90,19 +92,25 @@ def decode(
     jpeg = read_jpeg(data, name=name)
     if jpeg is not None and (kind := unsupported_jpeg(jpeg)) is not None:
         raise UnsupportedImageError(f"{name} is {kind}, which is not supported; convert it to PNG")
+    damage = None if jpeg is None else damage_of_jpeg(data, jpeg)
+    if damage is not None:
+        raise _damaged(name, damage)
+    source = MarkedSource(data) if jpeg is None else JpegSource(data, jpeg)
     _prepare()
     formats = [*_FORMATS]
     if heif_brand(data):
         _prepare_heif(name)
         formats = ["HEIF"]
     try:
-        with quiet(name), Image.open(io.BytesIO(data), formats=formats) as opened:
+        with quiet(name), strict(), Image.open(source, formats=formats) as opened:
             check_size(*opened.size, max_pixels=max_pixels, name=name)
             if jpeg is not None and jpeg.arithmetic and isinstance(opened, ImageFile.ImageFile):
                 opened.decodermaxblock = len(data)
             if shrink_to is not None and jpeg is not None and jpeg.scalable:
                 opened.draft(None, (shrink_to, shrink_to))
+            source.watch(opened)
             opened.load()
+            source.check()
             # An ICO holds PNGs, whose own headers are read only now.
             check_size(*opened.size, max_pixels=max_pixels, name=name)
             image = to_rgb(opened, name=name)
@@ -127,10 +135,13 @@ def decode(
                 f"{name} is damaged, or a {kind} JPEG that this build of Pillow does not decode "
                 f"({reason}); convert it to PNG"
             ) from error
-        raise DecodeError(
-            f"{name} is damaged or truncated and cannot be decoded ({reason}); "
-            "fetch or export it again"
-        ) from error
+        raise _damaged(name, reason) from error
+
+
+def _damaged(name: str, reason: str) -> DecodeError:
+    return DecodeError(
+        f"{name} is damaged or truncated and cannot be decoded ({reason}); fetch or export it again"
+    )
 
 
 def _prepare() -> None:
