@@ -337,3 +337,43 @@ class BringsBackWhatOtherHandlesDeleted(LocksOnlyItsOwnHandle):
 
 def made(kind, place):
     return kind(place) if getattr(kind, "takes_place", False) else kind()
+
+
+class SearchesFiltersAmongTheNewestOnly(MemoryStore):
+    """The nearest of all are filtered, and filled up with matching records that came last."""
+
+    capabilities = MemoryStore.capabilities - {Capability.EXACT}
+
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k, where=where)
+        if where is None:
+            return found
+        nearby = super().search(vectors, k=4 * k)
+        newest = set(list(self._entries)[-400:])
+        matching = super().search(vectors, k=max(k, 1000), where=where)
+        answers = []
+        for hits, near, all_matching in zip(found, nearby, matching, strict=True):
+            ids = {hit.id for hit in near} | newest
+            kept = [hit for hit in all_matching if hit.id in ids][:k]
+            answers.append(kept if len(kept) >= len(hits) else hits)
+        return answers
+
+
+class LosesSightOfUpdatedRecords(MemoryStore):
+    """After so many updates that old vectors are cleared away, until something else is written."""
+
+    capabilities = MemoryStore.capabilities - {Capability.EXACT}
+
+    def open(self, meta):
+        super().open(meta)
+        self._replaced, self._hidden = 0, frozenset()
+
+    def upsert(self, batch):
+        known = self.get(batch.ids)
+        super().upsert(batch)
+        self._replaced += len(known)
+        self._hidden = frozenset(known) if self._replaced >= 1000 else frozenset()
+
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k + len(self._hidden) if k > 0 else k, where=where)
+        return [[hit for hit in hits if hit.id not in self._hidden][:k] for hits in found]

@@ -50,6 +50,8 @@ CAUGHT_BY = {
         "test_a_client_that_updates_brings_back_nothing_that_another_one_deleted"
     ),
     "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
+    "SearchesFiltersAmongTheNewestOnly": "test_a_filter_finds_old_records_after_later_additions",
+    "LosesSightOfUpdatedRecords": "test_records_are_found_by_their_own_vector_after_updates",
 }
 
 FOR_SEVERAL_WRITERS = (

@@ -37,7 +37,7 @@ class Graph:
 
     Attributes:
         generation: Of the vectors file that its rows refer to.
-        version: Of the index when dead rows were last looked for.
+        version: Of the index that nodes and tail agree with; -1 while they may not.
         ef: Breadth that a search for ten hits needs; 0 unknown, -1 if none is enough.
         calibrated_at: Nodes there were when `ef` was measured.
         tail: Live rows that had no node at that version, ascending.
@@ -57,7 +57,7 @@ class Graph:
         self.generation = 0
         self.ef = 0
         self.calibrated_at = 0
-        self.version = 0
+        self.version = -1
         self.tail = np.empty(0, np.int64)
         self.changed = False
 
@@ -98,6 +98,13 @@ class Graph:
         without[:reach] &= self._label_of[:reach] == _NONE
         return np.flatnonzero(without)
 
+    def tail_of(self, snapshot: Snapshot) -> NDArray[np.int64]:
+        """Return the rows that a search of the graph cannot find, ascending.
+
+        In a snapshot older than the graph these are also the rows that have died since.
+        """
+        return self.tail if snapshot.version == self.version else self.missing(snapshot)
+
     def extend(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> None:
         """Insert rows that have no node; what is done stays done when interrupted."""
         self.generation = snapshot.generation
@@ -122,6 +129,8 @@ class Graph:
         labels = np.flatnonzero(self._row_of != _NONE)
         self._label_of[self._row_of[labels]] = labels
         self.generation = generation
+        # The tail still has the old numbers.
+        self.version = -1
         self.changed = True
 
     def breadth(self, k: int, ef: int) -> int:

@@ -36,6 +36,7 @@ _TAIL = 1000
 _SAMPLE = 200
 # Wide enough for most data: for graphs that were interrupted before they could be measured.
 _UNMEASURED = 256
+_NO_VERSION = -1
 
 
 class Searcher:
@@ -73,26 +74,33 @@ class Searcher:
             allowed: Which rows may be found; None for all that are alive.
         """
         matching = snapshot.live if allowed is None else int(np.count_nonzero(allowed))
+        mask = snapshot.alive if allowed is None else allowed
         found = None
         if self._graph_pays(snapshot, matching):
-            found = self._by_graph(queries, snapshot, k, allowed, matching)
-        mask = snapshot.alive if allowed is None else allowed
+            wanted = k if allowed is None else math.ceil(1.3 * k * snapshot.live / matching) + 10
+            found = self._by_graph(queries, snapshot, wanted)
         if found is None:
             yield from scan_exactly(queries, snapshot, mask, k, self._metric)
             return
-        for number, rows in enumerate(found):
-            query = queries[number]
-            if len(rows) < min(k, matching):
+        in_nodes, tail = found
+        tail = tail[mask[tail]]
+        in_graph = matching - len(tail)
+        late = nearest(
+            queries,
+            lambda: [(tail, snapshot.rows_of(tail))],
+            snapshot.vectors.__getitem__,
+            k=k,
+            metric=self._metric,
+        )
+        for number, (nearby, new) in enumerate(zip(in_nodes, late, strict=True)):
+            rows = nearby[mask[nearby]]
+            if len(rows) < min(k, in_graph):
+                # The records of the tail do not count here: they say nothing about the graph.
                 alone = queries[number : number + 1]
                 yield from scan_exactly(alone, snapshot, mask, k, self._metric)
                 continue
-            scores = exact_scores(query, snapshot.vectors[rows], self._metric)
-            if len(rows) > k:
-                kth = np.partition(scores, len(rows) - k)[len(rows) - k]
-                best = scores >= kth
-                yield rows[best], scores[best]
-            else:
-                yield rows, scores
+            old = rows, exact_scores(queries[number], snapshot.vectors[rows], self._metric)
+            yield _best([old, new], k)
 
     def prepare(self, snapshot: Snapshot) -> None:
         """Bring the graph up to date, if this index is large enough to need one."""
@@ -105,12 +113,14 @@ class Searcher:
         with self._guard.exclusive():
             if self._graph is None and self._graph_pays(old, old.live):
                 self._graph = self._loaded(old)
+            if self._graph is not None and self._graph.generation == generation:
+                # A search that saw the new generation first has built the graph of it.
+                return
             if self._graph is None or self._graph.generation != old.generation:
                 self._graph = None
                 return
             self._graph.bury(old)
             self._graph.renumber(new, generation)
-            self._graph.version = old.version + 1
             self._save(self._graph)
 
     def save(self, snapshot: Snapshot) -> None:
@@ -145,15 +155,14 @@ class Searcher:
         return True
 
     def _by_graph(
-        self,
-        queries: NDArray[np.float32],
-        snapshot: Snapshot,
-        k: int,
-        allowed: NDArray[np.bool_] | None,
-        matching: int,
-    ) -> list[NDArray[np.int64]] | None:
-        """Return candidates for each query, or None if the graph is no help here."""
-        wanted = k if allowed is None else math.ceil(1.3 * k * snapshot.live / matching) + 10
+        self, queries: NDArray[np.float32], snapshot: Snapshot, wanted: int
+    ) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]] | None:
+        """Search the graph.
+
+        Returns:
+            For each query about as many rows of the snapshot as are wanted, and the rows that
+            the graph does not hold; None if the graph is no help here.
+        """
         while True:
             if self._building:
                 # Another thread builds for minutes; a scan takes milliseconds.
@@ -165,7 +174,7 @@ class Searcher:
                         return None
                     if graph.fits(wanted, graph.ef):
                         found = graph.search(queries, min(wanted, graph.live))
-                        tail = graph.tail
+                        tail = graph.tail_of(snapshot)
                         break
             with self._guard.exclusive():
                 graph = self._current(snapshot)
@@ -174,23 +183,7 @@ class Searcher:
                 graph.fit(wanted, graph.ef)
         if found is None:
             return None
-        mask = snapshot.alive if allowed is None else allowed
-        answers = [rows[(rows >= 0) & (rows < snapshot.rows)] for rows in found]
-        answers = [rows[mask[rows]] for rows in answers]
-        tail = tail[tail < snapshot.rows]
-        tail = tail[mask[tail]]
-        if len(tail):
-            new = nearest(
-                queries,
-                lambda: [(tail, snapshot.rows_of(tail))],
-                snapshot.vectors.__getitem__,
-                k=k,
-                metric=self._metric,
-            )
-            answers = [
-                np.concatenate([rows, late]) for rows, (late, _) in zip(answers, new, strict=True)
-            ]
-        return answers
+        return [rows[(rows >= 0) & (rows < snapshot.rows)] for rows in found], tail
 
     def _worthwhile(self, graph: Graph, wanted: int, snapshot: Snapshot) -> bool:
         return graph.ef > 0 and (
@@ -212,6 +205,8 @@ class Searcher:
         if graph is None or graph.generation != snapshot.generation:
             graph = self._loaded(snapshot)
         if graph is not None:
+            # An interrupt must not leave a tail that does not match the nodes.
+            graph.version = _NO_VERSION
             graph.bury(snapshot)
             if graph.live < graph.labels / 2 or not graph.whole:
                 graph = None
@@ -259,3 +254,13 @@ class Searcher:
         except OSError as error:
             # The graph is a cache: without its file the next program builds it again.
             _logger.warning("the search graph of %s was not saved: %s", self._layout.folder, error)
+
+
+def _best(parts: list[Candidates], k: int) -> Candidates:
+    """Return the k best of all candidates, and ties with the k-th."""
+    rows = np.concatenate([rows for rows, _ in parts])
+    scores = np.concatenate([scores for _, scores in parts])
+    if len(rows) <= k:
+        return rows, scores
+    best = scores >= np.partition(scores, len(rows) - k)[len(rows) - k]
+    return rows[best], scores[best]

@@ -1,0 +1,195 @@
+"""Whatever was added, replaced, deleted and compacted before: a search finds what is nearest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imagesearch.filters import Field
+from imagesearch.stores.local import LocalStore
+from imagesearch.stores.local import search as searching
+from imagesearch.stores.local import writer as writing
+from imagesearch.testing.stores.approximate import clustered
+from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+
+pytest.importorskip("hnswlib")
+
+DIM = 16
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = open_store(tmp_path / "photos.idx")
+    yield store
+    store.close()
+
+
+def open_store(path, **options):
+    store = LocalStore(path, engine="hnsw", exact_below=200, **options)
+    store.open(make_meta(DIM))
+    return store
+
+
+def ids_of(prefix, rows):
+    return [f"{prefix}-{row:05d}" for row in range(rows)]
+
+
+def share_that_finds_itself(store, vectors, ids):
+    found = store.search(vectors, k=1)
+    return np.mean([hits[0].id == id for hits, id in zip(found, ids, strict=True)])
+
+
+def test_a_filter_finds_old_records_after_new_ones_were_added(store):
+    random = np.random.default_rng(0)
+    centres = unit(random.normal(size=(2, DIM)))
+    labels = np.arange(3000) % 2
+    vectors = unit(centres[labels] + 0.3 * random.normal(size=(3000, DIM)))
+    fields = [{"label": "dog" if label else "cat"} for label in labels]
+    store.upsert(make_batch(vectors[:2600], fields[:2600]))
+    store.search(vectors[:1], k=1)
+    store.upsert(make_batch(vectors[2600:], fields[2600:], ids=ids_of("id", 3000)[2600:]))
+    queries = unit(centres[0] + 0.3 * random.normal(size=(30, DIM)))
+    answers = store.search(queries, k=10, where=Field("label") == "dog")
+    table = np.where(labels == 1, queries @ vectors.T, -np.inf)
+    truth = np.argsort(-table, axis=1)[:, :10]
+    recall = np.mean(
+        [
+            len({int(hit.id[-5:]) for hit in hits} & set(best.tolist())) / 10
+            for hits, best in zip(answers, truth, strict=True)
+        ]
+    )
+    assert recall >= 0.98
+
+
+def test_updated_records_are_found_after_a_compaction_in_the_same_program(store, tmp_path):
+    vectors, _ = clustered(2400, DIM, 1)
+    store.upsert(make_batch(vectors))
+    store.search(vectors[:1], k=1)
+    moved, _ = clustered(1300, DIM, 1, seed=4)
+    store.upsert(make_batch(moved[:500]))
+    store.upsert(make_batch(moved[500:1300], ids=ids_of("id", 2400)[500:1300]))
+    assert (tmp_path / "photos.idx" / "vectors-2.f32").exists()
+    assert share_that_finds_itself(store, moved, ids_of("id", 1300)) >= 0.98
+
+
+def test_new_records_are_found_after_a_deletion_that_compacts(store, tmp_path):
+    vectors, _ = clustered(2400, DIM, 1)
+    store.upsert(make_batch(vectors))
+    store.search(vectors[:1], k=1)
+    more, _ = clustered(100, DIM, 1, seed=4)
+    store.upsert(make_batch(more, prefix="new"))
+    store.search(vectors[:1], k=1)
+    store.delete(ids_of("id", 1400))
+    assert (tmp_path / "photos.idx" / "vectors-2.f32").exists()
+    assert share_that_finds_itself(store, more, ids_of("new", 100)) >= 0.98
+
+
+def test_a_search_that_began_before_an_update_finds_the_old_record(store):
+    # A scan holds its state of the index, as a search does that is slower than the update.
+    vectors, queries = clustered(2000, DIM, 1)
+    store.upsert(make_batch(vectors))
+    opened = store._state
+    before = opened.snapshot()
+    store.upsert(make_batch(-vectors[:900]))
+    store.search(queries, k=1)
+    found = list(opened.searcher.find(vectors[:900], before, 1, None))
+    assert np.mean([row in rows for row, (rows, _) in enumerate(found)]) >= 0.98
+    assert all(len(set(rows.tolist())) == len(rows) for rows, _ in found)
+
+
+class Model:
+    """What the store should hold, searched exactly."""
+
+    def __init__(self):
+        self.records = {}
+        self.latest = []
+        self.shares = {"written last": [], "old": [], "outside": []}
+
+    def table(self, stock=None):
+        ids = [id for id, (_, kind) in self.records.items() if stock is None or kind == stock]
+        return ids, np.array([self.records[id][0] for id in ids]).reshape(-1, DIM)
+
+    def write(self, store, ids, vectors):
+        kinds = np.arange(len(ids)) % 3
+        store.upsert(make_batch(vectors, [{"stock": int(kind)} for kind in kinds], ids=ids))
+        for id, vector, kind in zip(ids, vectors, kinds, strict=True):
+            self.records[id] = vector, int(kind)
+        self.latest = ids
+
+    def delete(self, store, ids):
+        assert store.delete(ids) == len(ids)
+        for id in ids:
+            del self.records[id]
+
+    def compare(self, store, random):
+        """Search, and note which share of the hits is as near as the nearest."""
+        stock = int(random.integers(3)) if random.random() < 0.4 else None
+        ids, vectors = self.table(stock)
+        if not ids:
+            return
+        latest = [self.records[id][0] for id in self.latest[:10] if id in self.records]
+        queries = {
+            "written last": latest,
+            "old": vectors[random.integers(len(vectors), size=10)],
+            "outside": clustered(10, DIM, 10, seed=int(random.integers(50)))[1],
+        }
+        k = int(random.choice([1, 10]))
+        where = None if stock is None else Field("stock") == stock
+        for kind, some in queries.items():
+            for query, hits in zip(some, store.search(some, k=k, where=where), strict=True):
+                products = dict(zip(ids, (vectors.astype(float) @ query).tolist(), strict=True))
+                kth = sorted(products.values())[-min(k, len(ids))]
+                assert len(hits) == len({hit.id for hit in hits}) == min(k, len(ids))
+                share = np.mean([products[hit.id] >= kth - 1e-6 for hit in hits])
+                self.shares[kind].append(share)
+
+
+def vectors_at_random(random):
+    """Return new images, copies of one placeholder, or images that differ by next to nothing."""
+    rows = int(random.integers(1, 120))
+    placeholders = unit(np.random.default_rng(7).normal(size=(3, DIM)))
+    chosen = placeholders[random.integers(3)]
+    match random.integers(4):
+        case 0:
+            return np.tile(chosen, (rows, 1))
+        case 1:
+            return unit(chosen + 1e-5 * random.normal(size=(rows, DIM)))
+        case _:
+            return clustered(rows, DIM, 1, seed=int(random.integers(50)))[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_after_any_history_searches_agree_with_an_exact_scan(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(writing, "_WASTE_ROWS", 150)
+    monkeypatch.setattr(searching, "_TAIL", 60)
+    random = np.random.default_rng(seed)
+    path = tmp_path / "photos.idx"
+    store, model, generations = open_store(path), Model(), set()
+    reader = open_store(path, read_only=True)
+    for step in range(100):
+        known = list(model.records)
+        match random.choice(["add", "update", "delete", "reopen"], p=[0.45, 0.3, 0.2, 0.05]):
+            case "add":
+                vectors = vectors_at_random(random)
+                model.write(store, [f"{step}-{row}" for row in range(len(vectors))], vectors)
+            case "update" if known:
+                vectors = vectors_at_random(random)[: len(known)]
+                ids = random.choice(known, len(vectors), replace=False).tolist()
+                model.write(store, ids, vectors)
+            case "delete" if known:
+                model.delete(store, random.choice(known, min(len(known), 60), False).tolist())
+            case "reopen":
+                store.close()
+                store = open_store(path)
+        for searched in (store, reader):
+            if random.random() < 0.4:
+                model.compare(searched, random)
+        generations |= {file.name for file in path.glob("vectors-*")}
+    store.close()
+    reader.close()
+    assert len(generations) > 2
+    assert {kind: np.mean(shares) >= 0.98 for kind, shares in model.shares.items()} == {
+        "written last": True,
+        "old": True,
+        "outside": True,
+    }
