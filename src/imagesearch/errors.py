@@ -10,6 +10,7 @@
     ├── SourceError                            an input that gives no image
     │   ├── SourceNotFoundError (FileNotFoundError)
     │   ├── FetchError (OSError)               it exists, but cannot be read
+    │   ├── RemovalRefusedError                a sync would remove a large part of an index
     │   ├── ManifestError (ValueError)         a CSV or JSONL manifest, or a row of one, is malformed
     │   └── DecodeError (ValueError)           it was read, but is no image that we accept
     ├── EmbeddingError                         the model failed, or gave something else than vectors
@@ -36,6 +37,9 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from imagesearch._printable import printable
 
 __all__ = [
@@ -50,6 +54,7 @@ __all__ = [
     "ManifestError",
     "MissingDependencyError",
     "QueryError",
+    "RemovalRefusedError",
     "SourceError",
     "SourceNotFoundError",
     "StoreAuthError",
@@ -199,6 +204,48 @@ class ManifestError(SourceError, ValueError):
 
     What to do: correct the line that the message gives, as in ``photos.csv:17``.
     """
+
+
+class RemovalRefusedError(SourceError):
+    """A `sync` would remove so much that it looks like an accident; nothing was removed.
+
+    Raised when: more than ten records and more than a tenth of the records that the source speaks
+    for would go; or the source has no readable image at all, as with a disk that is not mounted.
+
+    What to do: look at ``error.ids``. If they are meant to go, sync again with
+    ``allow_removing=True`` (on the command line ``--yes``). Where ``allowable`` is false that does
+    not help: mount the disk, correct the source, or delete the records with `ImageIndex.delete`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        ids: Sequence[str] = (),
+        total: int = 0,
+        allowable: bool = True,
+        report: Any = None,
+    ) -> None:
+        """Keep what a program needs to decide.
+
+        Args:
+            message: For people.
+            ids: The records that would go.
+            total: How many records the source speaks for: for a folder those below it, else all;
+                without those that were just added.
+            allowable: Whether ``allow_removing=True`` would remove them.
+            report: The `AddReport` of what was added and updated before, which stays.
+
+        Example:
+            >>> error = RemovalRefusedError("37 of 40 would go", ids=["a"], total=40)
+            >>> error.ids, error.total, error.allowable
+            (('a',), 40, True)
+        """
+        super().__init__(message)
+        self.ids = tuple(ids)
+        self.total = total
+        self.allowable = allowable
+        self.report = report
 
 
 class DecodeError(SourceError, ValueError):

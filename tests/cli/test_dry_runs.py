@@ -48,6 +48,47 @@ def test_what_would_be_done_is_what_is_done_then(run, changed, tmp_path, command
     assert uris == {("added", "new.png"), ("added", "moved.png"), ("updated", "01.png"), *removed}
 
 
+@pytest.fixture
+def emptied(run, photos):
+    """Fourteen indexed images, of which twelve are gone."""
+    for number in range(4):
+        Image.new("RGB", (30, 30), (60 * number, 0, 60)).save(photos / f"more {number}.png")
+    assert run("add", photos, "--embedder", "descriptors")[0] == 0
+    for file in sorted(photos.glob("*.png")):
+        file.unlink()
+    return photos
+
+
+def test_a_program_has_to_allow_the_removal_of_a_large_part(run, emptied, tmp_path):
+    before = contents(tmp_path)
+    code, output, errors = run("sync", emptied, "--dry-run")
+    assert (code, output.count("would remove")) == (3, 14)
+    assert "the removal would be refused: nothing was removed: 14 of 16 records" in errors
+    code, output, _ = run("sync", emptied, "--dry-run", "--json")
+    assert (code, lines(output)[-1]["status"], lines(output)[-1]["records"]) == (3, "refused", 14)
+    assert contents(tmp_path) == before
+    code, output, errors = run("sync", emptied)
+    assert (code, "--yes" in errors) == (3, True)
+    assert output.endswith("16 images in the index\n")
+    code, output, _ = run("sync", emptied, "--json")
+    refused = lines(output)[-1]
+    assert (code, refused["status"], refused["records"], refused["total"]) == (3, "refused", 14, 16)
+    assert run("sync", emptied, "--dry-run", "--yes")[0] == 0
+    code, output, _ = run("sync", emptied, "--yes")
+    assert (code, "14 removed" in output, "2 images in the index" in output) == (0, True, True)
+
+
+def test_a_sync_says_which_records_it_keeps_out_of_reach(run, indexed):
+    for file in (indexed / "more").iterdir():
+        file.unlink()
+    for option in ("--dry-run", "--no-progress"):
+        code, output, errors = run("sync", indexed, option)
+        assert (code, "1 failed, 2 kept" in output) == (1, True)
+        assert f"failed: {indexed / 'more'}: {indexed / 'more'} is empty" in errors
+    _, output, _ = run("sync", indexed, "--json")
+    assert [line["status"] for line in lines(output)].count("kept") == 2
+
+
 def test_a_dry_sync_shows_a_line_for_each_change_and_the_sums(run, changed):
     code, output, errors = run("sync", changed, "-n")
     assert code == 1

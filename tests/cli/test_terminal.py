@@ -144,6 +144,23 @@ def test_nobody_is_asked_who_said_yes_or_named_ids_or_is_a_program(own):
     assert (code, "Delete" in shown, count(own)) == (0, False, 0)
 
 
+def test_a_person_is_asked_before_a_sync_removes_a_large_part(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(15):
+        Image.new("RGB", (9, 9), (15 * number, 0, 0)).save(folder / f"{number:02}.png")
+    sync = ("sync", folder, "--embedder", "descriptors", "--no-progress")
+    assert in_terminal(tmp_path, *sync)[0] == 0
+    for number in range(12):
+        (folder / f"{number:02}.png").unlink()
+    question = "Remove 12 of 15 records, whose images are gone? [y/N]"
+    for keys in ("n\n", "\x03"):
+        code, shown = in_terminal(tmp_path, *sync, answer=(question, keys))
+        assert (code, "nothing was removed" in shown, count(tmp_path)) == (130, True, 15)
+    code, shown = in_terminal(tmp_path, *sync, answer=(question, "y\n"))
+    assert (code, "12 removed" in shown, count(tmp_path)) == (0, True, 3)
+
+
 def test_only_the_first_of_many_changes_are_listed_in_a_terminal(own):
     for number in range(40):
         Image.new("RGB", (9, 9), (number, 0, 0)).save(own / f"{number:02}.png")

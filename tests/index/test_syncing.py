@@ -160,7 +160,7 @@ def test_one_image_by_itself_is_refused_before_anything_is_done(index, embedder,
 
 def test_a_list_of_one_image_is_all_that_the_index_shall_hold(index, photos):
     index.add(photos)
-    assert len(index.sync([photos / "03.png"]).removed) == 11
+    assert len(index.sync([photos / "03.png"], allow_removing=True).removed) == 11
 
 
 def test_a_source_that_is_not_there_is_not_found_in_a_sync_too(index, photos):

@@ -15,6 +15,7 @@ from imagesearch.index.progress import make_progress
 from imagesearch.index.removal import Removal
 from imagesearch.pipeline import Pipeline
 from imagesearch.sources import describe, estimate, expand, folder_of, is_one_image
+from imagesearch.sources._reach import listed_roots
 from imagesearch.types import AddReport, Metadata, check_metadata
 
 __all__ = ["bring_in"]
@@ -35,6 +36,7 @@ def bring_in(
     batch_size: int,
     progress: bool | None,
     removing: bool,
+    allow_removing: bool = False,
 ) -> AddReport:
     """Add a source, and with `removing` delete what it has lost.
 
@@ -48,6 +50,9 @@ def bring_in(
             "source names: use add to bring it in, and delete to take records out"
         )
     started = time.monotonic()
+    # A generator cannot be looked at once more afterwards.
+    roots = listed_roots(source) if removing else ()
+    planner = Planner(index.store, reuse=removing)
     bar = make_progress(progress, estimate(source))
     try:
         with Pipeline(index.embedder) as pipeline:
@@ -55,7 +60,7 @@ def bring_in(
                 store=index.store,
                 meta=index.meta,
                 pipeline=pipeline,
-                planner=Planner(index.store, reuse=removing),
+                planner=planner,
                 batch_size=batch_size,
                 on_error=on_error,
                 metadata=check_metadata({} if metadata is None else metadata),
@@ -65,17 +70,21 @@ def bring_in(
             ingestion.run(expand(source, skipped=skipped))
     finally:
         bar.close()
-    report = ingestion.report
+    report = replace(ingestion.report, embedded=ingestion.embedded, skipped=dict(skipped))
     _warn_if_outgrown(index)
     if removing:
-        removal = Removal(index.store, folder_of(source), ingestion.seen, report.failed)
-        report = replace(report, removed=removal.run())
-    return replace(
-        report,
-        embedded=ingestion.embedded,
-        skipped=dict(skipped),
-        seconds=time.monotonic() - started,
-    )
+        removal = Removal(
+            store=index.store,
+            folder=folder_of(source),
+            roots=roots,
+            seen=ingestion.seen,
+            moved=planner.moved,
+            report=replace(report, seconds=time.monotonic() - started),
+            allowed=allow_removing,
+            strict=on_error == "raise",
+        )
+        report = removal.run()
+    return replace(report, seconds=time.monotonic() - started)
 
 
 def _warn_if_outgrown(index: Assembly) -> None:

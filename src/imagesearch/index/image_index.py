@@ -198,22 +198,39 @@ class ImageIndex:
         metadata: Metadata | None = None,
         on_error: OnError = "collect",
         progress: bool | None = None,
+        allow_removing: bool = False,
     ) -> AddReport:
         """Add, and remove the records whose image is gone; a moved file keeps its vector.
 
-        The arguments are those of `add`. For a folder only records below that folder are
-        considered; any other source (manifest, glob, iterable) is taken to name all that the
-        index shall hold. Records whose image exists but cannot be read now stay. A moved file
-        keeps its metadata too, unless the source brings some.
+        For a folder only records below that folder are considered; any other source (manifest,
+        glob, iterable) is taken to name all that the index should hold. A moved file keeps its
+        metadata too, unless the source brings some.
+
+        Records whose image cannot be looked at now stay, and the report says why: a file or folder
+        cannot be read, a symbolic link dangles, a folder is empty although the index has records
+        below it (an unmounted disk or share looks like that), or the folder of a file that a
+        manifest names is missing. A file that is missing from a folder with other files, and a
+        folder that is missing from its parent, are gone.
+
+        Args:
+            source: As for `add`.
+            metadata: As for `add`.
+            on_error: As for `add`; with ``"raise"`` also what cannot be looked at is raised, and
+                nothing is removed.
+            progress: As for `add`.
+            allow_removing: Whether more than ten records may go that are more than a tenth of the
+                records considered. Files that were moved do not count.
 
         Returns:
-            A report; ``removed`` lists the ids that went.
+            A report; ``removed`` lists the ids that went, ``kept`` those that stayed although
+            their image cannot be looked at.
 
         Raises:
-            SourceError: As for `add`; also when no image at all can be read but records would
-                go (an unmounted disk looks like that), and when a manifest has lines that cannot
-                be understood. Nothing is removed then. One image by itself is refused before
-                anything is done.
+            RemovalRefusedError: Too much would go, see `allow_removing`; or no image at all can be
+                read but the index has some of this source. Nothing was removed; what was added
+                stays. The error has the ids and the report.
+            SourceError: As for `add`; also when a manifest has lines that cannot be understood.
+                Nothing is removed then. One image by itself is refused before anything is done.
             StoreError: The store failed.
 
         Example:
@@ -233,6 +250,7 @@ class ImageIndex:
             progress=progress,
             batch_size=self._batch_size,
             removing=True,
+            allow_removing=allow_removing,
         )
 
     def search(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from imagesearch.protocols import VectorStore
@@ -41,10 +41,12 @@ class Planner:
         store: Open.
         reuse: Whether an image that the index holds under another id keeps its vector; costs one
             scan of the index when the first new image is met.
+        moved: Id of a record whose file is missing → id of the new record that has its image.
     """
 
     store: VectorStore
     reuse: bool = False
+    moved: dict[str, str] = field(default_factory=dict)
     _by_digest: dict[str, str] | None = None
 
     def plan(self, group: Sequence[Payload]) -> list[Planned]:
@@ -64,6 +66,12 @@ class Planner:
         if not donors:
             return plan
         stored = self.store.get(list(set(donors.values())), vectors=True)
+        for planned in plan:
+            record = stored.get(donors.get(planned.record.id, ""))
+            if record is None or record.digest != planned.record.digest:
+                continue
+            if planned.fate == "added" and is_lost(record.uri):
+                self.moved[record.id] = planned.record.id
         return [
             _inherit(planned, payload, stored.get(donors.get(payload.id, "")))
             for planned, payload in zip(plan, group, strict=True)

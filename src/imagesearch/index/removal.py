@@ -3,74 +3,181 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from imagesearch.chunks import chunks
-from imagesearch.errors import ManifestError, SourceError, SourceNotFoundError
+from imagesearch.errors import (
+    FetchError,
+    ManifestError,
+    RemovalRefusedError,
+    SourceError,
+    SourceNotFoundError,
+)
 from imagesearch.protocols import VectorStore
-from imagesearch.types import Failure
+from imagesearch.sources import describe
+from imagesearch.sources._reach import Obstacle, Reach
+from imagesearch.types import AddReport, Failure
 
-__all__ = ["Removal"]
+__all__ = ["MOST_UNASKED", "SHARE_UNASKED", "Removal"]
+
+MOST_UNASKED = 10
+"""So many records may always go without `allow_removing`."""
+
+SHARE_UNASKED = 0.1
+"""Beyond those, a larger share of the records needs `allow_removing`."""
 
 _DELETE_BATCH = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Removal:
     """Finds and deletes the records whose image is gone, after an ingestion saw all of a source.
 
     Attributes:
         store: An open store.
-        folder: Only records below this folder may go; None considers all.
+        folder: Only records below this folder are considered; None considers all.
+        roots: Folders whose files the source lists; see `listed_roots`.
         seen: Ids that the source has.
-        failed: Inputs that gave no record: unless their image is gone, their records stay.
+        moved: Records whose image is in the source under another id, and that id.
+        report: What was added before. Its failures gave no record: unless their image is gone,
+            their records stay.
+        allowed: Whether a large part of the records may go.
+        strict: Whether to raise the first obstacle instead of reporting it.
     """
 
     store: VectorStore
     folder: str | None
+    roots: tuple[str, ...]
     seen: Collection[str]
-    failed: Sequence[Failure]
+    moved: Mapping[str, str]
+    report: AddReport
+    allowed: bool
+    strict: bool
+    _obstacles: Counter[Obstacle] = field(default_factory=Counter)
+    _out_of_reach: int = 0
 
-    def run(self) -> list[str]:
-        """Delete, and return the ids that are gone.
+    def run(self) -> AddReport:
+        """Delete, and return the report with what was removed, kept and found out of reach.
 
         Raises:
-            SourceError: The source gave nothing at all, or a manifest could not be read to its
-                end; nothing was deleted.
+            RemovalRefusedError: Too much would go; nothing was deleted.
+            SourceError: A manifest could not be read to its end, or `strict` and a folder is out of
+                reach; nothing was deleted.
         """
-        broken = [failure for failure in self.failed if not _is_gone(failure)]
-        for failure in broken:
-            if isinstance(failure.error, ManifestError) and failure.id is None:
-                raise SourceError(
-                    f"nothing was removed: {failure.error}; what this line stands for cannot be "
-                    "told, so mend it and sync again"
-                ) from failure.error
-        kept_ids = {failure.id for failure in broken}
-        # A folder that could not be listed stands for all records below it.
-        kept_places = {os.path.abspath(failure.source) for failure in broken}  # noqa: PTH100  # links stay
-        gone: list[str] = []
-        for batch in self.store.scan():
-            gone += [
-                record.id
-                for record in batch
-                if record.id not in self.seen
-                and record.id not in kept_ids
-                and (self.folder is None or self.folder in _places(record.uri))
-                and kept_places.isdisjoint(_places(record.uri))
-            ]
-        if gone and not self.seen:
-            raise SourceError(
-                f"nothing was removed: the source has no readable image at all, and {len(gone)} "
-                "records would go; is a disk not mounted? To empty the index, delete its records"
+        self._refuse_unclear_lines()
+        gone, kept, total = self._decide()
+        failures = self._failures()
+        if self.strict and failures:
+            raise failures[0].error
+        report = replace(self.report, kept=kept, failed=[*self.report.failed, *failures])
+        if not self.seen and (gone or self._out_of_reach):
+            raise RemovalRefusedError(
+                "nothing was removed: the source has no readable image at all, and the index has "
+                f"{len(gone) + self._out_of_reach:,} records of it; is a disk not mounted? To empty "
+                "the index, delete its records",
+                ids=gone,
+                total=total,
+                allowable=False,
+                report=report,
+            )
+        arrived = set(self.report.added)
+        lost = sum(self.moved.get(id) not in arrived for id in gone)
+        if lost > max(MOST_UNASKED, SHARE_UNASKED * total) and not self.allowed:
+            raise RemovalRefusedError(
+                f"nothing was removed: {lost:,} of {total:,} records would go, which looks like an "
+                "accident (is a disk not mounted, or a list cut short?). If their images are gone "
+                "for good, sync again with allow_removing=True (on the command line --yes)",
+                ids=gone,
+                total=total,
+                report=report,
             )
         for some in chunks(gone, _DELETE_BATCH):
             self.store.delete(some)
-        return gone
+        return replace(report, removed=gone)
+
+    def _refuse_unclear_lines(self) -> None:
+        for failure in self.report.failed:
+            if isinstance(failure.error, ManifestError) and failure.id is None:
+                raise SourceError(
+                    f"nothing was removed: {failure.error}; cannot tell which record this line "
+                    "refers to: fix the line and sync again"
+                ) from failure.error
+
+    def _decide(self) -> tuple[list[str], list[str], int]:
+        """Return the ids that are gone, those that stay, and how many records are considered."""
+        missing = [one for one in self.report.failed if _is_missing(one)]
+        unreadable = [one for one in self.report.failed if not _is_missing(one)]
+        kept_ids = {failure.id for failure in unreadable}
+        # A folder that could not be listed stands for all records below it.
+        kept_places = set(map(_place, unreadable))
+        missing_ids = {failure.id for failure in missing}
+        missing_places = set(map(_place, missing))
+        arrived = set(self.report.added)
+        reach = Reach(self.roots)
+        gone: list[str] = []
+        kept: list[str] = []
+        total = 0
+        for batch in self.store.scan():
+            for record in batch:
+                if self.folder is not None and not _is_below(record.uri, self.folder):
+                    continue
+                total += record.id not in arrived
+                if record.id in self.seen:
+                    continue
+                if record.id in kept_ids or not kept_places.isdisjoint(_places(record.uri)):
+                    kept.append(record.id)
+                    continue
+                named = record.id in missing_ids or record.uri in missing_places
+                obstacle = None
+                if self.moved.get(record.id) not in arrived:
+                    obstacle = reach.obstacle_to(record.uri, named=named)
+                if obstacle is None:
+                    gone.append(record.id)
+                    continue
+                kept.append(record.id)
+                self._out_of_reach += 1
+                # What the source itself names is among the failures already.
+                if not named:
+                    self._obstacles[obstacle] += 1
+        return gone, kept, total
+
+    def _failures(self) -> list[Failure]:
+        """Return a failure for each obstacle that the report does not name already."""
+        reported = {_place(failure) for failure in self.report.failed}
+        reported |= {failure.source for failure in self.report.failed}
+        failures = []
+        for (place, reason), count in self._obstacles.items():
+            shown = describe(place)
+            if place in reported or shown in reported:
+                continue
+            text = reason if reason.startswith(shown) else f"{shown} {reason}"
+            failures.append(
+                Failure(
+                    shown,
+                    FetchError(
+                        f"{text}; {count:,} records of the index have their images there and stay. "
+                        "Is a disk or share not mounted? If they are gone for good, remove it and "
+                        "sync again"
+                    ),
+                )
+            )
+        return failures
 
 
-def _is_gone(failure: Failure) -> bool:
+def _is_missing(failure: Failure) -> bool:
     return isinstance(failure.error, SourceNotFoundError)
+
+
+def _is_below(uri: str, folder: str) -> bool:
+    return uri.startswith(folder) and (
+        folder.endswith(("/", "\\")) or uri[len(folder) : len(folder) + 1] in ("", "/", "\\")
+    )
+
+
+def _place(failure: Failure) -> str:
+    return os.path.abspath(failure.source)  # noqa: PTH100  # links stay
 
 
 def _places(uri: str) -> set[str]:

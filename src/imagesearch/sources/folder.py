@@ -22,6 +22,7 @@ __all__ = [
     "count_folder",
     "identity",
     "is_glob",
+    "is_hidden",
     "leads_back",
     "match_glob",
     "suffix_of",
@@ -93,7 +94,7 @@ def _walk(top: str, skipped: Counter[str]) -> Iterator[Item | Failure]:
                     yield Failure(printable(here.path), FetchError(reason))
                     here.empty = False
                 stack[-1].empty = stack[-1].empty and here.empty
-        elif _hidden(entry.name):
+        elif is_hidden(entry.name):
             continue
         elif _is_folder(entry):
             entered = _enter(entry.path, seen)
@@ -144,7 +145,8 @@ def leads_back(path: str) -> bool:
     )
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Return whether walking a folder leaves out what has this name."""
     return name.startswith(".") or name.lower() in _IGNORED
 
 
@@ -244,7 +246,7 @@ def _folders(top: str) -> Iterator[str]:
             continue
         seen.add(here)
         yield folder
-        inner = (os.path.join(folder, name) for name in _names(folder) or () if not _hidden(name))
+        inner = (os.path.join(folder, name) for name in _names(folder) or () if not is_hidden(name))
         stack.extend(sorted(filter(os.path.isdir, inner), reverse=True))
 
 

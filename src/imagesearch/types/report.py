@@ -34,6 +34,8 @@ class AddReport:
         unchanged: Ids that were there already, with the same image and metadata.
         failed: Inputs that gave no record, each with its reason.
         removed: Ids that `sync` deleted because their image is gone.
+        kept: Ids that `sync` left as they are because their image cannot be looked at now: it
+            cannot be read, or its folder is empty or out of reach. The reasons are in `failed`.
         embedded: How many images went through the model.
         skipped: How many files in folders and globs were left out because their names are not
             those of supported images, by suffix in lower case; ``""`` for none. Their content was
@@ -55,6 +57,7 @@ class AddReport:
     unchanged: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     embedded: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -79,6 +82,8 @@ class AddReport:
         )
         if self.removed:
             text += f", {len(self.removed)} removed"
+        if self.kept:
+            text += f", {len(self.kept)} kept"
         unsupported = sorted(_UNSUPPORTED_IMAGES & self.skipped.keys())
         if unsupported:
             count = sum(self.skipped[suffix] for suffix in unsupported)
