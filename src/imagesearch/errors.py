@@ -37,7 +37,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from imagesearch._printable import printable
@@ -369,11 +369,19 @@ class StoreCorruptError(StoreError):
     """What is stored contradicts itself in a way that cannot be mended without loss.
 
     Raised when: files of a local index were cut off, deleted or damaged from outside, or another
-    program changed a column of a collection. It is reported on opening and nothing is changed. A
-    damaged search graph is no such case: it is built again.
+    program changed a column of a collection. It is reported on opening, or when what is damaged is
+    first read, and nothing is changed. A damaged search graph is no such case: it is built again.
 
-    What to do: restore the index from a backup, or build it anew.
+    What to do: run ``imagesearch check --repair``, which embeds damaged records again where their
+    files are there; or restore the index from a backup, or build it anew.
+
+    Attributes:
+        ids: Records that are known to be damaged; empty where that is not known.
     """
+
+    def __init__(self, *args: object, ids: Iterable[str] = ()) -> None:
+        super().__init__(*args)
+        self.ids = tuple(ids)
 
 
 class UnsupportedOperationError(StoreError):

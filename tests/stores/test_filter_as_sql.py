@@ -26,7 +26,7 @@ def test_sql_selects_what_the_evaluator_selects(records, where):
     for row, (fields, uri) in enumerate(records):
         metadata = check_metadata(fields)
         id = "ab金'\"x"[row]
-        connection.execute("INSERT INTO records VALUES (?, ?, ?, '', '')", (row, id, uri))
+        connection.execute("INSERT INTO records VALUES (?, ?, ?, '', '', 0)", (row, id, uri))
         connection.executemany(
             "INSERT INTO fields VALUES (?, ?, ?, ?)",
             [(*entry, row) for entry in field_entries(metadata)],
@@ -49,7 +49,7 @@ def test_a_long_list_of_values_selects_what_the_evaluator_selects(values, value)
     connection = sqlite3.connect(":memory:")
     connection.executescript(schema.RECORDS + schema.FIELDS)
     for row, kept in enumerate([value, values[0], values[-1]]):
-        connection.execute("INSERT INTO records VALUES (?, ?, '', '', '')", (row, str(row)))
+        connection.execute("INSERT INTO records VALUES (?, ?, '', '', '', 0)", (row, str(row)))
         connection.executemany(
             "INSERT INTO fields VALUES (?, ?, ?, ?)",
             [(*entry, row) for entry in field_entries({"x": kept})],

@@ -301,7 +301,7 @@ def test_an_index_of_format_1_opens_as_float32_and_takes_more(old):
     store.upsert(make_batch(np.eye(4, dtype=np.float32)[3:], prefix="late"))
     assert store.count() == 3
     store.close()
-    assert format_of(old) == 2
+    assert format_of(old) == 3
 
 
 def test_an_index_of_format_1_can_be_read_where_nothing_may_be_written(old):

@@ -27,7 +27,7 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.filters import Field, Not
-from imagesearch.stores.local import LocalStore, graph_library, schema
+from imagesearch.stores.local import LocalStore, _migrations, graph_library, schema
 from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
 
 DIM = 8
@@ -124,10 +124,13 @@ def test_a_newer_format_is_refused_naming_both_versions(filled):
 
 
 def test_an_older_format_is_brought_up_to_date(filled, monkeypatch):
-    steps = ("CREATE TABLE novelty (x); INSERT INTO novelty VALUES (7)",)
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
+    def step(connection, _):
+        connection.execute("CREATE TABLE novelty AS SELECT 7 AS x")
+
+    monkeypatch.setattr(_migrations, "MIGRATIONS", (*_migrations.MIGRATIONS, step))
     newer = schema.FORMAT + 1
     monkeypatch.setattr(schema, "FORMAT", newer)
+    monkeypatch.setattr(_migrations, "FORMAT", newer)
     monkeypatch.setattr(schema, "READABLE", newer)
     with pytest.raises(UnsupportedOperationError, match="older format"):
         LocalStore(filled, read_only=True).open(META)

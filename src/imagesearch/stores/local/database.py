@@ -11,6 +11,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from imagesearch.errors import StoreError
+from imagesearch.stores.local._marker import write_marker
+from imagesearch.stores.local.layout import Layout
+from imagesearch.stores.local.schema import FORMAT, read_identity, read_state, seal_state
 
 __all__ = ["Database", "connect"]
 
@@ -78,6 +81,7 @@ class Database:
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         self._path = path
+        self._marker = Layout(path.parent).marker
         self._read_only = read_only
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
@@ -115,13 +119,18 @@ class Database:
             connection = self._writer
         connection.execute("BEGIN IMMEDIATE")
         try:
+            # What is damaged must not be sealed as if it were sound.
+            read_state(connection)
+            identity = read_identity(connection, FORMAT)
             yield connection
+            state = seal_state(connection)
             connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             raise
+        write_marker(self._marker, identity, state)
 
     def close(self) -> None:
         """Close all connections; those in use close when they come back."""

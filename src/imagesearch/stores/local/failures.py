@@ -75,7 +75,8 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> Exception:
     # The low byte is the kind; the rest says which system call failed.
     code = getattr(error, "sqlite_errorcode", None)
     kind = None if code is None else code & 0xFF
-    if kind in _CORRUPT:
+    # Python itself raises one without a code, for text that is not UTF-8.
+    if kind in _CORRUPT or (kind is None and isinstance(error, sqlite3.OperationalError)):
         return StoreCorruptError(
             f"the database of the index at {path} is damaged ({error}); restore it from a backup, "
             "or build a new index"

@@ -14,7 +14,7 @@ __all__ = ["Layout", "sync_folder"]
 
 _OURS = re.compile(
     r"(index\.sqlite(-wal|-shm|-journal)?|writer\.lock|vectors-\d+\.(f32|f16|i8)"
-    r"|graph\.state(\.new)?|graph-[\w-]+\.hnsw(\.new)?)"
+    r"|graph\.state(\.new)?|graph-[\w-]+\.hnsw(\.new)?|last-commit)"
 )
 
 
@@ -25,6 +25,7 @@ class Layout:
         folder: The index itself, such as ``photos.idx``.
         database: SQLite: ids, uris, digests, metadata, and the index's meta.
         lock: Held by the one writer.
+        marker: Which commit was acknowledged last.
         graph_state: What the saved graph covers, with checksums.
 
     Example:
@@ -36,6 +37,7 @@ class Layout:
         self.folder = folder
         self.database = folder / "index.sqlite"
         self.lock = folder / "writer.lock"
+        self.marker = folder / "last-commit"
         self.graph_state = folder / "graph.state"
 
     def vectors(self, generation: int, encoding: Encoding) -> Path:

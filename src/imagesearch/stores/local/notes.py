@@ -1,4 +1,4 @@
-"""Notes of an index, in a table that is made with the first of them."""
+"""Notes of an index, each with a checksum."""
 
 from __future__ import annotations
 
@@ -6,15 +6,32 @@ import json
 import sqlite3
 from typing import Any
 
+from imagesearch.errors import StoreCorruptError
+from imagesearch.stores.local._checksums import CHECK, values_checksum
+
 __all__ = ["read_notes", "write_note"]
 
-# Made when it is needed, so that an index without notes stays readable for every version that
-# knows its format, and a read-only one needs no migration.
-_TABLE = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
 
+def read_notes(connection: sqlite3.Connection, *, checked: bool) -> dict[str, Any]:
+    """Return all notes by name.
 
-def read_notes(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Return all notes by name."""
+    Args:
+        connection: In a transaction.
+        checked: Whether the index has checksums.
+
+    Raises:
+        StoreCorruptError: A note is damaged.
+    """
+    if checked:
+        notes = {}
+        for name, text, checksum in connection.execute(
+            "SELECT name, value, checksum FROM notes ORDER BY name"
+        ):
+            if values_checksum(name, text) != checksum:
+                raise StoreCorruptError(f"the note {name!r} does not have its checksum; {CHECK}")
+            notes[name] = json.loads(text)
+        return notes
+    # Before format 3 the table was made with the first note.
     exists = connection.execute(
         "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'notes'"
     ).fetchone()
@@ -26,8 +43,11 @@ def read_notes(connection: sqlite3.Connection) -> dict[str, Any]:
 
 def write_note(connection: sqlite3.Connection, name: str, text: str | None) -> None:
     """Replace a note by its JSON text, or remove it; within a write transaction."""
-    connection.execute(_TABLE)
+    connection.execute("UPDATE state SET version = version + 1")
     if text is None:
         connection.execute("DELETE FROM notes WHERE name = ?", (name,))
     else:
-        connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+        connection.execute(
+            "INSERT OR REPLACE INTO notes VALUES (?, ?, ?)",
+            (name, text, values_checksum(name, text)),
+        )

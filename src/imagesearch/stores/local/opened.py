@@ -19,6 +19,7 @@ from imagesearch.stores.local.opening import (
     describe_index,
     migrate_index,
     stored_encoding,
+    stored_identity,
 )
 from imagesearch.stores.local.options import Options
 from imagesearch.stores.local.search import Searcher
@@ -76,15 +77,6 @@ class Opened:
                 break
             yield connection, snapshot
 
-    def snapshot(self) -> Snapshot:
-        """Return the present state, to be looked at after the transaction.
-
-        Raises:
-            StoreError: As `reading`.
-        """
-        with self.reading() as (_, snapshot):
-            return snapshot
-
 
 def open_index(
     path: Path,
@@ -105,16 +97,18 @@ def open_index(
         stored.require_compatible(meta, where=f"the index at {path}")
         encoding = stored_encoding(layout, stored, options.dtype, read_only=read_only)
         migrate_index(layout, lock, read_only=read_only)
+        identity = stored_identity(layout, read_only=read_only)
         opened = Opened(
             path,
             stored,
             Database(layout.database, read_only=read_only),
-            Snapshots(layout, stored.dim, encoding),
+            Snapshots(layout, stored.dim, encoding, identity),
             Searcher(layout, stored.dim, stored.metric, options),
             encoding,
         )
     try:
-        opened.snapshot()
+        with opened.reading():
+            pass
     except BaseException:
         opened.database.close()
         lock.release()

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 
-from imagesearch.errors import IncompatibleIndexError, StoreLockedError, UnsupportedOperationError
+from imagesearch.errors import (
+    IncompatibleIndexError,
+    StoreCorruptError,
+    StoreLockedError,
+    UnsupportedOperationError,
+)
 from imagesearch.stores.local import schema
+from imagesearch.stores.local._marker import read_marker, write_marker
+from imagesearch.stores.local._migrations import migrate
 from imagesearch.stores.local.database import connect
 from imagesearch.stores.local.encoding import Dtype, Encoding
 from imagesearch.stores.local.layout import Layout, sync_folder
@@ -13,7 +21,14 @@ from imagesearch.stores.local.lock import WriterLock
 from imagesearch.stores.local.vectors_file import VectorsFile
 from imagesearch.types import IndexMeta
 
-__all__ = ["create_index", "describe_index", "migrate_index", "stored_encoding"]
+__all__ = [
+    "create_index",
+    "describe_index",
+    "migrate_index",
+    "note_commit",
+    "stored_encoding",
+    "stored_identity",
+]
 
 _PATIENCE_S = 5.0
 
@@ -31,7 +46,7 @@ def describe_index(layout: Layout, *, read_only: bool) -> IndexMeta | None:
     connection = connect(layout.database, read_only=read_only)
     try:
         format = schema.check_format(connection, layout.folder)
-        return schema.read_meta(connection) if format else None
+        return schema.read_meta(connection, format) if format else None
     finally:
         connection.close()
 
@@ -66,6 +81,35 @@ def stored_encoding(
     return Encoding(dtype, meta.metric)
 
 
+def stored_identity(layout: Layout, *, read_only: bool) -> str:
+    """Return what tells an index from all others; empty for formats without checksums.
+
+    Raises:
+        StoreCorruptError: The database is not that of the marker beside it.
+        sqlite3.Error, OSError: It cannot be read.
+    """
+    connection = connect(layout.database, read_only=read_only)
+    try:
+        format = schema.check_format(connection, layout.folder)
+        identity = schema.read_identity(connection, format)
+    finally:
+        connection.close()
+    commit = read_marker(layout.marker)
+    if identity and commit is not None and commit.identity != identity:
+        raise StoreCorruptError(
+            f"the index.sqlite at {layout.folder} belongs to another index than its last-commit; "
+            "restore the whole folder from a backup, or accept the database as it is with "
+            f"imagesearch check --repair {layout.folder}"
+        )
+    return identity
+
+
+def note_commit(connection: sqlite3.Connection, layout: Layout) -> None:
+    """Make the marker say what the database has."""
+    identity = schema.read_identity(connection, schema.FORMAT)
+    write_marker(layout.marker, identity, schema.read_state(connection))
+
+
 def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta, dtype: Dtype) -> IndexMeta:
     """Create an index and keep the writer's lock; or return the meta of one made meanwhile.
 
@@ -93,9 +137,12 @@ def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta, dtype: Dtype
             lock.release()
             return stored
         VectorsFile(layout.vectors(1, encoding), meta.dim * encoding.stored.itemsize).close()
+        # One of an index that was here before would call the new one too old.
+        layout.marker.unlink(missing_ok=True)
         connection = connect(layout.database, create=True)
         try:
             schema.create(connection, meta, dtype)
+            note_commit(connection, layout)
         finally:
             connection.close()
         sync_folder(layout.folder)
@@ -125,6 +172,7 @@ def migrate_index(layout: Layout, lock: WriterLock, *, read_only: bool) -> None:
                 "without read_only to bring it up to date"
             )
         lock.acquire()
-        schema.migrate(connection, schema.check_format(connection, layout.folder))
+        migrate(connection, schema.check_format(connection, layout.folder), layout)
+        note_commit(connection, layout)
     finally:
         connection.close()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
+from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
 from imagesearch.stores.checks import possible_ids
+from imagesearch.stores.local._checksums import CHECK
 from imagesearch.stores.local.opened import Opened
-from imagesearch.stores.local.rows import record_of
+from imagesearch.stores.local.rows import read_lines, record_of, require_matches
 from imagesearch.stores.local.sql import compile_filter
 from imagesearch.types import Record, RecordBatch
 
@@ -30,10 +33,11 @@ def read_records(opened: Opened, ids: Sequence[str], *, vectors: bool) -> dict[s
     with opened.reading() as (connection, snapshot):
         for first in range(0, len(wanted), _IDS):
             some = json.dumps(wanted[first : first + _IDS], ensure_ascii=False)
-            found = connection.execute(
-                "SELECT row, id, uri, digest, metadata FROM records"
-                " WHERE id IN (SELECT value FROM json_each(?)) ORDER BY row",
+            found = read_lines(
+                connection,
+                "id IN (SELECT value FROM json_each(?))",
                 (some,),
+                checked=snapshot.checked,
             )
             for line in found:
                 records[line[1]] = record_of(line, snapshot.vectors if vectors else None)
@@ -57,24 +61,33 @@ def scan_records(
         vectors: Whether the batches carry vectors.
         require_open: Raises when the index was closed between two batches.
     """
-    condition, bound = ("1", []) if where is None else compile_filter(where)
-    query = f"SELECT row, id, uri, digest, metadata FROM records WHERE {condition} ORDER BY row"  # noqa: S608  # values are bound
-    return _batches(opened, (query, bound), size, vectors, require_open)
+    return _batches(opened, where, size, vectors, require_open)
 
 
 def _batches(
     opened: Opened,
-    query: tuple[str, list[object]],
+    where: Filter | None,
     size: int,
     vectors: bool,
     require_open: Callable[[], None],
 ) -> Iterator[RecordBatch]:
+    condition, bound = ("1", []) if where is None else compile_filter(where)
     with opened.reading() as (connection, snapshot):
-        cursor = connection.execute(*query)
-        while lines := cursor.fetchmany(min(int(size), _LARGEST_BATCH)):
-            batch = RecordBatch.of([record_of(line, None) for line in lines])
+        lines = read_lines(connection, condition, bound, checked=snapshot.checked)
+        seen = 0
+        while some := list(islice(lines, min(int(size), _LARGEST_BATCH))):
+            seen += len(some)
+            records = [record_of(line, None) for line in some]
+            if where is not None and snapshot.checked:
+                require_matches(where, records)
+            batch = RecordBatch.of(records)
             if vectors:
-                rows = np.array([line[0] for line in lines], np.int64)
+                rows = np.array([line[0] for line in some], np.int64)
                 batch = replace(batch, vectors=snapshot.vectors[rows])
             yield batch
             require_open()
+        if where is None and seen != snapshot.live:
+            raise StoreCorruptError(
+                f"the index at {opened.path} counts {snapshot.live} records, but its database "
+                f"holds {seen}; {CHECK}"
+            )

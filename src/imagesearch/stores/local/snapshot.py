@@ -5,17 +5,23 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
+from imagesearch.stores.local._checksums import CHECK, dead_sum_of
+from imagesearch.stores.local._marker import lost_commits, read_marker
+from imagesearch.stores.local._verification import VerifiedRows
+from imagesearch.stores.local.database import connect
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout
+from imagesearch.stores.local.schema import State, read_state
 from imagesearch.stores.local.sql import compile_filter
-from imagesearch.stores.local.vectors_file import StoredVectors, map_vectors
+from imagesearch.stores.local.vectors_file import Rows, StoredVectors, map_vectors
 
 __all__ = ["GenerationChangedError", "Snapshot", "Snapshots"]
 
@@ -41,18 +47,23 @@ class Snapshot:
         version: Grows with every write.
         rows: Rows in the vectors file, dead ones among them.
         live: Records.
-        vectors: (rows, dim), mapped into memory and decoded where they are read.
+        checked: Whether the index has checksums.
+        vectors: (rows, dim), mapped into memory; decoded, and compared with their checksums,
+            where they are read.
         alive: (rows,), whether a row belongs to a record.
         last_dead: Number of the last entry in the table ``dead``.
+        dead_sum: Over the entries up to that one.
     """
 
     generation: int
     version: int
     rows: int
     live: int
+    checked: bool
     vectors: StoredVectors
     alive: NDArray[np.bool_]
     last_dead: int
+    dead_sum: int
     _allowed: dict[Filter, NDArray[np.bool_]] = field(default_factory=dict)
 
     def allowed(self, where: Filter, connection: sqlite3.Connection) -> NDArray[np.bool_]:
@@ -62,8 +73,11 @@ class Snapshot:
             return known
         condition, bound = compile_filter(where)
         found = connection.execute(f"SELECT row FROM records WHERE {condition}", bound)  # noqa: S608  # names and values are bound
+        rows = np.fromiter((row for (row,) in found), np.int64)
+        if len(rows) and (rows.max() >= self.rows or rows.min() < 0 or not self.alive[rows].all()):
+            raise StoreCorruptError(f"the database has a record without a vector; {CHECK}")
         mask = np.zeros(self.rows, np.bool_)
-        mask[np.fromiter((row for (row,) in found), np.int64)] = True
+        mask[rows] = True
         if len(self._allowed) >= _CACHED_FILTERS:
             self._allowed.clear()
         self._allowed[where] = mask
@@ -90,7 +104,8 @@ class Snapshot:
             if len(rows) > _GATHER_BELOW * len(counting):
                 span = np.arange(start, start + len(counting))
                 span[~counting] = -1
-                yield span, self.vectors[start : start + len(counting)]
+                self.vectors.require(rows)
+                yield span, self.vectors.unverified(slice(start, start + len(counting)))
             elif len(rows):
                 yield rows, self.vectors[rows]
 
@@ -102,27 +117,31 @@ class Snapshots:
         layout: Where the vectors files are.
         dim: Numbers in a vector.
         encoding: How they are kept.
+        identity: Of the index; empty if it has no checksums.
     """
 
-    def __init__(self, layout: Layout, dim: int, encoding: Encoding) -> None:
+    def __init__(self, layout: Layout, dim: int, encoding: Encoding, identity: str) -> None:
         self._layout = layout
         self._dim, self._encoding = dim, encoding
+        self._identity = identity
         self._last: Snapshot | None = None
+        self._verified: tuple[int, VerifiedRows] = (0, VerifiedRows())
         self._lock = threading.Lock()
 
     def of(self, connection: sqlite3.Connection) -> Snapshot:
-        """Return the snapshot of a transaction.
+        """Return the snapshot of a transaction, to be used in that transaction.
 
         Raises:
             GenerationChangedError: The vectors file is gone; begin a new transaction.
-            StoreCorruptError: The vectors file is shorter than its rows.
+            StoreCorruptError: The vectors file is shorter than its rows, the state is damaged, or
+                acknowledged writes are missing.
         """
-        generation, version, rows, live = connection.execute(
-            "SELECT generation, version, rows, live FROM state"
-        ).fetchone()
+        state = read_state(connection, checked=bool(self._identity))
+        generation, version, rows, live = state.generation, state.version, state.rows, state.live
         last = self._last
         if last is not None and (last.generation, last.version) == (generation, version):
-            return last
+            return self._within(last, connection)
+        self._require_acknowledged(state)
         path = self._layout.vectors(generation, self._encoding)
         try:
             vectors = map_vectors(path, rows, self._dim, self._encoding)
@@ -136,17 +155,64 @@ class Snapshots:
         dead = connection.execute(
             "SELECT number, row FROM dead WHERE number > ? ORDER BY number", (seen,)
         ).fetchall()
+        dead_sum = last.dead_sum if same and last is not None else 0
         if dead:
             seen = dead[-1][0]
-            alive[[row for _, row in dead]] = False
+            dead_rows = [row for _, row in dead]
+            if state.checked:
+                dead_sum = dead_sum_of(dead_rows, dead_sum)
+            if not 0 <= min(dead_rows) <= max(dead_rows) < rows:
+                raise self._wrong_dead()
+            alive[dead_rows] = False
+        if dead_sum != state.dead_sum:
+            raise self._wrong_dead()
         if np.count_nonzero(alive) != live:
             raise StoreCorruptError(
                 f"the index at {self._layout.folder} counts {live} records, but "
                 f"{np.count_nonzero(alive)} of its vectors are alive; restore it from a backup, "
                 "or build a new index"
             )
-        snapshot = Snapshot(generation, version, rows, live, vectors, alive, seen)
+        snapshot = Snapshot(
+            generation, version, rows, live, state.checked, vectors, alive, seen, dead_sum
+        )
         with self._lock:
             if self._last is None or self._last.version < version:
                 self._last = snapshot
-        return snapshot
+        return self._within(snapshot, connection)
+
+    def _within(self, snapshot: Snapshot, connection: sqlite3.Connection) -> Snapshot:
+        """Return the snapshot with vectors that are verified in this transaction."""
+        if not snapshot.checked:
+            return snapshot
+        with self._lock:
+            generation, verified = self._verified
+            if generation != snapshot.generation:
+                verified = VerifiedRows()
+                # A transaction that began before a compaction keeps what is its own.
+                if generation < snapshot.generation:
+                    self._verified = (snapshot.generation, verified)
+
+        def require(rows: Rows) -> None:
+            if isinstance(rows, slice):
+                first, last, _ = rows.indices(snapshot.rows)
+                rows = np.flatnonzero(snapshot.alive[first:last]) + first
+            verified.require(connection, snapshot.vectors.rows, rows)
+
+        return replace(snapshot, vectors=snapshot.vectors.requiring(require))
+
+    def _require_acknowledged(self, state: State) -> None:
+        commit = read_marker(self._layout.marker)
+        # With another identity, the folder was replaced by another index meanwhile.
+        if commit is None or commit.identity != self._identity or commit.version <= state.version:
+            return
+        # A transaction that began before the last commit is behind it; a new one must not be.
+        with closing(connect(self._layout.database, read_only=True)) as connection:
+            now = read_state(connection)
+        if now.version < commit.version:
+            raise lost_commits(self._layout.folder, commit, now)
+
+    def _wrong_dead(self) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"the index at {self._layout.folder} has lost count of its deleted records, its "
+            f"database is damaged; {CHECK}"
+        )

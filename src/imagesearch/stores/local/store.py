@@ -32,7 +32,7 @@ from imagesearch.stores.local.opened import Opened, open_index, refuse_writing
 from imagesearch.stores.local.opening import describe_index
 from imagesearch.stores.local.options import Engine, Options
 from imagesearch.stores.local.reading import read_records, scan_records
-from imagesearch.stores.local.rows import hits_of
+from imagesearch.stores.local.rows import hits_of, require_matches
 from imagesearch.stores.local.upkeep import compact_if_wasteful, keep_graph
 from imagesearch.stores.local.writer import Writer
 from imagesearch.stores.notes import note_text
@@ -187,7 +187,9 @@ class LocalStore:
             for first in range(0, len(queries), _QUERIES):
                 some = queries[first : first + _QUERIES]
                 found = list(opened.searcher.find(some, snapshot, k, allowed))
-                answers += hits_of(connection, found, k)
+                answers += hits_of(connection, found, k, checked=snapshot.checked)
+            if where is not None and snapshot.checked:
+                require_matches(where, (hit for hits in answers for hit in hits))
         return answers
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
@@ -279,8 +281,8 @@ class LocalStore:
 
     def notes(self) -> dict[str, Any]:
         """Return all notes by name; readers see each as soon as it is acknowledged."""
-        with self._opened().reading() as (connection, _):
-            return read_notes(connection)
+        with self._opened().reading() as (connection, snapshot):
+            return read_notes(connection, checked=snapshot.checked)
 
     def note(self, name: str, value: Any) -> None:
         """Keep a note, in place of one of that name; None removes it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 
-from imagesearch.errors import StoreError, StoreLockedError
+from imagesearch.errors import StoreCorruptError, StoreError, StoreLockedError
 from imagesearch.stores.local.lock import WriterLock
 from imagesearch.stores.local.opened import Opened
 from imagesearch.stores.local.writer import Writer
@@ -20,7 +20,9 @@ def compact_if_wasteful(opened: Opened, writer: Writer) -> None:
     if not writer.wasteful():
         return
     try:
-        old = opened.snapshot()
+        with opened.reading() as (_, old):
+            # Its numbers alone are used below; its vectors belong to this transaction.
+            pass
         _logger.info("compacting the index at %s", opened.path)
         new = writer.compact()
         opened.searcher.follow(old, new, old.generation + 1)
@@ -39,9 +41,13 @@ def keep_graph(opened: Opened, lock: WriterLock) -> None:
             lock.acquire()
         except (StoreLockedError, OSError):
             return
-    snapshot = opened.snapshot()
     try:
-        if writing:
-            opened.searcher.prepare(snapshot)
-    finally:
-        opened.searcher.save(snapshot)
+        with opened.reading() as (_, snapshot):
+            try:
+                if writing:
+                    opened.searcher.prepare(snapshot)
+            finally:
+                opened.searcher.save(snapshot)
+    except StoreCorruptError as error:
+        # Closing loses nothing; whoever reads what is damaged gets the error.
+        _logger.warning("the search graph of %s was not brought up to date: %s", opened.path, error)

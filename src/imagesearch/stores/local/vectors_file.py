@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreCorruptError
 from imagesearch.stores.local.encoding import Encoding
 
-__all__ = ["StoredVectors", "VectorsFile", "map_vectors"]
+__all__ = ["Rows", "StoredVectors", "VectorsFile", "map_vectors"]
+
+Rows: TypeAlias = slice | NDArray[np.int64]
 
 
 class StoredVectors:
@@ -22,6 +25,7 @@ class StoredVectors:
     Args:
         rows: (n, dim), as they stand in the file.
         encoding: How to decode them.
+        require: Raises for rows that do not have their checksums; None where there are none.
 
     Example:
         >>> vectors = StoredVectors(np.array([[127, 0], [95, 127]], np.int8), Encoding("int8", "cosine"))
@@ -29,11 +33,17 @@ class StoredVectors:
         [[1.0, 0.0]]
     """
 
-    __slots__ = ("_encoding", "rows")
+    __slots__ = ("_encoding", "_require", "rows")
 
-    def __init__(self, rows: NDArray[Any], encoding: Encoding) -> None:
+    def __init__(
+        self,
+        rows: NDArray[Any],
+        encoding: Encoding,
+        require: Callable[[Rows], None] | None = None,
+    ) -> None:
         self.rows = rows
         self._encoding = encoding
+        self._require = require
 
     @property
     def dim(self) -> int:
@@ -45,8 +55,26 @@ class StoredVectors:
         """Whether reading makes new arrays; float32 is read where it lies."""
         return self._encoding.dtype != "float32"
 
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
+    def __getitem__(self, rows: Rows) -> NDArray[np.float32]:
+        self.require(rows)
         return self._encoding.decode(self.rows[rows])
+
+    def require(self, rows: Rows) -> None:
+        """Compare rows with their checksums, unless that has been done.
+
+        Raises:
+            StoreCorruptError: A row is damaged.
+        """
+        if self._require is not None:
+            self._require(rows)
+
+    def unverified(self, rows: slice) -> NDArray[np.float32]:
+        """Return a span of rows of which `require` has seen those that count."""
+        return self._encoding.decode(self.rows[rows])
+
+    def requiring(self, require: Callable[[Rows], None]) -> StoredVectors:
+        """Return the same vectors, verified in this way."""
+        return StoredVectors(self.rows, self._encoding, require)
 
 
 def map_vectors(path: Path, rows: int, dim: int, encoding: Encoding) -> StoredVectors:

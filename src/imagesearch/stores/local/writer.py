@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 
 from imagesearch.chunks import chunks
 from imagesearch.filters import Filter
+from imagesearch.stores.local._checksums import (
+    BLOCK,
+    append_vector_checksums,
+    checksums_of,
+    dead_sum_of,
+    read_vector_checksums,
+    record_checksum,
+    vector_checksums,
+)
 from imagesearch.stores.local.database import Database
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout, sync_folder
-from imagesearch.stores.local.schema import FIELDS, RECORDS
+from imagesearch.stores.local.rows import read_lines, record_of, require_matches
+from imagesearch.stores.local.schema import FIELDS, RECORDS, read_state
 from imagesearch.stores.local.sql import compile_filter, field_entries
 from imagesearch.stores.local.vectors_file import VectorsFile, map_vectors
 from imagesearch.types import Metadata, RecordBatch, updated_metadata
@@ -36,14 +46,16 @@ INSERT INTO numbers SELECT row, row_number() OVER (ORDER BY row) - 1 FROM record
 ALTER TABLE records RENAME TO old_records;
 ALTER TABLE fields RENAME TO old_fields;
 {tables}
-INSERT INTO records SELECT new, id, uri, digest, metadata
+INSERT INTO records
+    SELECT new, id, uri, digest, metadata, (checksum - old + new) & 0xFFFFFFFF
     FROM old_records JOIN numbers ON old = row ORDER BY new;
 INSERT INTO fields SELECT name, kind, value, new
     FROM old_fields JOIN numbers ON old = row ORDER BY name, kind, value, new;
 DROP TABLE old_records;
 DROP TABLE old_fields;
 DROP TABLE numbers;
-DELETE FROM dead
+DELETE FROM dead;
+DELETE FROM checksums
 """
 
 
@@ -85,16 +97,19 @@ class Writer:
         vectors = cast(NDArray[np.float32], batch.vectors)
         encoded = self._encoding.encode(vectors, batch.ids)
         texts = list(map(_metadata_text, batch.metadata))
+        crcs = vector_checksums(encoded)
         with self._database.reading() as connection:
-            (first,) = connection.execute("SELECT rows FROM state").fetchone()
+            first = read_state(connection).rows
         self._file.append(first, encoded)
         numbers = range(first, first + len(batch.ids))
         with self._database.writing() as connection:
             replaced = _bury(connection, _rows_of(connection, batch.ids))
+            lines = zip(numbers, batch.ids, batch.uris, batch.digests, texts, strict=True)
             connection.executemany(
-                "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
-                zip(numbers, batch.ids, batch.uris, batch.digests, texts, strict=True),
+                "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)",
+                ((*line, record_checksum(*line)) for line in lines),
             )
+            append_vector_checksums(connection, first, crcs)
             # In the order of the key, so that neighbours land on the same page.
             entries = sorted(
                 (
@@ -172,11 +187,15 @@ class Writer:
             OSError, sqlite3.Error: Nothing has changed.
         """
         with self._database.reading() as connection:
-            rows, generation = connection.execute("SELECT rows, generation FROM state").fetchone()
+            state = read_state(connection)
+            rows, generation = state.rows, state.generation
             kept = np.fromiter(
                 (row for (row,) in connection.execute("SELECT row FROM records ORDER BY row")),
                 np.int64,
             )
+            # Those that were written, not those of what is read now: damage stays visible.
+            blocks = read_vector_checksums(connection, np.unique(kept // BLOCK).tolist())
+            crcs = checksums_of(blocks, kept)
         path = self._layout.vectors(generation + 1, self._encoding)
         following = VectorsFile(path, self._row_bytes)
         try:
@@ -188,8 +207,9 @@ class Writer:
             sync_folder(self._layout.folder)
             with self._database.writing() as connection:
                 _renumber(connection)
+                append_vector_checksums(connection, 0, crcs)
                 connection.execute(
-                    "UPDATE state SET generation = generation + 1, rows = live, "
+                    "UPDATE state SET generation = generation + 1, rows = live, dead_sum = 0, "
                     "version = version + 1"
                 )
         except BaseException:
@@ -226,8 +246,10 @@ def _rows_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
 
 def _matching_rows(connection: sqlite3.Connection, where: Filter) -> list[int]:
     condition, bound = compile_filter(where)
-    found = connection.execute(f"SELECT row FROM records WHERE {condition}", bound)  # noqa: S608  # names and values are bound
-    return [row for (row,) in found]
+    lines = list(read_lines(connection, condition, bound, checked=True))
+    # Nothing is deleted or changed because of a damaged entry in the table `fields`.
+    require_matches(where, (record_of(line, None) for line in lines))
+    return [line[0] for line in lines]
 
 
 def _bury(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
@@ -235,6 +257,10 @@ def _bury(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
     numbers = [(row,) for row in rows]
     connection.executemany("INSERT INTO dead (row) VALUES (?)", numbers)
     connection.executemany("DELETE FROM records WHERE row = ?", numbers)
+    if rows:
+        (before,) = connection.execute("SELECT dead_sum FROM state").fetchone()
+        after = dead_sum_of(rows, before)
+        connection.execute("UPDATE state SET dead_sum = ?", (after,))
     return len(rows)
 
 
@@ -249,25 +275,29 @@ def _set_fields(
     connection: sqlite3.Connection, rows: Sequence[int], fields: Metadata, *, replace: bool
 ) -> bool:
     """Change the metadata of records, and what filters read of them; return whether any changed."""
-    found = connection.execute(
-        "SELECT row, metadata FROM records WHERE row IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(rows)),),
-    ).fetchall()
-    texts: list[tuple[str, int]] = []
+    found = list(
+        read_lines(
+            connection,
+            "row IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(rows)),),
+            checked=True,
+        )
+    )
+    texts: list[tuple[str, int, int]] = []
     old_entries: list[tuple[str, str, Any, int]] = []
     new_entries: list[tuple[str, str, Any, int]] = []
-    for row, text in found:
+    for row, id, uri, digest, text in found:
         before = json.loads(text)
         after = updated_metadata(before, fields, replace=replace)
         changed_text = _metadata_text(after)
         if changed_text == text:
             continue
-        texts.append((changed_text, row))
+        texts.append((changed_text, record_checksum(row, id, uri, digest, changed_text), row))
         # The table has no index by row, so that each entry is named by its whole key.
         old, new = set(field_entries(before)), set(field_entries(after))
         old_entries += [(*entry, row) for entry in old - new]
         new_entries += [(*entry, row) for entry in new - old]
-    connection.executemany("UPDATE records SET metadata = ? WHERE row = ?", texts)
+    connection.executemany("UPDATE records SET metadata = ?, checksum = ? WHERE row = ?", texts)
     connection.executemany(
         "DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?", old_entries
     )

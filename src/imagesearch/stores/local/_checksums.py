@@ -1,0 +1,220 @@
+"""CRC-32 checksums of stored vectors, records and small tables, and the table that holds the vectors' ones.
+
+Every vector has the checksum of its bytes in the vectors file; they are kept in the table
+``checksums``, in blobs of `BLOCK` rows, and written in the commit that makes the vectors part of
+the index. Every record, note and the index's meta and state carry one in their own row. CRC-32
+(ISO 3309, as in zlib) finds every damage of up to 32 neighbouring bits, up to three single bits
+anywhere in 11 KB, and misses one in 2^32 of all others.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreCorruptError
+
+__all__ = [
+    "BLOCK",
+    "CHECK",
+    "append_vector_checksums",
+    "block_checksum",
+    "checksums_of",
+    "damaged_records",
+    "dead_sum_of",
+    "named_ids",
+    "read_vector_checksums",
+    "record_checksum",
+    "values_checksum",
+    "vector_checksums",
+]
+
+BLOCK = 1000
+"""Rows whose checksums share a blob: 4,000 bytes, which fit on one page of SQLite."""
+
+CHECK = "run imagesearch check --repair, restore the index from a backup, or build a new index"
+"""What to do about damage, for the end of a message."""
+
+_NAMED = 5
+_MODULUS = 2**63
+
+
+def record_checksum(row: int, id: str, uri: str, digest: str, metadata: str) -> int:
+    """Return the checksum of a row of the table ``records``.
+
+    Whatever writes one of these columns must write the column ``checksum`` with it. The row is
+    added to the CRC of the rest, so that SQL can renumber a record and leave its damage visible.
+
+    Args:
+        row: The record's row in the vectors file.
+        id: The record's id.
+        uri: Where the image came from.
+        digest: Hex SHA-256 of the image, or empty.
+        metadata: The JSON text in the column of that name.
+
+    Returns:
+        0 to 2^32 - 1; -1, which is never stored, for values that no record has.
+
+    Example:
+        >>> record_checksum(0, "a", "/a.jpg", "", "{}")
+        3042189226
+    """
+    try:
+        text = f"{len(id)} {len(uri)} {len(digest)} {id}{uri}{digest}{metadata}"
+        return (zlib.crc32(text.encode()) + row) & 0xFFFFFFFF
+    except (TypeError, UnicodeEncodeError):
+        return -1
+
+
+def values_checksum(*values: object) -> int:
+    """Return the checksum of the other columns of a row, which are integers and texts.
+
+    Example:
+        >>> values_checksum("note", 1) == values_checksum("note", "1")
+        False
+    """
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def vector_checksums(rows: NDArray[np.generic]) -> NDArray[np.uint32]:
+    """Return the checksum of each row of an encoded array, (n, dim).
+
+    Example:
+        >>> vector_checksums(np.zeros((2, 4), np.int8)).tolist()
+        [558161692, 558161692]
+    """
+    if not rows.size:
+        return np.zeros(len(rows), np.uint32)
+    data = memoryview(np.ascontiguousarray(rows).data).cast("B")
+    size = len(data) // len(rows)
+    crc32 = zlib.crc32
+    return np.fromiter(
+        (crc32(data[first : first + size]) for first in range(0, len(data), size)),
+        np.uint32,
+        len(rows),
+    )
+
+
+def block_checksum(block: int, crcs: bytes) -> int:
+    """Return the checksum of a blob of checksums, which tells its own damage from the vectors'."""
+    return zlib.crc32(crcs, block & 0xFFFFFFFF)
+
+
+def dead_sum_of(rows: Iterable[int], before: int = 0) -> int:
+    """Return ``state.dead_sum`` after more rows have died.
+
+    Squares, so that no two rows make up for two others that lie as far apart.
+
+    Example:
+        >>> dead_sum_of([0, 2])
+        10
+    """
+    return (before + sum((row + 1) ** 2 for row in rows)) % _MODULUS
+
+
+def append_vector_checksums(
+    connection: sqlite3.Connection, first: int, crcs: NDArray[np.uint32]
+) -> None:
+    """Write the checksums of rows that are appended; within a write transaction.
+
+    Args:
+        connection: In a transaction.
+        first: Number of the first row; all rows before it have their checksums.
+        crcs: Of the rows from there on.
+
+    Raises:
+        StoreCorruptError: The checksums of the rows before are damaged.
+    """
+    written = 0
+    while written < len(crcs):
+        block, offset = divmod(first + written, BLOCK)
+        some = crcs[written : written + BLOCK - offset]
+        before = b""
+        if offset:
+            before = read_vector_checksums(connection, [block])[block].astype("<u4").tobytes()
+            if len(before) != 4 * offset:
+                raise _damaged_block(block)
+        blob = before + some.astype("<u4").tobytes()
+        connection.execute(
+            "INSERT OR REPLACE INTO checksums VALUES (?, ?, ?)",
+            (block, blob, block_checksum(block, blob)),
+        )
+        written += len(some)
+
+
+def read_vector_checksums(
+    connection: sqlite3.Connection, blocks: Sequence[int]
+) -> dict[int, NDArray[np.uint32]]:
+    """Return the checksums of the rows of some blocks.
+
+    Raises:
+        StoreCorruptError: A block is missing or damaged.
+    """
+    lines = connection.execute(
+        "SELECT block, crcs, checksum FROM checksums"
+        " WHERE block IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(blocks)),),
+    )
+    found: dict[int, NDArray[np.uint32]] = {}
+    for block, crcs, checksum in lines:
+        if not isinstance(crcs, bytes) or len(crcs) % 4 or block_checksum(block, crcs) != checksum:
+            raise _damaged_block(block)
+        found[block] = np.frombuffer(crcs, "<u4").astype(np.uint32, copy=False)
+    for block in blocks:
+        if block not in found:
+            raise _damaged_block(block)
+    return found
+
+
+def damaged_records(ids: Iterable[str], reason: str) -> StoreCorruptError:
+    """Return the error for records that do not have their checksums.
+
+    Example:
+        >>> print(damaged_records(["a"], "the stored vector does not have its checksum"))
+        the stored vector does not have its checksum: record 'a' is damaged; run imagesearch check ...
+    """
+    names = tuple(ids)
+    what = f"record {names[0]!r} is" if len(names) == 1 else f"records {named_ids(names)} are"
+    return StoreCorruptError(f"{reason}: {what} damaged; {CHECK}", ids=names)
+
+
+def named_ids(ids: Sequence[str]) -> str:
+    """Return the first few ids as text.
+
+    Example:
+        >>> named_ids(["a", "b", "c", "d", "e", "f", "g"])
+        "'a', 'b', 'c', 'd', 'e' and 2 more"
+    """
+    names = ", ".join(repr(id) for id in ids[:_NAMED])
+    return f"{names} and {len(ids) - _NAMED} more" if len(ids) > _NAMED else names
+
+
+def checksums_of(
+    blocks: Mapping[int, NDArray[np.uint32]], rows: NDArray[np.int64]
+) -> NDArray[np.uint32]:
+    """Return the checksums of rows from the blocks that hold them.
+
+    Raises:
+        StoreCorruptError: A block has fewer rows.
+    """
+    expected = np.empty(len(rows), np.uint32)
+    numbers = rows // BLOCK
+    for block, crcs in blocks.items():
+        here = np.flatnonzero(numbers == block)
+        offsets = rows[here] - block * BLOCK
+        if len(offsets) and offsets.max() >= len(crcs):
+            raise _damaged_block(block)
+        expected[here] = crcs[offsets]
+    return expected
+
+
+def _damaged_block(block: int) -> StoreCorruptError:
+    return StoreCorruptError(
+        f"the checksums of the vectors {block * BLOCK} to {block * BLOCK + BLOCK - 1} are missing "
+        f"or damaged; {CHECK}"
+    )
