@@ -62,7 +62,7 @@ def record_checksum(row: int, id: str, uri: str, digest: str, metadata: str) -> 
 
     Example:
         >>> record_checksum(0, "a", "/a.jpg", "", "{}")
-        3042189226
+        3674397091
     """
     try:
         text = f"{len(id)} {len(uri)} {len(digest)} {id}{uri}{digest}{metadata}"
