@@ -94,7 +94,7 @@ def speed(images: Sequence[Path], rounds: int, batch_size: int | None) -> None:
 
 
 def speed_models(folder: Path) -> dict[str, dict]:
-    from imagesearch.embedders.torchvision_repair import import_torchvision
+    from imagesearch.embedders._torchvision import import_torchvision
 
     import_torchvision()
     import safetensors.torch

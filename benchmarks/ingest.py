@@ -49,7 +49,7 @@ def settings(model: str, weights: str) -> dict:
 
 
 def random_weights(model: str, folder: Path) -> Path:
-    from imagesearch.embedders.torchvision_repair import import_torchvision
+    from imagesearch.embedders._torchvision import import_torchvision
 
     import_torchvision()
     import safetensors.torch
@@ -92,7 +92,7 @@ def own_seconds() -> float:
 
 def measure_loop(arguments) -> dict:
     """The tutorial: one image at a time through everything."""
-    from imagesearch.embedders.torchvision_repair import import_torchvision
+    from imagesearch.embedders._torchvision import import_torchvision
 
     import_torchvision()
     import timm

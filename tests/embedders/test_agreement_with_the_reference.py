@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagesearch.embedders._torchvision import import_torchvision
 from imagesearch.embedders.timm import TimmEmbedder
-from imagesearch.embedders.torchvision_repair import import_torchvision
 
 pytestmark = pytest.mark.weights
 

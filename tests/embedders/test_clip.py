@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imagesearch import ImageIndex, Item, MemoryStore, Query
-from imagesearch.embedders.torchvision_repair import import_torchvision
+from imagesearch.embedders._torchvision import import_torchvision
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.testing.embedders import EmbedderConformance
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from imagesearch.embedders.torchvision_repair import import_torchvision
+from imagesearch.embedders._torchvision import import_torchvision
 from imagesearch.errors import ConfigError, MissingDependencyError, WeightsUnavailableError
 from imagesearch.plugins import plugin_class
 from tests.embedders.hub_server import HubServer

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from imagesearch.embedders.device import choose_device
+from imagesearch.embedders._inference import choose_device
 from imagesearch.errors import ConfigError
 from imagesearch.processors import available_cpus
 

@@ -21,7 +21,7 @@ from tests.embedders.tiny import save_folder
 NAME = "timm/test_resnet.r160_in1k"
 
 FETCH = """
-    from imagesearch.embedders.hub import fetch_from_hub
+    from imagesearch.embedders._hub import fetch_from_hub
     from imagesearch.errors import WeightsUnavailableError
     try:
         path = fetch_from_hub("timm/tiny", ("model.safetensors", "pytorch_model.bin"))
@@ -32,7 +32,7 @@ FETCH = """
 
 UNCAUGHT = """
     import traceback
-    from imagesearch.embedders.hub import fetch_from_hub
+    from imagesearch.embedders._hub import fetch_from_hub
     try:
         fetch_from_hub("timm/tiny", ("model.safetensors",))
     except Exception as error:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from imagesearch.embedders.folding import fold_batch_norms
-from imagesearch.embedders.inference import Inference
+from imagesearch.embedders._inference import Inference
+from imagesearch.embedders._timm_models import fold_batch_norms
 from tests.embedders.tiny import make_network
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)

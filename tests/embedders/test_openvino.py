@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from imagesearch.embedders.inference import Inference
+from imagesearch.embedders._inference import Inference
 from imagesearch.embedders.timm import TimmEmbedder
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.testing.embedders import EmbedderConformance
@@ -24,8 +24,7 @@ from tests.embedders.tiny import make_network, save_safetensors
 if find_spec("openvino") is None:
     pytest.skip("openvino is not installed", allow_module_level=True)
 
-from imagesearch.embedders.openvino_inference import OpenVinoInference
-from imagesearch.embedders.openvino_library import openvino
+from imagesearch.embedders._openvino import OpenVinoInference, openvino
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
 HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

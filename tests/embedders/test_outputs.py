@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imagesearch.embedders.outputs import checked, unit
+from imagesearch.embedders._inference import checked, unit
 from imagesearch.errors import EmbeddingError
 
 GOOD = np.array([[3.0, 4.0], [0.0, 2.0]], np.float32)

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imagesearch.embedders.preprocessing import CROP_MODES, Preprocessing
-from imagesearch.embedders.torchvision_repair import import_torchvision
+from imagesearch.embedders._preprocess import CROP_MODES, Preprocessing
+from imagesearch.embedders._torchvision import import_torchvision
 from imagesearch.errors import ConfigError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.2, 0.2)

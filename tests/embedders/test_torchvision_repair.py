@@ -51,7 +51,7 @@ def test_a_torchvision_whose_operators_are_missing_is_imported_with_a_remedy(tmp
                 messages.append((record.levelname, record.getMessage()))
         logging.getLogger("imagesearch").addHandler(Keep())
         logging.getLogger("imagesearch").setLevel(logging.INFO)
-        from imagesearch.embedders.torchvision_repair import import_torchvision
+        from imagesearch.embedders._torchvision import import_torchvision
         found = []
         threads = [
             threading.Thread(target=lambda: found.append(import_torchvision())) for _ in range(8)
@@ -78,7 +78,7 @@ def test_a_torchvision_whose_operators_are_missing_is_imported_with_a_remedy(tmp
 def test_the_installed_torchvision_and_timm_can_be_imported():
     said = run(
         """
-        from imagesearch.embedders.torchvision_repair import import_torchvision
+        from imagesearch.embedders._torchvision import import_torchvision
         first = import_torchvision()
         assert import_torchvision() is first
         import timm
@@ -104,7 +104,7 @@ def test_a_healthy_torchvision_and_other_failures_are_left_alone(tmp_path):
         f"""
         import sys
         import torch
-        from imagesearch.embedders import torchvision_repair
+        from imagesearch.embedders import _torchvision as torchvision_repair
         for name in {list(stubs)}:
             sys.path.insert(0, {str(tmp_path)!r} + "/" + name)
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from imagesearch.embedders.torchvision_repair import import_torchvision
+from imagesearch.embedders._torchvision import import_torchvision
 
 ARCHITECTURE = "test_resnet"
 

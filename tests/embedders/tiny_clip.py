@@ -35,7 +35,7 @@ def describe(preprocessing=None, *, vision=None, text=None, **more):
 def _weights(model, seed):
     import torch
 
-    from imagesearch.embedders.clip_library import open_clip
+    from imagesearch.embedders._clip_models import open_clip
 
     config = json.loads(model)
     kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP

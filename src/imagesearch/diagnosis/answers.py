@@ -24,8 +24,8 @@ __all__ = ["run"]
 
 # Where a package is imported with care, that module is imported, and not the package itself.
 _CAREFUL = {
-    "open_clip": "imagesearch.embedders.clip_library",
-    "openvino": "imagesearch.embedders.openvino_library",
+    "open_clip": "imagesearch.embedders._clip_models",
+    "openvino": "imagesearch.embedders._openvino",
     "tcvectordb": "imagesearch.stores.tencent.sdk",
 }
 _REPAIRED = "torchvision::nms"
@@ -73,7 +73,7 @@ def _torchvision() -> str:
     except RuntimeError as error:
         if _REPAIRED not in str(error):
             raise
-        from imagesearch.embedders.torchvision_repair import import_torchvision
+        from imagesearch.embedders._torchvision import import_torchvision
 
         import_torchvision()
         return str(error)
@@ -94,7 +94,7 @@ def _build_graph() -> None:
 def _device() -> dict[str, Any]:
     import torch
 
-    from imagesearch.embedders.device import choose_device
+    from imagesearch.embedders._inference import choose_device
 
     cuda = torch.cuda.is_available()
     return {
@@ -150,7 +150,7 @@ def _embedder(kind: str, options: dict[str, Any], folder: str) -> dict[str, Any]
     if not cls.__module__.startswith("imagesearch."):
         return {"weights": "unknown"}
     if "device" in given:
-        from imagesearch.embedders.device import choose_device
+        from imagesearch.embedders._inference import choose_device
 
         choose_device(str(given["device"]))
     signature = inspect.signature(cls).parameters
@@ -175,15 +175,15 @@ def _embedder(kind: str, options: dict[str, Any], folder: str) -> dict[str, Any]
 
 
 def _timm_file(model: str, weights: str | None) -> Path | None:
-    from imagesearch.embedders.timm_models import find_model
+    from imagesearch.embedders._timm_models import find_model
 
     file = find_model(model, weights).file
     return None if file is None else file.path
 
 
 def _clip_file(model: str, pretrained: str | None, weights: str | None) -> Path:
-    from imagesearch.embedders.clip_models import find_model
-    from imagesearch.embedders.clip_tokenizers import make_tokenizer
+    from imagesearch.embedders._clip_models import find_model
+    from imagesearch.embedders._clip_text import make_tokenizer
 
     source = find_model(model, pretrained, weights)
     make_tokenizer(source.create_name, source.config, source.folder)

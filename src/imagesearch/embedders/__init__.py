@@ -3,6 +3,6 @@
 What embedders have in common, for those who write one: fingerprints.
 """
 
-from imagesearch.embedders.identity import file_sha256, fingerprint
+from imagesearch.embedders._weights import file_sha256, fingerprint
 
 __all__ = ["file_sha256", "fingerprint"]

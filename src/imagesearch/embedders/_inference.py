@@ -1,7 +1,8 @@
-"""Inference: a model, its pixels and its threads, as one function from batches to vectors."""
+"""Inference: arrays through a PyTorch model, on the right device, in bounded batches."""
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -16,16 +17,108 @@ from torch import nn
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.processors import available_cpus
 from imagesearch.quantities import at_least
+from imagesearch.vectors import normalise
 
 __all__ = [
     "CPU_BATCH",
     "Inference",
     "Runner",
     "check_running",
+    "checked",
+    "choose_device",
     "describe_failure",
     "share_out",
     "stack_pixels",
+    "unit",
 ]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn a device's name into a device that is there.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for the first that is there of
+            cuda, mps and cpu.
+
+    Raises:
+        ConfigError: The name is unknown, or this machine has no such device.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(
+            f"device {name!r} is unknown; use 'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
+        ) from error
+    match device.type:
+        case "cpu":
+            return torch.device("cpu")
+        case "cuda":
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            if (device.index or 0) < count:
+                return device
+            found = f"this torch ({torch.__version__}) sees {count} CUDA devices"
+        case "mps":
+            if torch.backends.mps.is_available():
+                return device
+            found = f"this torch ({torch.__version__}) sees no Apple GPU"
+        case _:
+            found = "only cpu, cuda and mps are supported"
+    raise ConfigError(f"device {name!r} is not there: {found}; use 'auto' or 'cpu'")
+
+
+def checked(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.float32]:
+    """Return vectors as they are, if all are finite.
+
+    Args:
+        vectors: A model's outputs, (n, dim).
+        name: The embedder's, for the message.
+        what: What the model was given, such as ``images``.
+
+    Raises:
+        EmbeddingError: One holds NaN or infinity.
+    """
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise EmbeddingError(
+            f"{name} gave NaN or infinity for {int(bad.sum())} of {len(vectors)} {what}: its "
+            "weights are damaged, or need precision='fp32'"
+        )
+    return vectors
+
+
+def unit(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.float32]:
+    """Return vectors scaled to unit length, if all are finite and have a direction.
+
+    Args:
+        vectors: A model's outputs, (n, dim).
+        name: The embedder's, for the message.
+        what: What the model was given, such as ``images``.
+
+    Raises:
+        EmbeddingError: One holds NaN or infinity, or is zero.
+
+    Example:
+        >>> unit(np.array([[3, 4]], np.float32), name="mine", what="images").round(1).tolist()
+        [[0.6000000238418579, 0.800000011920929]]
+    """
+    zero = ~checked(vectors, name=name, what=what).any(axis=1)
+    if zero.any():
+        raise EmbeddingError(
+            f"{name} gave a zero vector for {int(zero.sum())} of {len(vectors)} {what}; it has no "
+            "direction to compare"
+        )
+    return normalise(vectors)
+
+
+_logger = logging.getLogger("imagesearch")
 
 # Larger batches are slower on a CPU, where activations then leave the caches and are mapped and
 # unmapped at every layer (ResNet50, CPU-ms an image: 96 at 4 and 8, 111 at 32).

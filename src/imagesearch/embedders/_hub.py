@@ -26,6 +26,7 @@ from imagesearch.errors import WeightsUnavailableError
 
 __all__ = ["fetch_from_hub"]
 
+
 _logger = logging.getLogger("imagesearch")
 
 _WAYS_OUT_FOR_TIMM = (

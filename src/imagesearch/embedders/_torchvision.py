@@ -19,6 +19,7 @@ import torch
 
 __all__ = ["import_torchvision"]
 
+
 _logger = logging.getLogger("imagesearch")
 _lock = threading.Lock()
 # A Library that is collected takes its declarations with it.

@@ -15,6 +15,7 @@ from imagesearch.errors import ConfigError
 
 __all__ = ["CROP_MODES", "INTERPOLATIONS", "Preprocessing"]
 
+
 CROP_MODES = ("center", "squash", "border")
 
 INTERPOLATIONS = {
