@@ -35,7 +35,7 @@ PUBLIC = [
     "imagesearch.evaluation",
     "imagesearch.evaluation.metrics",
     "imagesearch.filters",
-    "imagesearch.groundtruth",
+    "imagesearch.qrels",
     "imagesearch.images",
     "imagesearch.plugins",
     "imagesearch.projecting",

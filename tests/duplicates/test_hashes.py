@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesearch.duplicates import dhash, phash
-from imagesearch.duplicates.bands import RADIUS, close_pairs
-from imagesearch.duplicates.grouping import UnionFind
-from imagesearch.duplicates.perceptual_hash import bit_distance, pack
+from imagesearch.duplicates._finder import UnionFind
+from imagesearch.duplicates._hash import RADIUS, bit_distance, close_pairs, pack
 from tests.duplicates.conftest import texture
 
 

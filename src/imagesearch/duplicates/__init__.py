@@ -1,12 +1,18 @@
 """Duplicates: pictures that are copies of each other, found through the store's own search."""
 
-from imagesearch.duplicates.finding import Finding
-from imagesearch.duplicates.groups import TIERS, DuplicateGroup, Match, Picture, Tier
-from imagesearch.duplicates.leaks import Leaks
-from imagesearch.duplicates.perceptual_hash import dhash, phash
-from imagesearch.duplicates.report import DuplicateReport
-from imagesearch.duplicates.rules import MAX_BITS, Rules
-from imagesearch.duplicates.uploads import find_original
+from imagesearch.duplicates._finder import Finding
+from imagesearch.duplicates._hash import dhash, phash
+from imagesearch.duplicates.cross_index import Leaks, find_original
+from imagesearch.duplicates.report import (
+    MAX_BITS,
+    TIERS,
+    DuplicateGroup,
+    DuplicateReport,
+    Match,
+    Picture,
+    Rules,
+    Tier,
+)
 
 __all__ = [
     "MAX_BITS",

@@ -3,12 +3,12 @@
 `evaluate` measures one index, `compare` several ways of searching with the same queries.
 """
 
-from imagesearch.evaluation.asking import Contender, SearchFunction
-from imagesearch.evaluation.comparison import compare, evaluate
-from imagesearch.evaluation.exact import ann_recall
+from imagesearch.evaluation._compare import compare, evaluate
+from imagesearch.evaluation._measure import ann_recall
+from imagesearch.evaluation._run import Contender, SearchFunction
 from imagesearch.evaluation.gallery import PerLabel, build_gallery, draw_gallery
 from imagesearch.evaluation.intervals import Estimate, bootstrap
-from imagesearch.evaluation.judging import Gallery
+from imagesearch.evaluation.judgements import Gallery
 from imagesearch.evaluation.results import (
     Comparison,
     Evaluation,
@@ -16,7 +16,7 @@ from imagesearch.evaluation.results import (
     QueryResult,
     Unjudgeable,
 )
-from imagesearch.groundtruth import EvaluationQuery, labelled_queries, paired_queries
+from imagesearch.qrels import EvaluationQuery, labelled_queries, paired_queries
 
 __all__ = [
     "Comparison",

@@ -10,10 +10,10 @@ from typing import Self
 
 from imagesearch.config import PluginConfig
 from imagesearch.errors import ConfigError, QueryError
-from imagesearch.groundtruth import field_label, folder_label
 from imagesearch.index import ImageIndex
 from imagesearch.plugins import make_store
 from imagesearch.protocols import Embedder
+from imagesearch.qrels import field_label, folder_label
 from imagesearch.sources import expand
 from imagesearch.types import AddReport, Failure, Item, RecordBatch
 

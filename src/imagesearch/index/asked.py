@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import QueryError
-from imagesearch.groundtruth import EvaluationQuery
 from imagesearch.index.query_kinds import is_plain
 from imagesearch.index.query_vectors import QueryVectors
+from imagesearch.qrels import EvaluationQuery
 from imagesearch.sources import read
 from imagesearch.types import Hit, ImageTerm, Item, Metric
 

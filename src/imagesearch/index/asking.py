@@ -12,12 +12,12 @@ from imagesearch._printable import printable
 from imagesearch.calibration import JudgedHits, QueryKind
 from imagesearch.chunks import chunks
 from imagesearch.errors import EmbeddingError, QueryError, SourceError
-from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
 from imagesearch.index.asked import Asked, Truth, prepare
 from imagesearch.index.drawing import draw
 from imagesearch.index.query_kinds import has_text
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.protocols import VectorStore
+from imagesearch.qrels import EvaluationQuery, field_label, folder_label
 from imagesearch.types import Hit, IndexMeta
 
 __all__ = ["Asking"]

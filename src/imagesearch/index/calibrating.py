@@ -11,13 +11,13 @@ from imagesearch.calibration import Calibration, JudgedHits, LearnedFrom, learn
 from imagesearch.calibration.learning import checked_precision
 from imagesearch.duplicates import Rules
 from imagesearch.errors import ConfigError, QueryError
-from imagesearch.groundtruth import EvaluationQuery, labelled_queries, paired_queries
 from imagesearch.index.asking import Asking
 from imagesearch.index.assembly import Assembly
 from imagesearch.index.copies import find_copies
 from imagesearch.index.progress import make_progress
 from imagesearch.index.query_vectors import QueryVectors
 from imagesearch.index.saved_calibration import require_notes, write_calibration
+from imagesearch.qrels import EvaluationQuery, labelled_queries, paired_queries
 from imagesearch.quantities import at_least
 
 __all__ = ["calibrate"]

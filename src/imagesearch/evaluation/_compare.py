@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from imagesearch.errors import ConfigError
-from imagesearch.evaluation.asking import Contender, Prepared, prepare, read_only
-from imagesearch.evaluation.measurement import Settings, measure
+from imagesearch.evaluation._measure import Settings, measure
+from imagesearch.evaluation._run import Contender, Prepared, prepare, read_only
 from imagesearch.evaluation.results import Comparison, Evaluation
 from imagesearch.filters import Filter
-from imagesearch.groundtruth import EvaluationQuery, labelled_queries
 from imagesearch.index import ImageIndex
 from imagesearch.index.progress import Progress, make_progress
+from imagesearch.qrels import EvaluationQuery, labelled_queries
 from imagesearch.quantities import at_least
 
 __all__ = ["compare", "evaluate"]
+
 
 _SETTLED = frozenset({"k", "where", "exclude_self"})
 

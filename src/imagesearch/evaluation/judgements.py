@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagesearch.filters import Filter
-from imagesearch.groundtruth import EvaluationQuery, field_label, folder_label
 from imagesearch.index import ImageIndex
+from imagesearch.qrels import EvaluationQuery, field_label, folder_label
 from imagesearch.types import Record
 
 __all__ = ["Gallery", "Judgement", "judge"]

@@ -20,10 +20,10 @@ from imagesearch.errors import (
     SourceError,
 )
 from imagesearch.filters import Filter
-from imagesearch.groundtruth import EvaluationQuery
 from imagesearch.index import ImageIndex
 from imagesearch.pipeline import embed_one
 from imagesearch.protocols import Embedder
+from imagesearch.qrels import EvaluationQuery
 from imagesearch.sources import read
 from imagesearch.types import Hit, ImageSource, ImageTerm, Item, Query
 from imagesearch.vectors import normalise
@@ -38,6 +38,7 @@ __all__ = [
     "query_image",
     "read_only",
 ]
+
 
 SearchFunction: TypeAlias = Callable[[Query, int], Sequence[Hit]]
 """Takes a query and k, and returns at most k hits, best first."""
