@@ -137,30 +137,13 @@ def test_a_16_bit_colour_png_is_scaled():
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ([0, 100, 255], [0, 100, 255]),
-        ([0, 257, 65535], [0, 1, 255]),
-        ([-1000, 0, 1000], [0, 128, 255]),
-        ([0, 70_000, 140_000], [0, 128, 255]),
-        ([90_000, 90_000, 90_000], [255, 255, 255]),
-    ],
-)
-def test_32_bit_integers_go_by_their_range(values, expected):
-    image = upright_rgb(Image.fromarray(np.array([values], np.int32)))
-    assert pixels(image)[0, :, 0].tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
         ([0.0, 0.5, 1.0], [0, 128, 255]),
-        ([0.0, 99.6, 255.0], [0, 100, 255]),
-        ([-3.0, 0.0, 3.0], [0, 128, 255]),
         ([float("nan"), 0.0, 1.0], [0, 0, 255]),
         ([float("-inf"), float("inf"), 0.5], [0, 255, 128]),
         ([float("nan")] * 3, [0, 0, 0]),
     ],
 )
-def test_floats_go_by_their_range_and_nan_is_the_least(values, expected):
+def test_floats_go_from_0_to_1_and_nan_is_black(values, expected):
     image = upright_rgb(Image.fromarray(np.array([values], np.float32)))
     assert pixels(image)[0, :, 0].tolist() == expected
 

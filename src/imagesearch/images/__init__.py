@@ -1,14 +1,16 @@
-"""Images: whatever holds a picture → an upright 8-bit RGB image, by one documented policy."""
+"""Images: whatever holds an image → an upright 8-bit RGB image, by one documented policy."""
 
 from imagesearch.images.array import from_array
 from imagesearch.images.convert import upright_rgb
 from imagesearch.images.decode import decode
-from imagesearch.images.limits import MAX_PIXELS
+from imagesearch.images.limits import MAX_DECODED_BYTES, MAX_PIXELS, MAX_SIDE
 from imagesearch.images.names import IMAGE_SUFFIXES, looks_like_image_name
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "MAX_DECODED_BYTES",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "decode",
     "from_array",
     "looks_like_image_name",

@@ -16,6 +16,7 @@ __all__ = [
     "PngHeader",
     "TiffHeader",
     "png_header",
+    "tag_bytes_of",
     "tiff_header",
 ]
 
@@ -97,12 +98,14 @@ class TiffHeader:
         channels: Samples of a pixel.
         photometric: 0 WhiteIsZero, 1 BlackIsZero, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 CIELAB;
             None where the tag is missing.
-        photometric_at: Where the value of that tag stands in the file; None where it is missing.
+        photometric_at: Offset of that value's lowest byte in the file; None where it is missing.
         planar: Whether each sample has a plane of its own.
         compression: 1 is none.
         extra: Meaning of samples beyond the colours: 1 and 2 are alpha.
         segment: Width and height of a strip or tile, in pixels.
         segments: Number of strips or tiles.
+        tag_bytes: Bytes of all tags' values. Entries that share a value count it each time, as
+            Pillow keeps a copy for each.
     """
 
     little_endian: bool
@@ -118,6 +121,7 @@ class TiffHeader:
     extra: tuple[int, ...]
     segment: tuple[int, int]
     segments: int
+    tag_bytes: int
 
 
 _FORMATS: dict[int, SampleFormat] = {1: "unsigned", 2: "signed", 3: "float"}
@@ -135,76 +139,99 @@ def tiff_header(data: bytes) -> TiffHeader | None:
         >>> tiff_header(b"II*\0") is None
         True
     """
-    order = {b"II": "<", b"MM": ">"}.get(data[:2])
-    if order is None:
+    directory = _directory(data)
+    if directory is None:
         return None
-    try:
-        tags = _tiff_tags(data, order)
-    except struct.error:
-        return None
+    tags, tag_bytes = directory
+
+    def values(tag: int) -> tuple[int, ...]:
+        return tags[tag].values if tag in tags else ()
 
     def first(tag: int, default: int) -> int:
-        values = tags.get(tag, ((), 0, 0))[0]
-        return values[0] if values else default
+        return next(iter(values(tag)), default)
 
     width, height, channels = first(_WIDTH, 0), first(_HEIGHT, 0), first(_CHANNELS, 1)
     if not width or not height or not 0 < channels <= _MAX_VALUES:
         return None
-    bits = tags.get(_BITS, ((1,), 0, 1))[0] or (1,)
-    formats = tuple(
-        _FORMATS.get(value, "other") for value in tags.get(_FORMAT, ((1,), 0, 1))[0] or (1,)
-    )
+    bits = values(_BITS) or (1,)
+    formats = tuple(_FORMATS.get(value, "other") for value in values(_FORMAT) or (1,))
     photometric = tags.get(_PHOTOMETRIC)
-    strips = _TILES not in tags
-    segment = (
-        (width, min(first(_ROWS, height), height))
-        if strips
-        else (first(_TILE_WIDTH, 0), first(_TILE_HEIGHT, 0))
-    )
+    tiled = _TILES in tags
+    segments = tags.get(_TILES if tiled else _STRIPS)
     return TiffHeader(
-        little_endian=order == "<",
+        little_endian=data.startswith(b"II"),
         width=width,
         height=height,
         bits=bits * channels if len(bits) == 1 else bits[:channels],
         formats=formats * channels if len(formats) == 1 else formats[:channels],
         channels=channels,
-        photometric=photometric[0][0] if photometric and photometric[0] else None,
-        photometric_at=photometric[1] if photometric else None,
+        photometric=first(_PHOTOMETRIC, -1) if photometric and photometric.values else None,
+        photometric_at=photometric.lowest_byte if photometric else None,
         planar=first(_PLANAR, 1) == 2,
         compression=first(_COMPRESSION, 1),
-        extra=tags.get(_EXTRA, ((), 0, 0))[0],
-        segment=segment,
-        segments=tags.get(_STRIPS if strips else _TILES, ((), 0, 0))[2],
+        extra=values(_EXTRA),
+        segment=(first(_TILE_WIDTH, 0), first(_TILE_HEIGHT, 0))
+        if tiled
+        else (width, min(first(_ROWS, height), height)),
+        segments=segments.count if segments else 0,
+        tag_bytes=tag_bytes,
     )
 
 
-# TIFF's types of whole numbers, as struct knows them: BYTE, SHORT, LONG, LONG8 and IFD8.
-_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+def tag_bytes_of(data: bytes) -> int:
+    r"""Return how many bytes the values of a TIFF or EXIF directory take; see `TiffHeader`.
+
+    Example:
+        >>> tag_bytes_of(b"II*\0")
+        0
+    """
+    directory = _directory(data)
+    return 0 if directory is None else directory[1]
 
 
-def _tiff_tags(data: bytes, order: str) -> dict[int, tuple[tuple[int, ...], int, int]]:
-    """Return for each tag of whole numbers its first values, where they stand, and their count."""
-    [magic] = struct.unpack_from(f"{order}H", data, 2)
-    big = magic == 43
-    if magic not in {42, 43}:
-        return {}
-    offset_type, count_type, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
-    [start] = struct.unpack_from(order + offset_type, data, 8 if big else 4)
-    [count] = struct.unpack_from(order + count_type, data, start)
-    start += struct.calcsize(count_type)
-    room = struct.calcsize(offset_type)
-    tags: dict[int, tuple[tuple[int, ...], int, int]] = {}
-    for at in range(start, start + entry * min(count, 65_535), entry):
-        tag, kind, length = struct.unpack_from(f"{order}HH{offset_type}", data, at)
-        code = _TYPES.get(kind)
-        if code is None or tag in tags:
-            continue
-        where = at + 4 + room
-        if length * struct.calcsize(code) > room:
-            [where] = struct.unpack_from(order + offset_type, data, where)
-        try:
-            values = struct.unpack_from(f"{order}{min(length, _MAX_VALUES)}{code}", data, where)
-        except struct.error:
-            values = ()
-        tags[tag] = values, where, length
-    return tags
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    """A tag of whole numbers: its first values, their number, and where the first one stands."""
+
+    values: tuple[int, ...]
+    count: int
+    lowest_byte: int
+
+
+# Bytes of TIFF's types, and how struct knows those of whole numbers.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_SIZES |= {16: 8, 17: 8, 18: 8}
+_WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_MAX_ENTRIES = 65_535
+"""What the count of a classic TIFF's directory can hold."""
+
+
+def _directory(data: bytes) -> tuple[dict[int, _Tag], int] | None:
+    """Return the first directory's tags, and the bytes of all its values."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        return None
+    tags: dict[int, _Tag] = {}
+    total = 0
+    try:
+        [magic] = struct.unpack_from(f"{order}H", data, 2)
+        big = magic == 43
+        offset_type, count_type, entry = ("Q", "Q", 20) if big else ("I", "H", 12)
+        [start] = struct.unpack_from(order + offset_type, data, 8 if big else 4)
+        [count] = struct.unpack_from(order + count_type, data, start)
+        start += struct.calcsize(count_type)
+        room = struct.calcsize(offset_type)
+        for at in range(start, start + entry * min(count, _MAX_ENTRIES + 1), entry):
+            tag, kind, length = struct.unpack_from(f"{order}HH{offset_type}", data, at)
+            size = _SIZES.get(kind, 0)
+            total += size * length
+            where = at + 4 + room
+            if size * length > room:
+                [where] = struct.unpack_from(order + offset_type, data, where)
+            shown = min(length, _MAX_VALUES)
+            if kind in _WHOLE and tag not in tags and where + shown * size <= len(data):
+                values = struct.unpack_from(f"{order}{shown}{_WHOLE[kind]}", data, where)
+                tags[tag] = _Tag(values, length, where if order == "<" else where + size - 1)
+    except struct.error:
+        pass  # a directory that is cut short; what it holds so far may still be told
+    return tags, total

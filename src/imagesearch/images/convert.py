@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch.errors import DecodeError
-from imagesearch.images.limits import MAX_PIXELS, check_size
+from imagesearch.images._bands import BandSource, assemble
+from imagesearch.images._encoded import read_planes_rightly
+from imagesearch.images._ground import ground_of, put_on
+from imagesearch.images._metadata import shared_exif
+from imagesearch.images._samples import Samples, SampleScale, samples_of
+from imagesearch.images.limits import MAX_PIXELS, check_memory, check_size
 from imagesearch.images.quiet import quiet
 
-__all__ = ["to_rgb", "upright_rgb"]
+__all__ = ["bare", "to_rgb", "upright_rgb"]
 
 _ORIENTATION = 0x0112
 
@@ -26,9 +30,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-_ROWS_AT_ONCE = 1 << 22
-"""Pixels that are scaled in one go, so that wide numbers exist for a few rows only."""
 
 
 def upright_rgb(
@@ -60,8 +61,12 @@ def upright_rgb(
     check_size(*image.size, max_pixels=max_pixels, name=name)
     try:
         with quiet(name):
+            key = _transparent_key(image)
+            read_planes_rightly(image, name=name)
+            if getattr(image, "tile", None):
+                check_memory(image.mode, image.size, name=name)
             image.load()
-            return to_rgb(image, name=name)
+            return to_rgb(image, key=key, name=name)
     except DecodeError:
         raise
     except Exception as error:  # Pillow raises whatever its decoders meet
@@ -71,14 +76,72 @@ def upright_rgb(
         ) from error
 
 
-def to_rgb(image: Image.Image, *, name: str) -> Image.Image:
-    """Return a loaded image as upright RGB; the same object if there is nothing to do."""
+def to_rgb(
+    image: Image.Image,
+    *,
+    key: tuple[int, ...] | None,
+    name: str,
+    samples: Samples | None = None,
+) -> Image.Image:
+    """Return a loaded image as upright RGB; the same object if there is nothing to do.
+
+    Args:
+        image: Any mode, with its pixels.
+        key: The grey level or the colour that is transparent, in the image's own numbers; None if
+            there is none, or alpha says it.
+        name: What messages call the image.
+        samples: What the numbers of a single channel mean; None to go by the image.
+
+    Raises:
+        DecodeError: Numbers that contradict what is declared, or a mode without a meaning as
+            colour.
+    """
     turn = _TURNS.get(_orientation(image))
-    colour = _colour(image, name)
-    return colour if turn is None else _bare(colour.transpose(turn))
+    samples = samples or samples_of(image)
+    plain = image.mode == "RGB" and key is None
+    if plain and turn is None:
+        return image
+    check_memory(image.mode, image.size, turned=turn is not None, name=name)
+    size = image.size
+    if samples is not None and image.mode in {"L", "I", "F"} | _I16:
+        return _scaled(image, samples, key, turn, name)
+    if plain:
+        return assemble(size, _rows_of(image), turn)
+    if key is not None or image.has_transparency_data:
+        rgba = _rgba_of(image, key)
+        ground = ground_of(size, rgba)
+        return assemble(size, lambda top, end: put_on(rgba(top, end), ground), turn)
+    convert = _from_lab(name) if image.mode == "LAB" else _to_rgb
+    rows = _rows_of(image)
+    return assemble(size, lambda top, end: convert(rows(top, end)), turn)
+
+
+_I16 = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+
+
+def _transparent_key(image: Image.Image) -> tuple[int, ...] | None:
+    """Return the transparent colour that Pillow keeps beside an image that has no alpha.
+
+    Grey PNGs of 2 or 4 bits are spread to 8, and of 16-bit RGB the upper 8 bits are kept; the key
+    stays as the file has it. Which bits those are is only known until the pixels are read.
+    """
+    key = image.info.get("transparency")
+    raw_mode = ""
+    for tile in getattr(image, "tile", ()):
+        args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+        raw_mode = str(args[0]) if args else ""
+    if image.mode == "RGB" and isinstance(key, tuple) and len(key) == 3:
+        wide = raw_mode.startswith("RGB;16") or max(key) > 255
+        return tuple(level >> 8 if wide else level for level in key)
+    if isinstance(key, int) and image.mode in {"1", "L", "I"} | _I16:
+        return (key * {"L;2": 85, "L;4": 17}.get(raw_mode, 1),)
+    return None
 
 
 def _orientation(image: Image.Image) -> int:
+    exif = image.info.get("exif")
+    if isinstance(exif, bytes) and shared_exif(exif):
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION)
     except Exception:  # noqa: BLE001  # damaged EXIF says nothing; the picture is still good
@@ -86,39 +149,43 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _colour(image: Image.Image, name: str) -> Image.Image:
-    mode = image.mode
-    if mode.startswith("I;16") or mode in {"I", "F"}:
-        return _scaled(image)
-    if image.has_transparency_data:
-        return _over_white(image)
-    if mode == "RGB":
-        return image
-    if mode == "LAB":
-        return _from_lab(image, name)
-    return _bare(image.convert("RGB"))
+def _rows_of(image: Image.Image) -> BandSource:
+    """Return what cuts rows out of an image; without its notes, which its pixels have obeyed."""
+
+    def rows(top: int, end: int) -> Image.Image:
+        band = image.crop((0, top, image.width, end))
+        if image.mode not in {"P", "PA"}:
+            band.info.clear()
+        return band
+
+    return rows
 
 
-def _over_white(image: Image.Image) -> Image.Image:
-    key = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:
-        # Pillow keeps a 16-bit PNG's transparent colour in 16 bits beside its pixels in 8.
-        image = image.copy()
-        image.info["transparency"] = tuple(value >> 8 for value in key)
+def _to_rgb(band: Image.Image) -> Image.Image:
+    return _bare(band.convert("RGB"))
+
+
+def _rgba_of(image: Image.Image, key: tuple[int, ...] | None) -> BandSource:
+    """Return what gives rows of an image with transparency as RGBA."""
+    rows = _rows_of(image)
+    if key is not None:
+        return lambda top, end: _keyed(rows(top, end), key)
     if image.mode == "La":
-        image = image.convert("LA")
-    elif image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa"}:
-        return _bare(image.convert("RGB"))
-    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-    alpha = rgba.getchannel("A")
-    if alpha.getextrema() == (255, 255):
-        return _bare(rgba.convert("RGB"))
-    paper = Image.new("RGB", rgba.size, (255, 255, 255))
-    paper.paste(rgba, mask=alpha)
-    return paper
+        return lambda top, end: rows(top, end).convert("LA").convert("RGBA")
+    if image.mode in {"LA", "P", "PA", "RGBA", "RGBa"}:
+        return lambda top, end: rows(top, end).convert("RGBA")
+    return lambda top, end: rows(top, end).convert("RGB").convert("RGBA")
 
 
-def _from_lab(image: Image.Image, name: str) -> Image.Image:
+def _keyed(band: Image.Image, key: tuple[int, ...]) -> Image.Image:
+    pixels = np.asarray(band.convert("L") if band.mode == "1" else band)
+    same = pixels == key[0] if len(key) == 1 else (pixels == key).all(axis=2)
+    rgba = band.convert("RGB").convert("RGBA")
+    rgba.putalpha(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)))
+    return rgba
+
+
+def _from_lab(name: str) -> Callable[[Image.Image], Image.Image]:
     try:
         from PIL import ImageCms
 
@@ -129,46 +196,50 @@ def _from_lab(image: Image.Image, name: str) -> Image.Image:
         raise DecodeError(
             f"{name} is in CIELAB, which this build of Pillow cannot convert; save it as RGB"
         ) from error
-    converted = ImageCms.applyTransform(image, transform)
-    if converted is None:
-        raise DecodeError(f"{name} is in CIELAB and could not be converted; save it as RGB")
-    return _bare(converted)
+
+    def convert(band: Image.Image) -> Image.Image:
+        converted = ImageCms.applyTransform(band, transform)
+        if converted is None:
+            raise DecodeError(f"{name} is in CIELAB and could not be converted; save it as RGB")
+        return _bare(converted)
+
+    return convert
 
 
-def _scaled(image: Image.Image) -> Image.Image:
-    """Scale one wide channel to 8 bits; see the policy for the ranges."""
-    values: NDArray[Any] = np.asarray(image)
-    low, high = _range(values)
-    grey = np.empty(values.shape, np.uint8)
-    step = max(1, _ROWS_AT_ONCE // values.shape[1])
-    for row in range(0, len(values), step):
-        rows = values[row : row + step].astype(np.float64)
-        scaled = (np.nan_to_num(rows, nan=low, posinf=high, neginf=low) - low) / (high - low)
-        grey[row : row + step] = np.rint(np.clip(scaled, 0.0, 1.0) * 255.0).astype(np.uint8)
-    key = image.info.get("transparency")
-    if isinstance(key, int):
-        grey[values == key] = 255
-    return Image.fromarray(grey).convert("RGB")
+def _scaled(
+    image: Image.Image,
+    samples: Samples,
+    key: tuple[int, ...] | None,
+    turn: Image.Transpose | None,
+    name: str,
+) -> Image.Image:
+    """Scale one wide channel to 8 bits; a transparent level is compared before it is scaled."""
+    rows = _rows_of(image)
+    scale = SampleScale(samples, name=name)
 
+    def rgba(top: int, end: int) -> Image.Image:
+        values = np.asarray(rows(top, end))
+        band = Image.fromarray(scale.grey(values)).convert("RGBA")
+        band.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+        return band
 
-def _range(values: NDArray[Any]) -> tuple[float, float]:
-    """Return what becomes black and what becomes white."""
-    if values.dtype.kind == "u":
-        return 0.0, 65535.0
-    if values.dtype.kind == "f":
-        finite = np.isfinite(values)
-        if not finite.any():
-            return 0.0, 1.0
-        low = float(np.min(values, where=finite, initial=np.inf))
-        high = float(np.max(values, where=finite, initial=-np.inf))
-        known = (1.0, 255.0)
+    def grey(top: int, end: int) -> Image.Image:
+        return Image.fromarray(scale.grey(np.asarray(rows(top, end)))).convert("RGB")
+
+    if key is None:
+        upright = assemble(image.size, grey, turn)
     else:
-        low, high = float(values.min()), float(values.max())
-        known = (255.0, 65535.0)
-    for white in known:
-        if low >= 0.0 and high <= white:
-            return 0.0, white
-    return (low, high) if high > low else (low - 1.0, low)
+        ground = ground_of(image.size, rgba)
+        upright = assemble(image.size, lambda top, end: put_on(rgba(top, end), ground), turn)
+    scale.check()
+    return upright
+
+
+def bare(image: Image.Image) -> Image.Image:
+    """Return an image that was opened as one in memory, sharing the pixels that it has read."""
+    shared = image._new(image.im)  # noqa: SLF001  # copy() would take as much memory again
+    shared.info.clear()
+    return shared
 
 
 def _bare(image: Image.Image) -> Image.Image:

@@ -13,12 +13,15 @@ from imagesearch.errors import (
     MissingDependencyError,
     UnsupportedImageError,
 )
+from imagesearch.images._encoded import Encoded, read_planes_rightly
 from imagesearch.images._jpeg import read_jpeg, unsupported_jpeg
 from imagesearch.images._jpeg_data import JpegSource, damage_of_jpeg
 from imagesearch.images._marks import MarkedSource
+from imagesearch.images._metadata import without_metadata
+from imagesearch.images._pnm import is_pnm, read_pnm
 from imagesearch.images._strict import strict
-from imagesearch.images.convert import to_rgb
-from imagesearch.images.limits import MAX_PIXELS, check_size
+from imagesearch.images.convert import bare, to_rgb
+from imagesearch.images.limits import MAX_PIXELS, check_memory, check_size
 from imagesearch.images.quiet import quiet
 from imagesearch.images.sniff import heif_brand, look_of
 
@@ -34,7 +37,6 @@ _FORMATS = {
     "AVIF": "AvifImagePlugin",
     "TIFF": "TiffImagePlugin",
     "BMP": "BmpImagePlugin",
-    "PPM": "PpmImagePlugin",
     "JPEG2000": "Jpeg2KImagePlugin",
     "ICO": "IcoImagePlugin",
 }
@@ -53,11 +55,18 @@ def decode(
 
     - Formats, known by their bytes and not by their name: JPEG, MPO, PNG, GIF, WebP, AVIF, TIFF,
       BMP, PPM/PGM/PBM/PFM, JPEG 2000, ICO, and HEIC/HEIF where ``pillow-heif`` is installed.
-    - EXIF orientation is applied. Transparency is blended over white.
+    - EXIF orientation is applied.
+    - Transparency is blended over white. Over black, where white would hide the drawing: if at
+      least 9/10 of what is visible, weighted by alpha, is white (240 or more in each channel) and
+      at most 1/1000 dark (less than 128 in each). Photographs and black drawings stay on white.
     - Of animations the first frame, of multi-page TIFFs the first page.
-    - 16-bit grey is scaled, 65535 to 255. 32-bit integers from 0 to 255 stay, from 0 to 65535 are
-      scaled likewise, others are stretched from least to greatest. Floats from 0 to 1 are scaled,
-      from 0 to 255 stay, others are stretched; NaN counts as the least.
+    - Levels follow what the file declares, never the numbers in it. Unsigned integers of n bits
+      reach white at 2**n - 1, signed ones at 2**(n-1) - 1, a PGM or PPM at its maximum, floats
+      at 1; negative numbers are black. 32-bit signed integers declare no white and are read as 0
+      to 255, where small excesses are clipped. WhiteIsZero TIFFs are turned round. NaN is black.
+    - Numbers that contradict that are refused: floats of which more than half lie far outside 0 to
+      1 (zeros aside), 32-bit signed integers far outside 0 to 255, 32-bit unsigned integers that
+      would all become one level.
     - CMYK, YCbCr, HSV and CIELAB are converted; ICC profiles are not applied, as the images that
       models are trained on have been read without them.
     - A damaged or truncated file is an error, never a picture that is half grey.
@@ -68,13 +77,14 @@ def decode(
             is then decoded at 1/2, 1/4 or 1/8 of its size, which is much faster, and its shorter
             side never falls under `shrink_to`. None: full size.
         max_pixels: Most pixels, width times height, checked in the header before decoding. Pillow
-            has its own limit at the default, which only ``PIL.Image.MAX_IMAGE_PIXELS`` moves.
+            has its own limit at the default, which only ``PIL.Image.MAX_IMAGE_PIXELS`` moves. A
+            side has at most `MAX_SIDE` pixels, and no more than `MAX_DECODED_BYTES` are used.
         name: What messages call the image, such as its path.
 
     Raises:
         UnsupportedImageError: A kind of image that is not decoded, such as a JPEG with 12 bits.
-        ImageTooLargeError: More than `max_pixels`.
-        DecodeError: No image of these formats, or damaged.
+        ImageTooLargeError: More pixels, a longer side or more memory than that.
+        DecodeError: No image of these formats, damaged, or numbers that contradict their format.
         MissingDependencyError: HEIC without ``pillow-heif``.
 
     Example:
@@ -89,13 +99,17 @@ def decode(
         raise ValueError(f"shrink_to={shrink_to}; give the pixels that are needed, at least 1")
     if not data:
         raise DecodeError(f"{name} is empty (0 bytes); fetch or export it again")
+    data = without_metadata(data)
     jpeg = read_jpeg(data, name=name)
     if jpeg is not None and (kind := unsupported_jpeg(jpeg)) is not None:
         raise UnsupportedImageError(f"{name} is {kind}, which is not supported; convert it to PNG")
+    if is_pnm(data):
+        return read_pnm(data, max_pixels=max_pixels, name=name)
+    encoded = Encoded.of(data, jpeg=jpeg, max_pixels=max_pixels, name=name)
     damage = None if jpeg is None else damage_of_jpeg(data, jpeg)
     if damage is not None:
         raise _damaged(name, damage)
-    source = MarkedSource(data) if jpeg is None else JpegSource(data, jpeg)
+    source = MarkedSource(encoded.data) if jpeg is None else JpegSource(data, jpeg)
     _prepare()
     formats = [*_FORMATS]
     if heif_brand(data):
@@ -108,16 +122,20 @@ def decode(
                 opened.decodermaxblock = len(data)
             if shrink_to is not None and jpeg is not None and jpeg.scalable:
                 opened.draft(None, (shrink_to, shrink_to))
+            read_planes_rightly(opened, name=name)
+            check_memory(opened.mode, opened.size, decoder=encoded.decoder_bytes(opened), name=name)
             source.watch(opened)
             opened.load()
             source.check()
             # An ICO holds PNGs, whose own headers are read only now.
             check_size(*opened.size, max_pixels=max_pixels, name=name)
-            image = to_rgb(opened, name=name)
-            if image is opened:
-                image = image.copy()
-                image.info.clear()
-            return image
+            image = to_rgb(
+                opened,
+                key=encoded.transparent_key(opened),
+                samples=encoded.samples(opened),
+                name=name,
+            )
+            return bare(image) if image is opened else image
     except DecodeError:
         raise
     except UnidentifiedImageError as error:
