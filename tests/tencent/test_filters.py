@@ -22,12 +22,13 @@ from imagesearch.filters import (
     matches,
 )
 from imagesearch.stores.memory import MemoryStore
+from imagesearch.stores.tencent.documents import DocumentMapping
 from imagesearch.stores.tencent.filters import compile_filter
 from imagesearch.stores.tencent.schema import TERMS, declared_columns, foreign_columns
 from imagesearch.stores.tencent.values import column_values
 from imagesearch.testing.tencent_server.conditions import read_condition
 from imagesearch.testing.tencent_server.limits import Behaviour
-from imagesearch.types import check_metadata
+from imagesearch.types import Record, check_metadata, updated_metadata
 from tests.tencent.made import batch, meta, vectors
 
 FIELDS = {
@@ -105,6 +106,46 @@ def test_a_compiled_filter_selects_what_the_evaluator_selects(missing, some, whe
         if isinstance(compiled, str):
             selected = read_condition(compiled, TYPES, behaviour)(document) is True
         assert selected is matches(where, metadata), compiled
+
+
+@pytest.mark.parametrize("missing", ["false", "unknown", "negated", "zero"])
+@settings(max_examples=60, deadline=None)
+@given(st.lists(records, min_size=2, max_size=4), filters, st.booleans())
+def test_columns_that_updates_left_behind_are_found_by_no_filter(missing, history, where, replace):
+    mapping = DocumentMapping(COLUMNS, "path", ours=True, revisions=True)
+    metadata, *others = history
+    document = mapping.document(Record("a", "/a.jpg", "", metadata), [])
+    for fields in others:
+        after = updated_metadata(metadata, fields, replace=replace)
+        document |= mapping.changes(document, metadata, after, id="a")
+        metadata = after
+    selected = compile_filter(where, COLUMNS)
+    if isinstance(selected, str):
+        behaviour = Behaviour(missing=missing, null_checks=False)
+        selected = read_condition(selected, TYPES, behaviour)(document) is True
+    assert selected is matches(where, metadata)
+
+
+@pytest.mark.parametrize("missing", ["false", "unknown", "negated", "zero"])
+@settings(max_examples=60, deadline=None)
+@given(records, names)
+def test_a_value_that_an_update_removed_is_found_no_more(missing, metadata, name):
+    mapping = DocumentMapping(COLUMNS, "path", ours=True, revisions=True)
+    document = mapping.document(Record("a", "/a.jpg", "", metadata), [])
+    after = updated_metadata(metadata, {name: None})
+    document |= mapping.changes(document, metadata, after, id="a")
+    value = metadata.get(name)
+    tests = [Exists(name)]
+    if isinstance(value, str | float | int):
+        tests += [Compare(name, Operator.EQ, value), Not(Compare(name, Operator.EQ, value))]
+    if isinstance(value, list):
+        tests += [Contains(name, text) for text in value if isinstance(text, str)]
+    behaviour = Behaviour(missing=missing, null_checks=False)
+    for where in tests:
+        selected = compile_filter(where, COLUMNS)
+        if isinstance(selected, str):
+            selected = read_condition(selected, TYPES, behaviour)(document) is True
+        assert selected is isinstance(where, Not), where
 
 
 def test_300_random_filters_give_the_same_hits_as_the_memory_store(make_store):

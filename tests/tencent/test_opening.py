@@ -100,6 +100,7 @@ def test_a_new_collection_has_what_was_asked_for(server, make_store):
         "x_73636f7265": "int64",
         "imagesearch_key": "uint64",
         "imagesearch_terms": "array",
+        "imagesearch_revision": "string",
     }
 
 
@@ -253,7 +254,12 @@ def test_read_only_creates_and_writes_nothing(make_store):
     make_store().open(meta())
     reader = make_store(read_only=True)
     reader.open(meta())
-    for write in (lambda: reader.upsert(batch(1)), lambda: reader.delete(["a"])):
+    for write in (
+        lambda: reader.upsert(batch(1)),
+        lambda: reader.delete(["a"]),
+        lambda: reader.delete_where(Field("label") == "a"),
+        lambda: reader.update_metadata({"n": 1}, ids=["a"]),
+    ):
         with pytest.raises(UnsupportedOperationError, match="read_only"):
             write()
 
@@ -288,8 +294,14 @@ def test_a_collection_of_the_tutorial_is_adopted_by_naming_its_embedder(tutorial
     assert store.get(["new"])["new"].metadata == {"page": 77, "x": [1]}
     assert store.get(["new"])["new"].digest == "ab"
     assert store.count(Field("page") > 20) == 10
-    assert store.delete(["uuid-1", "new"]) == 2
-    assert sum(map(len, store.scan())) == store.count() == 29
+    assert store.update_metadata({"page": 78, "y": 2}, ids=["new", "uuid-9", "missing"]) == 2
+    assert store.get(["new"])["new"].metadata == {"page": 78, "x": [1], "y": 2}
+    assert store.get(["uuid-9"])["uuid-9"].metadata == {"page": 78, "y": 2}
+    assert store.delete_where(Field("page") == 78) == 2
+    assert store.delete(["uuid-1"]) == 1
+    store.upsert(record)
+    assert store.delete(["new"]) == 1
+    assert sum(map(len, store.scan())) == store.count() == 28
     with pytest.raises(StoreRequestError, match="does not fit its column"):
         store.upsert(batch(1, metadata=[{"page": "seven"}]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["MalformedAnswerError", "count_in", "documents_in", "require_written"]
+__all__ = ["MalformedAnswerError", "affected_in", "count_in", "documents_in", "require_written"]
 
 
 class MalformedAnswerError(Exception):
@@ -17,6 +17,12 @@ def require_written(answer: Any, wanted: int) -> None:
     count = answer.get("affectedCount") if isinstance(answer, dict) else None
     if count != wanted:
         raise MalformedAnswerError(f"{count!r} of {wanted} documents are said to be written")
+
+
+def affected_in(answer: Any) -> int:
+    """Return how many documents an update or a deletion reached."""
+    count = answer.get("affectedCount") if isinstance(answer, dict) else None
+    return count_in(count)
 
 
 def count_in(answer: Any) -> int:

@@ -1,6 +1,7 @@
 """Client: requests to the service. Plain values in and out, errors of ours, retries.
 
-Everything here is safe to repeat: upserts replace by id, deletes name their ids, the rest reads.
+Everything here is safe to repeat: upserts replace by id, deletes name their ids or a filter, updates
+set the same values again, the rest reads.
 Creating a database or collection is repeated too, for "exists already" counts as success.
 
 An empty list of ids would be sent as no condition at all, which deletes everything: refused here. What
@@ -16,6 +17,7 @@ from typing import Any
 from imagesearch.errors import StoreAuthError, StoreError, StoreRequestError
 from imagesearch.stores.tencent.answers import (
     MalformedAnswerError,
+    affected_in,
     count_in,
     documents_in,
     require_written,
@@ -221,6 +223,50 @@ class TencentClient:
         self._calls(
             f"deleting {len(ids)} records",
             lambda: self._sdk.delete(database, name, document_ids=ids),
+        )
+
+    def delete_matching(self, database: str, name: str, filter: str) -> tuple[int, bool]:
+        """Delete documents by filter, which is not empty, for that would delete everything.
+
+        Returns:
+            How many the last request deleted, and whether it was a repetition: then an earlier
+            one may have deleted others.
+        """
+        if not filter:
+            raise StoreRequestError("a deletion without filter would delete everything; refused")
+        attempts = 0
+
+        def request() -> Any:
+            nonlocal attempts
+            attempts += 1
+            return self._sdk.delete(database, name, filter=filter)
+
+        count = self._calls("deleting records by filter", request, check=affected_in)
+        return count, attempts > 1
+
+    def update(
+        self,
+        database: str,
+        name: str,
+        ids: list[str],
+        columns: Mapping[str, Any],
+        *,
+        filter: str | None,
+    ) -> int:
+        """Set columns of the documents among `ids` that exist and meet the filter.
+
+        Returns:
+            How many the last request reached: none if it repeats one whose answer was lost, and
+            the first one made the condition untrue.
+        """
+        if not ids:
+            raise StoreRequestError("an update without ids would change everything; refused")
+        return self._calls(
+            f"updating {len(ids)} records",
+            lambda: self._sdk.update(
+                database, name, data=dict(columns), filter=filter, document_ids=ids
+            ),
+            check=affected_in,
         )
 
     def count(self, database: str, name: str, filter: str | None) -> int:

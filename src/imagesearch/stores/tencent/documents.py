@@ -12,14 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError, StoreRequestError
-from imagesearch.stores.tencent.schema import DIGEST, KEY, METADATA, RESERVED, TERMS, Column
-from imagesearch.stores.tencent.values import column_values
-from imagesearch.types import RESERVED_FIELDS, Record
+from imagesearch.stores.tencent.schema import (
+    DIGEST,
+    KEY,
+    METADATA,
+    RESERVED,
+    REVISION,
+    TERMS,
+    Column,
+)
+from imagesearch.stores.tencent.values import column_values, no_value
+from imagesearch.types import RESERVED_FIELDS, Metadata, Record
 
 __all__ = [
     "KEY_BITS",
     "DocumentMapping",
     "document_bytes",
+    "revision_of",
     "scan_key",
     "short_floats",
     "vector_bytes",
@@ -44,11 +53,14 @@ class DocumentMapping:
         columns: Declared fields, by name.
         uri_field: Column of the URI.
         ours: Whether this library made the collection, with the columns of `schema`.
+        revisions: Whether the collection can be filtered on the revision of a document, as those
+            can that were made since there are revisions.
     """
 
     columns: Mapping[str, Column]
     uri_field: str
     ours: bool
+    revisions: bool = False
 
     @property
     def output_fields(self) -> list[str] | None:
@@ -77,12 +89,42 @@ class DocumentMapping:
             document[self.uri_field] = record.uri
         if record.digest:
             document[DIGEST] = record.digest
-        document[METADATA] = json.dumps(record.metadata, ensure_ascii=False, separators=(",", ":"))
+        document[METADATA] = _metadata_text(record.metadata)
         if self.ours:
             document[KEY] = scan_key(record.id)
-            if self.columns:
-                document[TERMS] = terms
+            document |= self._derived(document[METADATA], terms)
         return document
+
+    def changes(
+        self, document: Mapping[str, Any], before: Metadata, after: Metadata, *, id: str
+    ) -> dict[str, Any]:
+        """Return the columns to write where a document's metadata change; see `Updater`.
+
+        The service merges columns and cannot remove one, so that a column which no longer holds
+        the value of its field gets one that no filter finds.
+
+        Args:
+            document: As it is, with any columns.
+            before: Its metadata.
+            after: Its metadata as they should be, checked.
+            id: Of the document, for messages.
+
+        Raises:
+            StoreRequestError: A value does not fit its column.
+        """
+        native, terms = column_values(after, self.columns, id=id)
+        held, _ = column_values(before, self.columns, id=id)
+        cleared = {
+            column.name: no_value(column)
+            for column in self.columns.values()
+            if column.name not in native and (column.name in held or column.name in document)
+        }
+        text = _metadata_text(after)
+        return {**cleared, **native, METADATA: text, **self._derived(text, terms)}
+
+    def _derived(self, text: str, terms: list[str]) -> dict[str, Any]:
+        derived: dict[str, Any] = {TERMS: terms} if self.columns else {}
+        return derived | ({REVISION: revision_of(text)} if self.revisions else {})
 
     def record(self, document: Mapping[str, Any], *, vectors: bool = False) -> Record:
         """Return a document as a record.
@@ -119,6 +161,20 @@ class DocumentMapping:
                 "changed it; upsert the record again"
             )
         return metadata
+
+
+def revision_of(metadata_text: str) -> str:
+    """Return a hash of a document's metadata, which differs wherever they differ.
+
+    Example:
+        >>> revision_of('{"a":1}')
+        '015abd7f5cc57a2dd94b7590f04ad808'
+    """
+    return hashlib.sha256(metadata_text.encode()).hexdigest()[:32]
+
+
+def _metadata_text(metadata: Metadata) -> str:
+    return json.dumps(metadata, ensure_ascii=False, separators=(",", ":"))
 
 
 def scan_key(id: str) -> int:

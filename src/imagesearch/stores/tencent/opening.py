@@ -15,6 +15,7 @@ from imagesearch.stores.tencent.projections import load_projection, save_project
 from imagesearch.stores.tencent.schema import (
     KEY,
     METRIC_NAMES,
+    REVISION,
     TERMS,
     Manifest,
     declared_columns,
@@ -93,7 +94,7 @@ def _create(client: TencentClient, settings: Settings, meta: IndexMeta) -> Colle
         )
     uri_field = settings.uri_field or _DEFAULT_URI_FIELD
     fields = dict(settings.fields or {})
-    filters = {uri_field: "string", KEY: "uint64"}
+    filters = {uri_field: "string", KEY: "uint64", REVISION: "string"}
     if fields:
         filters[TERMS] = "array"
         columns = declared_columns(fields, uri_field).values()
@@ -159,7 +160,12 @@ def _ours(
         )
     return OpenCollection(
         manifest.meta,
-        DocumentMapping(columns, manifest.uri_field, ours=True),
+        DocumentMapping(
+            columns,
+            manifest.uri_field,
+            ours=True,
+            revisions=info.filters.get(REVISION) == "string",
+        ),
         info.index,
         "it was opened with read_only" if settings.read_only else "",
     )

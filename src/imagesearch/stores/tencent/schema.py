@@ -18,6 +18,7 @@ Columns of a collection that this library made:
 ``imagesearch_metadata``    string   all metadata as JSON: the truth for reading; not indexed
 ``imagesearch_key``         uint64   32 bits of a hash of the id, by which `scan` divides its work
 ``imagesearch_terms``       array    presence of declared fields, and values their columns can't hold
+``imagesearch_revision``    string   hash of the metadata, on which an update makes itself depend
 one for each declared field          its value, as far as the column's type can hold it
 ==========================  =======  ==========================================================
 """
@@ -39,6 +40,7 @@ __all__ = [
     "METADATA",
     "METRIC_NAMES",
     "RESERVED",
+    "REVISION",
     "TERMS",
     "Column",
     "FieldType",
@@ -54,8 +56,11 @@ DIGEST = "imagesearch_digest"
 METADATA = "imagesearch_metadata"
 KEY = "imagesearch_key"
 TERMS = "imagesearch_terms"
+REVISION = "imagesearch_revision"
 
-RESERVED = frozenset({"id", "vector", "sparse_vector", "score", DIGEST, METADATA, KEY, TERMS})
+RESERVED = frozenset(
+    {"id", "vector", "sparse_vector", "score", DIGEST, METADATA, KEY, TERMS, REVISION}
+)
 """Column names that no declared field may take: the service's own, and ours."""
 
 METRIC_NAMES: Mapping[Metric, str] = {"cosine": "COSINE", "dot": "IP", "l2": "L2"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,35 @@ from imagesearch.chunks import chunks
 from imagesearch.errors import StoreError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
-from imagesearch.stores.checks import check_batch_size, check_queries, possible_ids
+from imagesearch.stores.checks import (
+    check_batch_size,
+    check_queries,
+    check_update,
+    possible_ids,
+)
 from imagesearch.stores.notes import note_text
 from imagesearch.stores.tencent.clients import Clients
 from imagesearch.stores.tencent.filters import Compiled, compile_filter
 from imagesearch.stores.tencent.notes import read_notes, write_note
 from imagesearch.stores.tencent.opening import OpenCollection, open_collection, read_manifest
 from imagesearch.stores.tencent.reading import IDS_PER_REQUEST, DocumentReader, scan_records
-from imagesearch.stores.tencent.schema import FieldType
+from imagesearch.stores.tencent.schema import REVISION, FieldType
 from imagesearch.stores.tencent.scoring import Distances
 from imagesearch.stores.tencent.searching import Searcher
 from imagesearch.stores.tencent.settings import Consistency, IndexType, Settings, Transport, secret
 from imagesearch.stores.tencent.side_by_side import SideBySide
+from imagesearch.stores.tencent.updating import Updater
 from imagesearch.stores.tencent.writing import write_records
-from imagesearch.types import Hit, IndexMeta, Metric, Record, RecordBatch, Secret
+from imagesearch.types import (
+    Hit,
+    IndexMeta,
+    Metadata,
+    Metric,
+    Record,
+    RecordBatch,
+    Secret,
+    updated_metadata,
+)
 
 __all__ = ["TencentStore"]
 
@@ -245,6 +261,84 @@ class TencentStore:
 
         parts = chunks(possible_ids(ids), IDS_PER_REQUEST)
         return sum(self._side_by_side.each(remove, parts))
+
+    def delete_where(self, where: Filter) -> int:
+        """Delete all records that match, by a filter on the server; returns how many.
+
+        The number is that of the service. Where a request had to be repeated, it is what matched
+        before.
+
+        Raises:
+            UnsupportedFilterError: `where` names a field that was not declared, or orders texts.
+            UnsupportedOperationError: The collection was opened read-only.
+            StoreError: The service failed; some may be deleted.
+        """
+        self._writable()
+        condition = self._compiled(where)
+        if condition is False:
+            return 0
+        if condition is True:
+            return self.delete([id for batch in self.scan() for id in batch.ids])
+        client = self._clients.get()
+        before = client.count(*self._name, condition)
+        deleted, repeated = 0, False
+        while True:
+            # Until nothing is left: how many one request deletes at most is not documented.
+            count, again = client.delete_matching(*self._name, condition)
+            deleted, repeated = deleted + count, repeated or again
+            if not count and not again:
+                return max(deleted, before) if repeated else deleted
+
+    def update_metadata(
+        self,
+        fields: Metadata,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Filter | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Set fields of records that exist, with the service's own update; no vector is sent.
+
+        See `SupportsMetadataUpdate.update_metadata`. Each record is updated on the condition that
+        its metadata are still those that were read, and read anew if they are not. Two kinds of
+        collections lack what this takes: in one that was made before `imagesearch_revision` was
+        kept, the last of several writers wins; in one that another program made, records are read
+        and written as a whole.
+
+        Raises:
+            UnsupportedFilterError: `where` names a field that was not declared, or orders texts.
+            StoreRequestError: Neither or both of `ids` and `where` are given, or a value cannot be
+                stored; nothing was written.
+            UnsupportedOperationError: The collection was opened read-only.
+            StoreUnavailableError: Other writers kept changing the same records.
+            StoreError: The service failed; some may be written.
+        """
+        opened = self._writable()
+        checked = check_update(fields, ids, where)
+        if ids is None:
+            chosen = [id for batch in self.scan(where=where) for id in batch.ids]
+        else:
+            chosen = list(ids)
+        columns = opened.mapping.output_fields
+        if columns is None:
+            return self._rewrite(chosen, checked, replace=replace)
+        reader = self._reader([*columns, REVISION])
+        updater = Updater(self._clients.get(), reader, opened.mapping)
+        return updater.update(chosen, checked, where=where, replace=replace)
+
+    def _rewrite(self, ids: list[str], fields: Metadata, *, replace: bool) -> int:
+        written = 0
+        for part in chunks(ids, _DOCUMENTS_PER_UPSERT):
+            records = [
+                replaced(
+                    record, metadata=updated_metadata(record.metadata, fields, replace=replace)
+                )
+                for record in self.get(part, vectors=True).values()
+            ]
+            if records:
+                self.upsert(RecordBatch.of(records))
+            written += len(records)
+        return written
 
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False

@@ -36,6 +36,7 @@ __all__ = [
     "has_term",
     "is_plain",
     "native_scalar",
+    "no_value",
     "number_in",
 ]
 
@@ -43,6 +44,9 @@ NativeValue = str | int | float | list[str]
 
 EVERYWHERE = "*"
 """A term of every document, so that the column of terms is never empty or absent."""
+
+_ABSENT = "imagesearch:none"
+"""Stands in a text column whose field was removed by an update; it counts as no plain text."""
 
 _LONGEST = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -147,7 +151,27 @@ def is_plain(text: str) -> bool:
         >>> is_plain('say "hi" \\ 你好'), is_plain(""), is_plain("two\nlines")
         (True, False, False)
     """
-    return _storable(text) and len(text.encode()) <= _LONGEST
+    return _storable(text) and text != _ABSENT and len(text.encode()) <= _LONGEST
+
+
+def no_value(column: Column) -> NativeValue:
+    """Return what takes the place of a column's value that goes; no filter finds it.
+
+    Numbers are compared only where ``has:COLUMN`` says that there is one.
+
+    Example:
+        >>> no_value(Column("tags", "tags", "array")), no_value(Column("n", "n", "double"))
+        (['imagesearch:none'], 0.0)
+    """
+    match column.type:
+        case "array":
+            return [_ABSENT]
+        case "double":
+            return 0.0
+        case "int64" | "uint64":
+            return 0
+        case _:
+            return _ABSENT
 
 
 def has_term(column: Column) -> str:

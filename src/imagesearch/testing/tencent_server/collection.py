@@ -86,6 +86,10 @@ class Collection:
             self._unindexed.discard(id)
         return existed
 
+    def is_indexed(self, id: str) -> bool:
+        """Return whether the vector index has a document."""
+        return id not in self._unindexed
+
     def truncate(self) -> int:
         """Remove everything."""
         ids = list(self._current.documents)

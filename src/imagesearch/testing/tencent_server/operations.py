@@ -231,14 +231,15 @@ class Operations:
         changes = require(body, "update", dict)
         if "id" in changes:
             raise ApiError(Code.INVALID_PARAMETER, "update must not contain id")
+        if not ids and "filter" not in query:
+            raise ApiError(Code.INVALID_PARAMETER, "update needs documentIds or filter")
         found = collection.select(
             collection.view(strong=True), ids=ids, condition=self._condition(collection, query)
         )
         for id, old in found:
             merged = {"id": id, "vector": old.vector.tolist(), **old.fields, **changes}
-            collection.write(
-                *check_document(merged, collection, self._limits, self._behaviour),
-            )
+            checked = check_document(merged, collection, self._limits, self._behaviour)
+            collection.write(*checked, build_index=collection.is_indexed(id))
         return {"affectedCount": len(found)}
 
     def _count(self, body: _Body) -> dict[str, Any]:

@@ -145,6 +145,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
             "/document/query": (self._query, messages.QueryRequest),
             "/document/search": (self._search, messages.SearchRequest),
             "/document/delete": (self._delete, messages.DeleteRequest),
+            "/document/update": (self._update, messages.UpdateRequest),
             "/document/count": (self._count, messages.CountRequest),
         }
 
@@ -256,6 +257,18 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
         body = {**_place(request), "query": _conditions(request.query)}
         answer = self._owner.answer("/document/delete", request, context, body)
         return messages.DeleteResponse(
+            **_status(answer), affectedCount=answer.get("affectedCount", 0)
+        )
+
+    def _update(self, request: Any, context: Any) -> Any:
+        changes = {name: _value(field) for name, field in request.update.fields.items()}
+        if request.update.id:
+            changes["id"] = request.update.id
+        if request.update.vector:
+            changes["vector"] = list(request.update.vector)
+        body = {**_place(request), "query": _conditions(request.query), "update": changes}
+        answer = self._owner.answer("/document/update", request, context, body)
+        return messages.UpdateResponse(
             **_status(answer), affectedCount=answer.get("affectedCount", 0)
         )
 
