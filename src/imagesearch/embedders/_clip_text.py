@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 from typing_extensions import override
 
+from imagesearch._forks import ForkSafeLock
 from imagesearch.embedders._clip_models import open_clip
 from imagesearch.embedders._hub import fetch_from_hub
 from imagesearch.embedders._weights import file_sha256
@@ -73,7 +73,7 @@ class Tokenizer:
         self._tokenize = tokenize
         self._characters = _CHARACTERS_OF_A_TOKEN * context_length
         # The fast tokenizers of transformers refuse to be used from two threads at once.
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
         """Return int64 token ids of shape (n, context length); longer texts are cut off.
@@ -87,7 +87,7 @@ class Tokenizer:
         # All of open_clip's tokenizers collapse white space themselves.
         short = [" ".join(text.split())[: self._characters] for text in texts]
         try:
-            with self._lock:
+            with self._lock.lock:
                 return self._tokenize(short)
         # Halves of surrogate pairs, for one: CLIP's own tokenizer mends them, those of transformers raise.
         except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from imagesearch._forks import notice_fork, on_fork
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.processors import available_cpus
 from imagesearch.quantities import at_least
@@ -186,7 +186,7 @@ class Inference:
         self._batch_size = batch_size or (CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._pool_owner = 0
+        on_fork(self, in_child=Inference._leave_threads)
 
     def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the model's outputs.
@@ -234,12 +234,15 @@ class Inference:
             return vectors
 
     def _workers(self) -> ThreadPoolExecutor:
+        notice_fork()
         with self._lock:
-            # Threads do not survive a fork.
-            if self._pool is None or self._pool_owner != os.getpid():
+            if self._pool is None:
                 self._pool = _quiet_workers(available_cpus())
-                self._pool_owner = os.getpid()
             return self._pool
+
+    def _leave_threads(self) -> None:
+        # Threads do not survive a fork, and one of them may have held the lock.
+        self._lock, self._pool = threading.Lock(), None
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a loaded model is not pickled: make the embedder again from spec.options")

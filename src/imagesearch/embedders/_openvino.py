@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import warnings
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 from typing_extensions import override
 
+from imagesearch._forks import notice_fork, on_fork
 from imagesearch.embedders._inference import CPU_BATCH, describe_failure, share_out, stack_pixels
 from imagesearch.errors import ConfigError, MissingDependencyError
 from imagesearch.processors import available_cpus
@@ -101,12 +101,13 @@ class OpenVinoInference:
         self._model = _convert(complete, probe[:2], name)
         _require_the_same(complete, self._model, probe, name)
         self._lock = threading.Lock()
-        self._engine = _Engine(self._model, self._precision)
+        self._engine: _Engine | None = _Engine(self._model, self._precision)
         if self._engine.precision != self._precision:
             raise ConfigError(
                 f"this processor has no {precision}: OpenVINO would compute in "
                 f"{self._engine.precision}; use precision='fp32'"
             )
+        on_fork(self, in_child=OpenVinoInference._leave_engine)
 
     def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the model's outputs; see `Inference.run`.
@@ -124,11 +125,17 @@ class OpenVinoInference:
             raise describe_failure(error, self._batch_size, "cpu") from error
 
     def _engine_of_this_process(self) -> _Engine:
+        notice_fork()
         with self._lock:
-            if self._engine.owner != os.getpid():
-                _of_parents.append(self._engine)
+            if self._engine is None:
                 self._engine = _Engine(self._model, self._precision)
             return self._engine
+
+    def _leave_engine(self) -> None:
+        self._lock = threading.Lock()
+        if self._engine is not None:
+            _of_parents.append(self._engine)
+            self._engine = None
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a loaded model is not pickled: make the embedder again from spec.options")
@@ -138,7 +145,6 @@ class _Engine:
     """The compiled forms of one model, with their threads, in one process."""
 
     def __init__(self, model: Any, precision: str) -> None:
-        self.owner = os.getpid()
         self._model = model
         self._precision = precision
         self._lock = threading.Lock()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
+from imagesearch._forks import ForkSafeLock
 from imagesearch.config import PluginConfig
 from imagesearch.errors import ConfigError
 from imagesearch.plugins import make_embedder
@@ -27,7 +27,7 @@ class LazyEmbedder:
         self._made = given
         self._meta = meta
         self._store = store
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def __call__(self) -> Embedder:
         """Return the embedder.
@@ -36,7 +36,7 @@ class LazyEmbedder:
             IncompatibleIndexError: What the index recorded gives another embedder today.
             ConfigError: The index does not say how to make its embedder.
         """
-        with self._lock:
+        with self._lock.lock:
             if self._made is None:
                 self._made = self._make()
             return self._made

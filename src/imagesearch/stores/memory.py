@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._forks import ForkSafeLock
 from imagesearch.errors import StoreError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
@@ -65,7 +65,7 @@ class MemoryStore:
     )
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._meta: IndexMeta | None = None
         self._entries: dict[str, _Entry] = {}
         self._id_of_row: list[str] = []
@@ -82,7 +82,7 @@ class MemoryStore:
         Raises:
             IncompatibleIndexError: The open collection has another embedder, dimension or metric.
         """
-        with self._lock:
+        with self._lock.lock:
             if self._meta is not None:
                 self._meta.require_compatible(meta, where="the memory store")
                 return
@@ -96,7 +96,7 @@ class MemoryStore:
             StoreRequestError: Vectors are missing, of another dimension, not finite, or zero
                 under ``cosine``; or metadata are not JSON values. Nothing was written.
         """
-        with self._lock:
+        with self._lock.lock:
             meta = self._opened()
             checked = check_batch(batch, meta)
             self._reserve(len(self._entries) + len(checked))
@@ -119,7 +119,7 @@ class MemoryStore:
             StoreRequestError: k < 1, or queries of another dimension, not finite, or zero under
                 ``cosine``.
         """
-        with self._lock:
+        with self._lock.lock:
             meta = self._opened()
             queries = check_queries(vectors, meta, k)
             rows = np.array([self._entries[id].row for id in self._matching(where)], np.int64)
@@ -134,7 +134,7 @@ class MemoryStore:
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among `ids`."""
-        with self._lock:
+        with self._lock.lock:
             self._opened()
             return {id: self._record(id, vectors) for id in ids if id in self._entries}
 
@@ -153,7 +153,7 @@ class MemoryStore:
                 JSON values. Nothing was written.
         """
         checked = check_update(fields, ids, where)
-        with self._lock:
+        with self._lock.lock:
             self._opened()
             chosen = list(self._matching(where)) if ids is None else dict.fromkeys(ids)
             existing = [id for id in chosen if id in self._entries]
@@ -165,12 +165,12 @@ class MemoryStore:
 
     def delete_where(self, where: Filter) -> int:
         """Delete all records that match; returns how many."""
-        with self._lock:
+        with self._lock.lock:
             return self.delete(list(self._matching(where)))
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records; returns how many existed."""
-        with self._lock:
+        with self._lock.lock:
             self._opened()
             gone = 0
             for id in ids:
@@ -195,7 +195,7 @@ class MemoryStore:
         Raises:
             StoreRequestError: batch_size < 1.
         """
-        with self._lock:
+        with self._lock.lock:
             self._opened()
             check_batch_size(batch_size)
             ids = list(self._matching(where))
@@ -203,13 +203,13 @@ class MemoryStore:
 
     def count(self, where: Filter | None = None) -> int:
         """Return how many records there are, or how many match."""
-        with self._lock:
+        with self._lock.lock:
             self._opened()
             return sum(1 for _ in self._matching(where))
 
     def notes(self) -> dict[str, Any]:
         """Return all notes by name."""
-        with self._lock:
+        with self._lock.lock:
             self._opened()
             return {name: json.loads(text) for name, text in self._notes.items()}
 
@@ -220,7 +220,7 @@ class MemoryStore:
             StoreRequestError: The name is empty, or the value is no JSON value.
         """
         text = note_text(name, value)
-        with self._lock:
+        with self._lock.lock:
             self._opened()
             if text is None:
                 self._notes.pop(name, None)
@@ -229,7 +229,7 @@ class MemoryStore:
 
     def close(self) -> None:
         """Forget everything; closing twice is allowed."""
-        with self._lock:
+        with self._lock.lock:
             self._meta = None
             self._entries = {}
             self._id_of_row = []
@@ -293,7 +293,7 @@ class MemoryStore:
 
     def _batches(self, ids: list[str], size: int, vectors: bool) -> Iterator[RecordBatch]:
         for first in range(0, len(ids), size):
-            with self._lock:
+            with self._lock.lock:
                 self._opened()
                 records = [
                     self._record(id, vectors)

@@ -1,20 +1,29 @@
-"""WriterLock: one writer at a time, known by its process id, never held by the dead."""
+"""WriterLock: one writer at a time, named by its process id, released when its process exits."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
-import weakref
 from contextlib import suppress
 from pathlib import Path
 
+from imagesearch._forks import notice_fork, on_fork
 from imagesearch.errors import StoreLockedError
 
 __all__ = ["WriterLock"]
 
+# Another program may remove the file between opening and locking it, but not time after time.
+_ATTEMPTS = 100
+_LOCKED_BY_OTHERS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}
+
 
 class WriterLock:
-    """An advisory lock on a file; the system releases it when its process dies.
+    """An advisory lock on a file; the system releases it when its process exits.
+
+    A lock on a file that was removed or replaced excludes nobody. So the file is compared with the
+    one in the folder, when the lock is acquired and before each write.
 
     Args:
         path: The lock file; it is created, and stays.
@@ -24,17 +33,22 @@ class WriterLock:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     lock = WriterLock(Path(folder) / "writer.lock")
         ...     lock.acquire()
+        ...     lock.require_in_place()
         ...     lock.release()
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._descriptor: int | None = None
+        # A file object closes its descriptor once, and never one that belongs to others by then.
+        self._file: io.FileIO | None = None
+        self._held = False
+        on_fork(self, in_child=WriterLock._leave_to_parent)
 
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""
-        return self._descriptor is not None
+        notice_fork()
+        return self._held
 
     def acquire(self) -> None:
         """Take the lock, or raise at once.
@@ -43,63 +57,93 @@ class WriterLock:
             StoreLockedError: Another writer has it; names its process where known.
             OSError: The lock file cannot be made.
         """
-        if self._descriptor is not None:
+        if self.held:
             return
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            _lock(descriptor)
-        except OSError as error:
-            owner = os.read(descriptor, 20).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            process = f"process {owner}" if owner.isdigit() else "another process"
+        for _ in range(_ATTEMPTS):
+            # An interrupted call may have left a file, locked or not.
+            self.release()
+            self._file = file = io.FileIO(self._path, "a+")
+            try:
+                _lock(file.fileno())
+            except OSError as error:
+                owner = _owner(file)
+                self.release()
+                if error.errno not in _LOCKED_BY_OTHERS:
+                    raise
+                process = f"process {owner}" if owner.isdigit() else "another process"
+                raise StoreLockedError(
+                    f"the index at {self._path.parent} is being written by {process}; wait until "
+                    "it closes the index, or open it only to search"
+                ) from error
+            if self._in_place(file):
+                self._held = True
+                break
+        else:
             raise StoreLockedError(
-                f"the index at {self._path.parent} is being written by {process}; wait until it "
-                "closes the index, or open it only to search"
-            ) from error
-        self._descriptor = descriptor
-        # Only words of a message depend on it, and a full disk must not leave the lock to nobody.
+                f"the index at {self._path.parent} cannot be locked, because another program keeps "
+                f"removing {self._path.name}; stop that program"
+            )
+        # Only the text of a message depends on it, and a full disk must not leave the lock orphaned.
         with suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
-        _remember(self)
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n".encode())
+
+    def require_in_place(self) -> None:
+        """Make sure that the lock, if it is held, is on the file that is in the folder.
+
+        Raises:
+            StoreLockedError: The file was removed or replaced; the lock is given back.
+        """
+        if self.held and not self._in_place(self._file):
+            self.release()
+            raise StoreLockedError(
+                f"{self._path} was removed or replaced while this program was writing to the "
+                "index, so that another program could start writing to it, and nothing was written "
+                "now; leave that file alone, and repeat the call"
+            )
 
     def release(self) -> None:
         """Give the lock back; does nothing when it is not held."""
-        if self._descriptor is not None:
+        notice_fork()
+        # Forgotten before it is given back: whatever interrupts this call, nobody writes unlocked.
+        held, self._held = self._held, False
+        file = self._file
+        if file is not None and not file.closed:
+            if held:
+                with suppress(OSError):
+                    file.truncate(0)
+            # A child that was forked a moment ago may still share the open file.
             with suppress(OSError):
-                os.ftruncate(self._descriptor, 0)
-            # Closing releases it: nobody else has this open file.
-            os.close(self._descriptor)
-            self._descriptor = None
+                _unlock(file.fileno())
+            file.close()
+        self._file = None
 
     def __del__(self) -> None:
         # An index that was dropped without being closed must not lock out its own program.
         with suppress(Exception):
             self.release()
 
-    def abandon(self) -> None:
-        """Let go of the descriptor in a forked child, without releasing the parent's lock."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+    def _leave_to_parent(self) -> None:
+        # The lock belongs to the open file, which is shared: unlocking would release the parent's.
+        file, self._file, self._held = self._file, None, False
+        if file is not None:
+            file.close()
+
+    def _in_place(self, file: io.FileIO | None) -> bool:
+        if sys.platform == "win32":
+            # An open file can be neither removed nor replaced there.
+            return True
+        try:
+            return file is not None and os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
 
-_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
-_watching_forks = False
-
-
-def _remember(lock: WriterLock) -> None:
-    # A child inherits the open file; were it to keep it, the lock would outlive its parent.
-    global _watching_forks  # noqa: PLW0603  # one registration for a process, it cannot be undone
-    _held.add(lock)
-    if not _watching_forks and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_abandon_all)
-        _watching_forks = True
-
-
-def _abandon_all() -> None:
-    for lock in list(_held):
-        lock.abandon()
+def _owner(file: io.FileIO) -> str:
+    with suppress(OSError):
+        file.seek(0)
+        return file.read(20).decode("ascii", "replace").strip()
+    return ""
 
 
 if sys.platform == "win32":
@@ -109,9 +153,15 @@ if sys.platform == "win32":
     _LOCKED_BYTE = 2**20
 
     def _lock(descriptor: int) -> None:
+        _change(descriptor, msvcrt.LK_NBLCK)
+
+    def _unlock(descriptor: int) -> None:
+        _change(descriptor, msvcrt.LK_UNLCK)
+
+    def _change(descriptor: int, mode: int) -> None:
         os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            msvcrt.locking(descriptor, mode, 1)
         finally:
             os.lseek(descriptor, 0, os.SEEK_SET)
 else:
@@ -119,3 +169,6 @@ else:
 
     def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -358,7 +358,10 @@ class LocalStore:
         with self._changing, translated(self._path):
             if self._state is not opened:
                 raise StoreError(f"the index at {self._path} was closed")
+            self._lock.require_in_place()
             if self._writer is None or not self._lock.held:
+                if self._writer is not None:
+                    self._writer.close()
                 self._lock.acquire()
                 dim, encoding = opened.meta.dim, opened.encoding
                 self._writer = Writer(self._layout, opened.database, dim, encoding)

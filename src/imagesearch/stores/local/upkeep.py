@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+from contextlib import suppress
 
 from imagesearch.errors import StoreCorruptError, StoreError, StoreLockedError
 from imagesearch.stores.local.lock import WriterLock
@@ -33,6 +34,8 @@ def compact_if_wasteful(opened: Opened, writer: Writer) -> None:
 
 def keep_graph(opened: Opened, lock: WriterLock) -> None:
     """Save the graph before closing; bring it up to date first, if this process has written."""
+    with suppress(StoreLockedError):
+        lock.require_in_place()
     writing = lock.held
     if not writing:
         if not opened.searcher.unsaved:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
+from imagesearch._forks import notice_fork, on_fork
 from imagesearch.stores.tencent.retry import Retry
 from imagesearch.stores.tencent.settings import Settings
 
@@ -33,12 +33,12 @@ class Clients:
         self._settings = settings
         self._lock = threading.Lock()
         self._clients: dict[bool, TencentClient] = {}
-        self._process = os.getpid()
-        self._left_to_the_parent: list[TencentClient] = []
+        self._left_to_parent: list[TencentClient] = []
+        on_fork(self, in_child=Clients._leave_to_parent)
 
     def get(self, *, strong: bool = True) -> TencentClient:
         """Return the client whose reads see every acknowledged write, or one that may lag."""
-        self._part_from_the_parent()
+        notice_fork()
         with self._lock:
             if strong not in self._clients:
                 settings = self._settings
@@ -57,16 +57,14 @@ class Clients:
 
     def close(self) -> None:
         """Close the connections; the next `get` opens new ones."""
-        self._part_from_the_parent()
+        notice_fork()
         with self._lock:
             clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
 
-    def _part_from_the_parent(self) -> None:
-        """Use connections of its own after a fork: on shared ones, one gets the other's answers."""
-        if self._process == os.getpid():
-            return
-        # Kept, for closing them would end them for the parent too; the lock may be held over there.
-        self._left_to_the_parent += self._clients.values()
-        self._lock, self._clients, self._process = threading.Lock(), {}, os.getpid()
+    def _leave_to_parent(self) -> None:
+        # On a shared connection, each process may get the other's answers. The clients are kept,
+        # because closing them would end their connections for the parent too.
+        self._left_to_parent += self._clients.values()
+        self._lock, self._clients = threading.Lock(), {}

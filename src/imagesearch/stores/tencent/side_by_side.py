@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from imagesearch._forks import notice_fork, on_fork
 
 __all__ = ["SideBySide"]
 
@@ -29,14 +30,14 @@ class SideBySide:
         self._threads = threads
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
+        on_fork(self, in_child=SideBySide._leave_threads)
 
     def each(self, function: Callable[[_In], _Out], parts: Iterable[_In]) -> list[_Out]:
         """Return the results in order; the first error ends it."""
         todo = list(parts)
         if len(todo) < 2 or self._threads == 1:
             return [function(part) for part in todo]
-        self._forget_the_parents_threads()
+        notice_fork()
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._threads, "tencent-store")
@@ -53,13 +54,12 @@ class SideBySide:
 
     def close(self) -> None:
         """Wait for what is under way, and end the threads."""
-        self._forget_the_parents_threads()
+        notice_fork()
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
 
-    def _forget_the_parents_threads(self) -> None:
-        """Begin anew in a forked process, where the pool has no threads and the lock may be held."""
-        if self._process != os.getpid():
-            self._lock, self._pool, self._process = threading.Lock(), None, os.getpid()
+    def _leave_threads(self) -> None:
+        # Threads do not survive a fork, and one of them may have held the lock.
+        self._lock, self._pool = threading.Lock(), None

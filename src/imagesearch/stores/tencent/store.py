@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace as replaced
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._forks import ForkSafeLock
 from imagesearch.chunks import chunks
 from imagesearch.errors import StoreError, UnsupportedOperationError
 from imagesearch.filters import Filter
@@ -163,7 +163,7 @@ class TencentStore:
             retries=retries,
         )
         self._clients = Clients(self._settings)
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._side_by_side = SideBySide(connections)
         self._opened: OpenCollection | None = None
         self._distances = Distances()
@@ -190,7 +190,7 @@ class TencentStore:
             IncompatibleIndexError: Embedder, dimension, metric or columns differ.
             StoreError: It cannot be reached, created or read.
         """
-        with self._lock:
+        with self._lock.lock:
             if self._opened is not None:
                 self._opened.meta.require_compatible(meta, where=self._settings.place)
                 return
@@ -404,7 +404,7 @@ class TencentStore:
 
     def close(self) -> None:
         """Close the connections; closing twice is allowed."""
-        with self._lock:
+        with self._lock.lock:
             self._opened = None
         self._side_by_side.close()
         self._clients.close()
