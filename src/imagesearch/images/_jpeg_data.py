@@ -107,7 +107,8 @@ class JpegSource(MarkedSource):
         at = self.tell()
         size = len(self.getbuffer()) if size is None or size < 0 else size
         if self._stage == 0:
-            self.mark()
+            if not self.mark():
+                return super().read(size)
             self._stage = 1
         if self._stage == 1:
             if at < self._early:

@@ -41,23 +41,22 @@ class MarkedSource(io.BytesIO):
     def check(self) -> None:
         """After loading, raise OSError if the data were not what the image needs."""
 
-    def mark(self) -> None:
-        """Mark the last row; Pillow has made the image, and nothing is decoded yet."""
+    def mark(self) -> bool:
+        """Mark the last row if Pillow has made the image; nothing is decoded yet."""
         pixels = self._pixels()
-        for place, value in self._marks():
-            pixels[place] = value
+        if pixels is not None:
+            for place, value in self._marks():
+                pixels[place] = value
+        return pixels is not None
 
     def has_last_row(self) -> bool:
         """Whether the decoder has written the last row."""
         pixels = self._pixels()
-        return any(pixels[place] != value for place, value in self._marks())
+        return pixels is None or any(pixels[place] != value for place, value in self._marks())
 
     def _pixels(self) -> Any:
         # Not the image's own `load`, which is what runs at this moment.
-        pixels = Image.Image.load(self._image) if self._image is not None else None
-        if pixels is None:
-            raise OSError("the decoder has made no image yet")
-        return pixels
+        return None if self._image is None else Image.Image.load(self._image)
 
     def _marks(self) -> list[tuple[tuple[int, int], int | tuple[int, ...]]]:
         image = self._image

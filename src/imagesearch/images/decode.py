@@ -13,13 +13,13 @@ from imagesearch.errors import (
     MissingDependencyError,
     UnsupportedImageError,
 )
+from imagesearch.images._damage import damage_of
 from imagesearch.images._encoded import Encoded, read_planes_rightly
 from imagesearch.images._jpeg import read_jpeg, unsupported_jpeg
-from imagesearch.images._jpeg_data import JpegSource, damage_of_jpeg
-from imagesearch.images._marks import MarkedSource
 from imagesearch.images._metadata import without_metadata
 from imagesearch.images._pnm import is_pnm, read_pnm
 from imagesearch.images._strict import strict
+from imagesearch.images._watched import watched
 from imagesearch.images.convert import bare, to_rgb
 from imagesearch.images.limits import MAX_PIXELS, check_memory, check_size
 from imagesearch.images.quiet import quiet
@@ -106,10 +106,10 @@ def decode(
     if is_pnm(data):
         return read_pnm(data, max_pixels=max_pixels, name=name)
     encoded = Encoded.of(data, jpeg=jpeg, max_pixels=max_pixels, name=name)
-    damage = None if jpeg is None else damage_of_jpeg(data, jpeg)
+    damage = damage_of(data)
     if damage is not None:
         raise _damaged(name, damage)
-    source = MarkedSource(encoded.data) if jpeg is None else JpegSource(data, jpeg)
+    source = watched(encoded.data, jpeg)
     _prepare()
     formats = [*_FORMATS]
     if heif_brand(data):
