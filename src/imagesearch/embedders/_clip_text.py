@@ -15,9 +15,9 @@ from torch import nn
 from typing_extensions import override
 
 from imagesearch._forks import ForkSafeLock
+from imagesearch.embedders import file_sha256
 from imagesearch.embedders._clip_models import open_clip
 from imagesearch.embedders._hub import fetch_from_hub
-from imagesearch.embedders._weights import file_sha256
 from imagesearch.errors import (
     ConfigError,
     EmbeddingError,

@@ -1,12 +1,9 @@
-"""Weights of a model: where they come from, and what identifies them."""
+"""Weights of a model: where the file is, what identifies it, and how it is read."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,33 +11,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from imagesearch.embedders import file_sha256
 from imagesearch.errors import WeightsUnavailableError
 
-__all__ = ["WeightsFile", "file_sha256", "find_weights", "fingerprint"]
-
-
-def fingerprint(identity: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of JSON values, whatever the order of their keys.
-
-    Args:
-        identity: All that decides an embedder's vectors. JSON values only.
-
-    Example:
-        >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
-        True
-    """
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+__all__ = ["WeightsFile", "find_weights"]
 
 
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar")

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from imagesearch._printable import printable
+from imagesearch.embedders import fingerprint
 from imagesearch.embedders._clip_models import PREPROCESSING, ClipSource, find_model, open_clip
 from imagesearch.embedders._clip_text import (
     ImageTower,
@@ -26,7 +27,7 @@ from imagesearch.embedders._clip_text import (
 from imagesearch.embedders._hub import fetch_from_hub
 from imagesearch.embedders._inference import Inference, check_running, choose_device, unit
 from imagesearch.embedders._preprocess import Preprocessing
-from imagesearch.embedders._weights import WeightsFile, fingerprint
+from imagesearch.embedders._weights import WeightsFile
 from imagesearch.errors import ConfigError, EmbeddingError, WeightsUnavailableError
 from imagesearch.types import EmbeddingSpec
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagesearch.embedders._weights import fingerprint
+from imagesearch.embedders import fingerprint
 from imagesearch.errors import EmbeddingError
 from imagesearch.types import EmbeddingSpec
 from imagesearch.vectors import normalise

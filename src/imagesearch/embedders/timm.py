@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagesearch.embedders import fingerprint
 from imagesearch.embedders._inference import (
     Inference,
     Runner,
@@ -29,7 +30,6 @@ from imagesearch.embedders._timm_models import (
     load_model,
     resolve_model_data_config,
 )
-from imagesearch.embedders._weights import fingerprint
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.types import EmbeddingSpec
 
