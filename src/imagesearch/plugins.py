@@ -17,7 +17,7 @@ from typing import Literal, cast
 
 from imagesearch.config import PluginConfig, check_options
 from imagesearch.errors import ConfigError, ImageSearchError, UnknownPluginError
-from imagesearch.protocols import Embedder, VectorStore
+from imagesearch.protocols import Embedder, VectorStore, missing_members
 
 __all__ = ["make_embedder", "make_store", "plugin_class", "plugin_names"]
 
@@ -96,12 +96,10 @@ def make_store(config: PluginConfig) -> VectorStore:
 def _make(group: Group, config: PluginConfig, protocol: type) -> object:
     cls = plugin_class(group, config.kind)
     made = cls(**check_options(cls, config))
-    if not isinstance(made, protocol):
-        from typing_extensions import get_protocol_members
-
-        missing = [name for name in get_protocol_members(protocol) if not hasattr(made, name)]
+    missing = missing_members(made, protocol)
+    if missing:
         raise ConfigError(
-            f"{group[:-1]} {config.kind!r}: {cls.__name__} has no {', '.join(sorted(missing))}, "
+            f"{group[:-1]} {config.kind!r}: {cls.__name__} has no {', '.join(missing)}, "
             f"which {protocol.__name__} asks for; run its conformance suite"
         )
     return made

@@ -1,17 +1,37 @@
-"""Embedder: images, and where the model can, texts, into vectors."""
+"""The two seams, `Embedder` and `VectorStore`, and the optional abilities of stores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagesearch.types import EmbeddingSpec
+from imagesearch.filters import Filter
+from imagesearch.types import EmbeddingSpec, Hit, IndexMeta, Metadata, Record, RecordBatch
 
-__all__ = ["Embedder", "TextEmbedder"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+__all__ = [
+    "Capability",
+    "Embedder",
+    "NotingStore",
+    "SharingStore",
+    "SupportsFilterDeletion",
+    "SupportsMetadataUpdate",
+    "TextEmbedder",
+    "VectorStore",
+    "missing_members",
+    "noting",
+    "supports",
+]
+
+
+_P = TypeVar("_P")
 
 
 @runtime_checkable
@@ -88,5 +108,302 @@ class TextEmbedder(Embedder, Protocol):
 
         Raises:
             EmbeddingError: The model failed.
+        """
+        ...
+
+
+class Capability(StrEnum):
+    """What a store promises beyond the protocol; the conformance suite tests what is declared.
+
+    Example:
+        >>> Capability.EXACT.value
+        'exact'
+    """
+
+    EXACT = "exact"
+    """Search always returns the true nearest records."""
+    PERSISTENT = "persistent"
+    """What was written is there after close and a new `open`."""
+    FILTER_ANY_FIELD = "filter_any_field"
+    """Filters may name any metadata field, without declaring it first."""
+    FILTER_IDENTITY = "filter_identity"
+    """Filters may name the record's own ``id`` and ``uri``."""
+    ORDER_TEXT = "order_text"
+    """Filters may compare texts with <, <=, > and >= (by Unicode code point)."""
+    NOTES = "notes"
+    """Small notes are kept beside the meta: the store is a `NotingStore`."""
+
+
+@runtime_checkable
+class VectorStore(Protocol):
+    """Keeps records by id and finds those whose vectors are nearest to a query.
+
+    An implementation is one class with these members; nothing is inherited. What only one store
+    knows (graph parameters, shards, consistency) is an argument of its constructor. The suite
+    `imagesearch.testing.VectorStoreConformance` states the rules as tests.
+
+    Several threads may call one store at once, as those of a web server do. A method that is called
+    before `open`, or after `close`, raises `StoreError`.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> isinstance(MemoryStore(), VectorStore)
+        True
+    """
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this store promises beyond the protocol."""
+        ...
+
+    def describe(self) -> IndexMeta | None:
+        """Return the meta of what exists already, or None; creates nothing, may precede `open`."""
+        ...
+
+    def open(self, meta: IndexMeta) -> None:
+        """Create the collection, or verify that the existing one holds comparable vectors.
+
+        Raises:
+            IncompatibleIndexError: It was made with another embedder, dimension or metric.
+            StoreError: It cannot be reached, created or read.
+        """
+        ...
+
+    def upsert(self, batch: RecordBatch) -> None:
+        """Insert records, replacing as a whole those whose id exists; durable on return.
+
+        All or nothing as far as the store can promise; when it raises, the caller may repeat it.
+
+        Raises:
+            StoreRequestError: A vector is missing, of another dimension, not finite, or zero
+                under the cosine metric, or a record is refused for another reason of its own;
+                nothing was written. The message names the record, as ``'sku-1'``, if it is for
+                its sake: callers tell by it whether to go on with the others.
+            StoreError: The store failed.
+        """
+        ...
+
+    def search(
+        self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
+    ) -> list[list[Hit]]:
+        """Find the nearest records.
+
+        Args:
+            vectors: (n, dim) queries, n ≥ 0.
+            k: Hits wanted for each query, ≥ 1.
+            where: Only records that match; min(k, matches) hits come back.
+
+        Returns:
+            n lists of at most k hits, sorted by score (best first), then by id.
+
+        Raises:
+            UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
+            StoreRequestError: k is no whole number ≥ 1, or queries are of another dimension, not
+                finite, or zero under the cosine metric.
+            StoreError: The store failed.
+        """
+        ...
+
+    def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
+        """Return the records that exist among `ids`; missing ids are absent.
+
+        Args:
+            ids: Any number of ids, repetitions allowed.
+            vectors: Whether records carry their vectors. Under the cosine metric a vector may
+                come back scaled to unit length.
+        """
+        ...
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete records by id; unknown ids are ignored, no ids delete nothing.
+
+        Returns:
+            How many records existed and are gone.
+        """
+        ...
+
+    def scan(
+        self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
+    ) -> Iterator[RecordBatch]:
+        """Go through all matching records once, in batches of at most `batch_size`.
+
+        Records that are written or deleted while a scan runs may or may not appear; all others
+        appear exactly once. The caller may write between batches.
+
+        Raises:
+            UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
+            StoreRequestError: batch_size is no whole number ≥ 1.
+            StoreError: The store failed.
+        """
+        ...
+
+    def count(self, where: Filter | None = None) -> int:
+        """Return how many records there are, or how many match."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections; closing twice is allowed."""
+        ...
+
+
+@runtime_checkable
+class NotingStore(VectorStore, Protocol):
+    """What a store with `Capability.NOTES` can do besides: remember what was learned about it.
+
+    Notes are few and small, such as a calibration; they say nothing about what vectors mean, so
+    unlike the meta they may change.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> isinstance(MemoryStore(), NotingStore)
+        True
+    """
+
+    def notes(self) -> dict[str, Any]:
+        """Return all notes by name; a copy.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        ...
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a note, in place of one of that name; durable on return.
+
+        Args:
+            name: Not empty.
+            value: A JSON value; None removes the note. Every store takes 32 KiB of JSON text;
+                a store on a server may refuse more.
+
+        Raises:
+            StoreRequestError: The name is empty, or the value is no JSON value, or larger than
+                the store takes; nothing was written.
+            StoreError: The store failed.
+        """
+        ...
+
+
+def supports(candidate: object, protocol: type[_P]) -> TypeIs[_P]:
+    """Return whether an object has all members of a protocol, its own or delegated ones.
+
+    `isinstance` would refuse a wrapper that delegates by ``__getattr__`` from Python 3.12 on.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> supports(MemoryStore(), VectorStore), supports("photos.idx", VectorStore)
+        (True, False)
+    """
+    return not missing_members(candidate, protocol)
+
+
+def missing_members(candidate: object, protocol: type) -> list[str]:
+    """Return the names of a protocol's members that an object lacks, sorted."""
+    from typing_extensions import get_protocol_members
+
+    return sorted(name for name in get_protocol_members(protocol) if not hasattr(candidate, name))
+
+
+def noting(store: VectorStore) -> NotingStore | None:
+    """Return the store if it keeps notes, else None.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> noting(MemoryStore()) is None
+        False
+    """
+    keeps = Capability.NOTES in store.capabilities
+    return store if keeps and supports(store, NotingStore) else None
+
+
+@runtime_checkable
+class SharingStore(VectorStore, Protocol):
+    """What a store can do besides, whose first write keeps other processes from writing.
+
+    Example:
+        >>> from imagesearch.stores.local import LocalStore
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> isinstance(LocalStore("photos.idx"), SharingStore), isinstance(MemoryStore(), SharingStore)
+        (True, False)
+    """
+
+    def release(self) -> None:
+        """Let other processes write, until this store writes again; it stays open.
+
+        Waits for a write that another thread is doing.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsMetadataUpdate(VectorStore, Protocol):
+    """A store that changes the metadata of existing records without writing the records again.
+
+    Without it, `ImageIndex.update_metadata` reads each record and upserts it as a whole: of two
+    writers that set different fields at the same time, one can undo the other, and a record that
+    is deleted in between comes back.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> isinstance(MemoryStore(), SupportsMetadataUpdate)
+        True
+    """
+
+    def update_metadata(
+        self,
+        fields: Metadata,
+        *,
+        ids: Sequence[str] | None = None,
+        where: Filter | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Set fields of records that exist; atomic for each record, durable on return.
+
+        Fields that another writer sets at the same time are kept, unless they are the same ones.
+        A record that does not exist, or is deleted at the same time, is not created. Vector, URI
+        and digest stay as they are.
+
+        Args:
+            fields: Fields to set; None removes a field.
+            ids: Any number of ids; unknown ones and repetitions are ignored, no ids change nothing.
+            where: All records that match. Exactly one of `ids` and `where` is given.
+            replace: Whether to remove all other fields.
+
+        Returns:
+            How many records there were, whether or not their metadata changed.
+
+        Raises:
+            StoreRequestError: Neither or both of `ids` and `where` are given, or the metadata are
+                not JSON values that the store can keep; nothing was written.
+            UnsupportedFilterError: The store cannot express `where`; nothing was written.
+            StoreError: The store failed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsFilterDeletion(VectorStore, Protocol):
+    """A store that deletes all records that match a filter in one step.
+
+    Without it, `ImageIndex.delete` reads the ids that match and deletes those: a record that stops
+    matching in between is deleted all the same.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> isinstance(MemoryStore(), SupportsFilterDeletion)
+        True
+    """
+
+    def delete_where(self, where: Filter) -> int:
+        """Delete all records that match.
+
+        Returns:
+            How many are gone.
+
+        Raises:
+            UnsupportedFilterError: The store cannot express `where`; nothing was deleted.
+            StoreError: The store failed.
         """
         ...

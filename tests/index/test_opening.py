@@ -89,10 +89,13 @@ def test_a_store_in_the_place_of_the_path_is_told_where_it_goes():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"store": "photos.idx"}, "store='photos.idx' is no store"),
-        ({"store": LocalStore}, "is no store"),
-        ({"store": MemoryStore(), "embedder": "clip"}, "embedder='clip' is no embedder"),
-        ({"store": MemoryStore(), "embedder": DescriptorEmbedder}, "is no embedder"),
+        ({"store": "photos.idx"}, "store='photos.idx' cannot be used as store"),
+        ({"store": LocalStore}, "cannot be used as store"),
+        (
+            {"store": MemoryStore(), "embedder": "clip"},
+            "embedder='clip' cannot be used as embedder",
+        ),
+        ({"store": MemoryStore(), "embedder": DescriptorEmbedder}, "cannot be used as embedder"),
         ({"path": "", "embedder": DescriptorEmbedder()}, "is empty"),
         ({"path": "x", "batch_size": True}, "batch_size=True"),
         ({"path": "x", "batch_size": 1.5}, "batch_size=1.5"),

@@ -10,7 +10,7 @@ from imagesearch.config import PluginConfig
 from imagesearch.errors import ConfigError
 from imagesearch.index.lazy_embedder import LazyEmbedder
 from imagesearch.plugins import make_embedder, make_store
-from imagesearch.protocols import Embedder, VectorStore
+from imagesearch.protocols import Embedder, VectorStore, supports
 from imagesearch.types import IndexMeta, Metric
 
 __all__ = ["Assembly", "assemble", "local_store"]
@@ -82,13 +82,14 @@ def assemble(
 
 def _require_parts(store: object, embedder: object) -> None:
     """Refuse what is neither, before anything is done with it."""
-    for name, part, protocol, example in (
+    parts: tuple[tuple[str, object, type, str], ...] = (
         ("store", store, VectorStore, 'LocalStore("photos.idx")'),
         ("embedder", embedder, Embedder, "TimmEmbedder()"),
-    ):
-        if part is not None and (isinstance(part, type) or not isinstance(part, protocol)):
+    )
+    for name, part, protocol, example in parts:
+        if part is not None and (isinstance(part, type) or not supports(part, protocol)):
             raise ConfigError(
-                f"{name}={shorten(part)} is no {name}: make one, such as {example}"
+                f"{name}={shorten(part)} cannot be used as {name}: make one, such as {example}"
                 + ("; a folder goes first, without a name" if name == "store" else "")
             )
 

@@ -9,7 +9,12 @@ from reprlib import repr as shorten
 from imagesearch.chunks import chunks
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
-from imagesearch.protocols import SupportsFilterDeletion, SupportsMetadataUpdate, VectorStore
+from imagesearch.protocols import (
+    SupportsFilterDeletion,
+    SupportsMetadataUpdate,
+    VectorStore,
+    supports,
+)
 from imagesearch.types import Metadata, RecordBatch, check_metadata, updated_metadata
 
 __all__ = ["as_ids", "delete_records", "update_records"]
@@ -35,7 +40,7 @@ def delete_records(
 ) -> int:
     """Delete records; see `ImageIndex.delete`."""
     chosen = _chosen(ids, where, "delete")
-    if where is not None and isinstance(store, SupportsFilterDeletion):
+    if where is not None and supports(store, SupportsFilterDeletion):
         return store.delete_where(where)
     return sum(map(store.delete, chunks(_found(store, chosen, where), _BATCH)))
 
@@ -51,7 +56,7 @@ def update_records(
     """Set fields of records, and keep the other ones or not; see `ImageIndex.update_metadata`."""
     fields = check_metadata(metadata)
     chosen = _chosen(ids, where, "update")
-    if isinstance(store, SupportsMetadataUpdate):
+    if supports(store, SupportsMetadataUpdate):
         return store.update_metadata(fields, ids=chosen, where=where, replace=not keep)
     written = 0
     for some in chunks(_found(store, chosen, where), _BATCH):

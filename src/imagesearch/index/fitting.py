@@ -9,7 +9,7 @@ from imagesearch.copying import copy_projected
 from imagesearch.errors import ConfigError
 from imagesearch.index.assembly import Assembly, local_store
 from imagesearch.index.progress import make_progress
-from imagesearch.protocols import VectorStore
+from imagesearch.protocols import VectorStore, supports
 
 __all__ = ["fit_into"]
 
@@ -26,7 +26,7 @@ def fit_into(
     Returns:
         The store that holds it, open.
     """
-    if not isinstance(into, str | os.PathLike | VectorStore):
+    if not isinstance(into, str | os.PathLike) and not supports(into, VectorStore):
         raise ConfigError(f"into={into!r} is neither a path nor a store")
     if into is index.store:
         raise ConfigError(

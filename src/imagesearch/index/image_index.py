@@ -27,7 +27,7 @@ from imagesearch.index.saved_calibration import read_calibration
 from imagesearch.index.searching import Search, as_queries, combined
 from imagesearch.index.thresholds import MinScore
 from imagesearch.plugins import make_embedder, make_store
-from imagesearch.protocols import Embedder, SharingStore, VectorStore
+from imagesearch.protocols import Embedder, SharingStore, VectorStore, supports
 from imagesearch.quantities import at_least
 from imagesearch.types import (
     AddReport,
@@ -740,7 +740,7 @@ class ImageIndex:
             ...         index.count()
             2
         """
-        if isinstance(self.store, SharingStore):
+        if supports(self.store, SharingStore):
             self.store.release()
 
     def close(self) -> None:

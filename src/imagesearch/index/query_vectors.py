@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from imagesearch.errors import EmbeddingError, ImageSearchError, QueryError, UnknownIdError
 from imagesearch.index.regions import cut_out, fuse
 from imagesearch.pipeline import Pipeline, embed_one
-from imagesearch.protocols import Embedder, TextEmbedder, VectorStore
+from imagesearch.protocols import Embedder, TextEmbedder, VectorStore, supports
 from imagesearch.quantities import as_float32
 from imagesearch.sources import Payload, read
 from imagesearch.types import (
@@ -146,7 +146,7 @@ class QueryVectors:
         if not terms:
             return {}
         embedder = self._embedder()
-        if not isinstance(embedder, TextEmbedder):
+        if not supports(embedder, TextEmbedder):
             raise QueryError(
                 f"embedder {embedder.spec.name!r} has no text tower, so it cannot search by text; "
                 "build the index with an embedder that has one (kind 'clip'), or search by image"

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagesearch.protocols import Embedder, TextEmbedder
+from imagesearch.protocols import Embedder, TextEmbedder, supports
 from imagesearch.types import EmbeddingSpec, IndexMeta
 
 __all__ = ["EmbedderConformance"]
@@ -62,7 +62,7 @@ class EmbedderConformance:
 
         If this fails, check the spelling of these three names.
         """
-        assert isinstance(embedder, Embedder), "spec, preprocess or embed is missing"
+        assert supports(embedder, Embedder), "spec, preprocess or embed is missing"
 
     def test_the_spec_is_complete(self, embedder: Embedder) -> None:
         """The spec names the embedder, its dimension and a fingerprint.
@@ -320,7 +320,7 @@ def _check(vectors: object, count: int, spec: EmbeddingSpec) -> None:
 
 
 def _text_embedder(embedder: Embedder) -> TextEmbedder:
-    if not isinstance(embedder, TextEmbedder):
+    if not supports(embedder, TextEmbedder):
         pytest.skip("this embedder has no embed_text")
     return embedder
 

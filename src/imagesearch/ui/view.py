@@ -13,7 +13,7 @@ from PIL import Image
 
 from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
 from imagesearch.index import ImageIndex
-from imagesearch.protocols import TextEmbedder
+from imagesearch.protocols import TextEmbedder, supports
 from imagesearch.rendering import html_text
 from imagesearch.types import Hits, Record
 from imagesearch.ui.cards import Card, card_of, detail_html
@@ -95,7 +95,7 @@ class IndexView:
     @property
     def searches_text(self) -> bool:
         """Whether the embedder understands words."""
-        return isinstance(self.index.embedder, TextEmbedder)
+        return supports(self.index.embedder, TextEmbedder)
 
     def search(
         self,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from imagesearch.filters import Field
-from imagesearch.protocols import Capability, SupportsMetadataUpdate, VectorStore
+from imagesearch.protocols import Capability, SupportsMetadataUpdate, VectorStore, supports
 from imagesearch.testing import strategies
 from imagesearch.testing.stores.fixtures import StoreFixtures, make_batch, make_meta
 from imagesearch.testing.stores.scores import expected_scores
@@ -61,7 +61,7 @@ class ModelRules(StoreFixtures):
                 for id, vector in zip(step.ids, step.vectors, strict=True):
                     model[id] = vector, step.stock
             case "update":
-                if isinstance(store, SupportsMetadataUpdate):
+                if supports(store, SupportsMetadataUpdate):
                     known = [id for id in step.ids if id in model]
                     changed = store.update_metadata({"stock": step.stock}, ids=step.ids)
                     self.settle(store)

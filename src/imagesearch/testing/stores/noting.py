@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imagesearch.errors import StoreError, StoreRequestError
-from imagesearch.protocols import Capability, NotingStore, VectorStore
+from imagesearch.protocols import Capability, NotingStore, VectorStore, supports
 from imagesearch.testing.stores.fixtures import StoreFixtures, make_meta, require, same_value
 
 __all__ = ["NotingRules"]
@@ -21,7 +21,7 @@ class NotingRules(StoreFixtures):
     def test_a_store_with_notes_satisfies_their_protocol(self, unopened: VectorStore) -> None:
         """NOTES means `NotingStore`. If this fails, check the names of both methods."""
         require(unopened, Capability.NOTES)
-        assert isinstance(unopened, NotingStore)
+        assert supports(unopened, NotingStore)
 
     def test_a_new_store_has_no_notes(self, store: VectorStore) -> None:
         """Nothing is noted by itself. If this fails, keep what is yours apart from notes."""
@@ -90,7 +90,7 @@ class NotingRules(StoreFixtures):
     def test_notes_need_an_open_store(self, unopened: VectorStore) -> None:
         """Before open and after close notes raise StoreError. If this fails, check both."""
         require(unopened, Capability.NOTES)
-        assert isinstance(unopened, NotingStore)
+        assert supports(unopened, NotingStore)
         with pytest.raises(StoreError):
             unopened.notes()
         with pytest.raises(StoreError):
@@ -112,5 +112,5 @@ class NotingRules(StoreFixtures):
 
 def _noting(store: VectorStore) -> NotingStore:
     require(store, Capability.NOTES)
-    assert isinstance(store, NotingStore)
+    assert supports(store, NotingStore)
     return store

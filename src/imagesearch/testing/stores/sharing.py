@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesearch.protocols import SharingStore, VectorStore
+from imagesearch.protocols import SharingStore, VectorStore, supports
 from imagesearch.testing.stores.fixtures import StoreFixtures, make_batch, make_meta
 
 __all__ = ["SharingRules"]
@@ -19,11 +19,11 @@ class SharingRules(StoreFixtures):
         self, place: Path, unopened: VectorStore
     ) -> None:
         """Both see all that was written. If this fails, read anew what another handle may change."""
-        if not isinstance(unopened, SharingStore):
+        if not supports(unopened, SharingStore):
             pytest.skip("the store has no release()")
         vectors = self.vectors(4)
         first, second = unopened, self.reopen_store(place)
-        if not isinstance(second, SharingStore):
+        if not supports(second, SharingStore):
             pytest.fail("reopen_store gives another kind of store")
         try:
             for store in (first, second):

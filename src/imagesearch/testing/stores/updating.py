@@ -19,6 +19,7 @@ from imagesearch.protocols import (
     SupportsFilterDeletion,
     SupportsMetadataUpdate,
     VectorStore,
+    supports,
 )
 from imagesearch.testing.stores.fixtures import (
     StoreFixtures,
@@ -219,7 +220,7 @@ class UpdatingRules(StoreFixtures):
         self, store: VectorStore
     ) -> None:
         """It says how many are gone. If this fails, check that the filter reaches the server."""
-        if not isinstance(store, SupportsFilterDeletion):
+        if not supports(store, SupportsFilterDeletion):
             pytest.skip("the store has no delete_where()")
         fields = [{"stock": row} for row in range(6)]
         self.write(store, make_batch(self.vectors(6), fields))
@@ -280,7 +281,7 @@ class UpdatingRules(StoreFixtures):
     def _other_writer(self, store: VectorStore, place: Path) -> Iterator[VectorStore]:
         """Give a second handle that writes, where the store allows several writers."""
         _updating(store)
-        if Capability.PERSISTENT not in store.capabilities or isinstance(store, SharingStore):
+        if Capability.PERSISTENT not in store.capabilities or supports(store, SharingStore):
             pytest.skip("the store has one writer at a time")
         self.write(store, self.batch(1, prefix="first"))
         other = self.reopen_store(place)
@@ -297,7 +298,7 @@ class UpdatingRules(StoreFixtures):
 
 
 def _updating(store: VectorStore) -> SupportsMetadataUpdate:
-    if not isinstance(store, SupportsMetadataUpdate):
+    if not supports(store, SupportsMetadataUpdate):
         pytest.skip("the store has no update_metadata()")
     return store
 
