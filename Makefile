@@ -2,18 +2,25 @@
 PYTHON ?= python3
 # What the tests try besides the default; without one of them its tests are skipped.
 EXTRAS ?= heif,tencent,clip,ui,openvino
+# The tests that need no model: for other versions of Python and the oldest dependencies.
+CORE_TESTS := tests/filters tests/images tests/sources tests/stores tests/index tests/duplicates
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+FAST := -m "not slow and not browser" -n 2 --dist loadscope
+COVER := $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
-.PHONY: help demo test slow lint check docs clean
+.PHONY: help demo test slow wheel pythons floors lint check docs clean
 
 help:
-	@echo "make demo    install into .venv, index pictures, search them, show the result"
-	@echo "make test    install into .venv and run the tests"
-	@echo "make slow    run the tests that take longer, also those in a browser if chromium is there"
-	@echo "make docs    write the generated pages, then build the documentation into site/"
-	@echo "make check   what CI runs: all tests, format, lint, types, layers, spelling"
+	@echo "make demo     install into .venv, index images, search them, show the result"
+	@echo "make test     install into .venv and run the tests (COVERAGE=1 measures branch coverage)"
+	@echo "make slow     run the tests that take longer, also those in a browser if chromium is there"
+	@echo "make wheel    build the wheel and test it without the source tree"
+	@echo "make pythons  run the tests that need no model on other versions of Python"
+	@echo "make floors   run the tests that need no model on the oldest supported dependencies"
+	@echo "make docs     write the generated pages, then build the documentation into site/"
+	@echo "make check    all tests, format, lint, types, layers, spelling"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,10 +37,38 @@ demo: $(VENV)/.installed
 	@$(BIN)/imagesearch demo
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "not slow and not browser" -n 2 --dist loadscope
+	$(BIN)/python -m pytest $(FAST) --durations=20 $(COVER)
 
 slow: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "slow or browser" -n 4 --dist loadscope
+	$(BIN)/python -m pytest -m "slow or browser" -n 4 --dist loadscope --durations=20
+
+wheel: $(VENV)/.tested
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheel .
+	$(BIN)/python -m pip install --quiet --no-deps --target build/wheel/site build/wheel/*.whl
+	cp -r tests pyproject.toml build/wheel/
+	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -c \
+		"import imagesearch, pathlib; assert pathlib.Path('site').resolve() in pathlib.Path(imagesearch.__file__).parents"
+	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -m pytest $(FAST) -q \
+		tests/test_import.py tests/test_config.py tests/filters tests/index
+
+pythons: $(VENV)/.tested
+	@for python in $$($(BIN)/python tests/other_pythons.py); do \
+		venv=.venv-$$($$python -c "import sys; print('%d.%d' % sys.version_info[:2])"); \
+		echo "$$venv"; \
+		$(BIN)/uv venv --quiet --allow-existing --python $$python $$venv && \
+		$(BIN)/uv pip install --quiet --python $$venv --constraint constraints.txt \
+			numpy pillow click tqdm typing-extensions hnswlib --group core && \
+		$(BIN)/uv pip install --quiet --python $$venv --no-deps --editable . && \
+		$$venv/bin/python -m pytest $(FAST) -q $(CORE_TESTS) || exit 1; \
+	done
+
+floors: $(VENV)/.tested
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-floors
+	$(BIN)/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
+		$$($(BIN)/python tests/oldest_dependencies.py) --group core
+	$(BIN)/uv pip install --quiet --python .venv-floors --no-deps --editable .
+	.venv-floors/bin/python -m pytest $(FAST) -q $(CORE_TESTS)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff format --check
@@ -42,11 +77,11 @@ lint: $(VENV)/.tested
 	$(BIN)/lint-imports
 	$(BIN)/codespell src tests benchmarks examples docs README.md CHANGELOG.md
 
-check: test slow lint
+check: test slow wheel pythons floors lint
 
 docs: $(VENV)/.tested
 	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) imagesearch-demo build dist site
+	rm -rf $(VENV) .venv-* imagesearch-demo build dist site

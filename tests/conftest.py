@@ -11,6 +11,33 @@ from PIL import Image
 from imagesearch import ImageIndex, LocalStore
 from tests.small_embedder import SmallEmbedder
 
+_missing: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    _note_missing_package(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    _note_missing_package(report)
+
+
+def _note_missing_package(report: pytest.TestReport | pytest.CollectReport) -> None:
+    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else ""
+    if report.skipped and ("could not import" in reason or "is not installed" in reason):
+        _missing.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where tests are skipped for lack of a package that should have been installed."""
+    if (
+        _missing
+        and os.environ.get("IMAGESEARCH_REQUIRE_EXTRAS")
+        and not hasattr(session.config, "workerinput")
+    ):
+        print("\nSkipped for lack of a package:", *_missing, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
 
 @pytest.fixture
 def shared() -> Path:

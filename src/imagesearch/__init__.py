@@ -18,6 +18,7 @@ Example:
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import logging
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from imagesearch.stores.local import LocalStore
     from imagesearch.stores.memory import MemoryStore
     from imagesearch.stores.tencent import TencentStore
+
+    __version__: str
 
 __all__ = [
     "AddReport",
@@ -109,8 +112,6 @@ __all__ = [
     "evaluate",
 ]
 
-__version__ = "0.1.0"
-
 _EVALUATION = "imagesearch.evaluation"
 # Adapters bring their SDKs with them, and measuring is not for every program, so the module of each
 # of these names is imported when it is first used.
@@ -138,10 +139,13 @@ logging.getLogger("imagesearch").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        # Read when it is asked for: reading the metadata of packages takes milliseconds.
+        return importlib.metadata.version("imagesearch-index")
     if name in _LATER:
         return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'imagesearch' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "__version__"})
