@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-__all__ = ["coded_items"]
+__all__ = ["coded_items", "item_kinds"]
 
 _MAX_BOXES = 10_000
 _CODED = frozenset({b"hvc1", b"av01"})
@@ -23,13 +23,30 @@ def coded_items(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         return
 
 
+def item_kinds(data: bytes) -> set[bytes]:
+    """Return the types of all items of a HEIF file, such as ``hvc1`` and ``Exif``."""
+    try:
+        return {
+            kind
+            for box, start, end in _meta(data)
+            if box == b"iinf"
+            for kind in _kinds(data, start, end).values()
+        }
+    except (struct.error, IndexError):
+        return set()
+
+
+def _meta(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    for box, start, end in _children(data, 0, len(data)):
+        if box == b"meta":
+            yield from _children(data, start + 4, end)
+            return
+
+
 def _items(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    meta = next((box for box in _children(data, 0, len(data)) if box[0] == b"meta"), None)
-    if meta is None:
-        return
     kinds: dict[int, bytes] = {}
     parts: list[tuple[int, int, int]] = []
-    for kind, start, end in _children(data, meta[1] + 4, meta[2]):
+    for kind, start, end in _meta(data):
         if kind == b"iinf":
             kinds = _kinds(data, start, end)
         elif kind == b"iloc":

@@ -16,6 +16,7 @@ from imagesearch.errors import (
 from imagesearch.images._damage import damage_of
 from imagesearch.images._encoded import Encoded, read_planes_rightly
 from imagesearch.images._jpeg import read_jpeg, unsupported_jpeg
+from imagesearch.images._kinds import perhaps_unsupported, unsupported_kind
 from imagesearch.images._metadata import without_metadata
 from imagesearch.images._pnm import is_pnm, read_pnm
 from imagesearch.images._strict import strict
@@ -102,7 +103,7 @@ def decode(
     data = without_metadata(data)
     jpeg = read_jpeg(data, name=name)
     if jpeg is not None and (kind := unsupported_jpeg(jpeg)) is not None:
-        raise UnsupportedImageError(f"{name} is {kind}, which is not supported; convert it to PNG")
+        raise _unsupported(name, kind)
     if is_pnm(data):
         return read_pnm(data, max_pixels=max_pixels, name=name)
     encoded = Encoded.of(data, jpeg=jpeg, max_pixels=max_pixels, name=name)
@@ -139,6 +140,8 @@ def decode(
     except DecodeError:
         raise
     except UnidentifiedImageError as error:
+        if (kind := unsupported_kind(data)) is not None:
+            raise _unsupported(name, kind) from error
         raise DecodeError(f"{name} {look_of(data)}") from error
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
@@ -147,13 +150,16 @@ def decode(
         ) from error
     except Exception as error:  # decoders raise whatever hostile bytes lead them to
         reason = f"{error}".strip() or type(error).__name__
-        if jpeg is not None and (jpeg.lossless or jpeg.arithmetic):
-            kind = "lossless" if jpeg.lossless else "arithmetic-coded"
+        if (kind := perhaps_unsupported(data, jpeg)) is not None:
             raise UnsupportedImageError(
-                f"{name} is damaged, or a {kind} JPEG that this build of Pillow does not decode "
+                f"{name} is damaged, or {kind}, which this build of Pillow does not decode "
                 f"({reason}); convert it to PNG"
             ) from error
         raise _damaged(name, reason) from error
+
+
+def _unsupported(name: str, kind: str) -> UnsupportedImageError:
+    return UnsupportedImageError(f"{name} is {kind}, which is not supported; convert it to PNG")
 
 
 def _damaged(name: str, reason: str) -> DecodeError:

@@ -8,12 +8,6 @@ __all__ = ["heif_brand", "look_of"]
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document; export its pages as PNG"),
-    (b"%!PS", "PostScript (EPS), which is refused because it is a program; export it as PNG"),
-    (b"\xc5\xd0\xd3\xc6", "an EPS drawing, which is refused because it is a program; export it as PNG"),
-    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF) drawing; export it as PNG"),
-    (b"8BPS", "a Photoshop document; export it as PNG"),
-    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JPEG XL, which is not supported; convert it to JPEG"),
-    (b"\xff\x0a", "JPEG XL, which is not supported; convert it to JPEG"),
     (b"PK\x03\x04", "a ZIP archive or Office document; unpack it"),
     (b"\x1f\x8b", "gzip-compressed data; unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it"),

@@ -193,6 +193,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "no_image": ("{}", "不是可识别的图片（{}）"),
     "no_bytes": ("{}", "文件是空的（{}）"),
     "damaged": ("{}", "文件已损坏或不完整，无法解码（{}）"),
+    "unsupported": ("{}", "不支持这种图片，请转换为 PNG 或 JPEG（{}）"),
     "too_many_pixels": ("{0}", "像素太多，最多 {1:.4g} 百万像素（{0}）"),
     "no_field": (
         "line {}, {}, is no field; write name = value, such as kind = fish",

@@ -13,6 +13,7 @@ from imagesearch.errors import (
     ImageTooLargeError,
     QueryError,
     SourceNotFoundError,
+    UnsupportedImageError,
 )
 from imagesearch.images import decode
 from imagesearch.quantities import as_real, as_whole
@@ -93,6 +94,8 @@ def _problem(data: bytes, error: DecodeError) -> str:
         return "no_bytes"
     if isinstance(error, ImageTooLargeError):
         return "too_many_pixels"
+    if isinstance(error, UnsupportedImageError):
+        return "unsupported"
     # What begins as an image does is one, though Pillow cannot tell it from anything else.
     unknown = isinstance(error.__cause__, UnidentifiedImageError) and "damaged" not in str(error)
     return "no_image" if unknown else "damaged"
