@@ -15,8 +15,8 @@ Every command reads `--store` (a local index, `imagesearch.idx` by default) or `
 file, see [configuration](configuration.md)). Results go to standard output, everything else to
 standard error. With `--json` a command prints one JSON object a line.
 
-Exit codes: 0 all is well; 1 some inputs failed, or doctor found a problem; each is named; 2 wrong
-usage; 3 nothing could be done, the message says why; 130 interrupted, what was stored until then
+Exit codes: 0 all is well; 1 some inputs failed, or check or doctor found a problem; each is named;
+2 wrong usage; 3 nothing could be done, the message says why; 130 interrupted, what was stored until then
 stays.
 
 This page is generated from the commands' own help texts.

@@ -30,6 +30,8 @@ from imagesearch.index import ImageIndex
 from imagesearch.protocols import Capability, Embedder, TextEmbedder, VectorStore
 from imagesearch.types import (
     AddReport,
+    CheckReport,
+    CheckResult,
     EmbeddingSpec,
     Failure,
     Hit,
@@ -70,6 +72,8 @@ __all__ = [
     "AddReport",
     "Calibration",
     "Capability",
+    "CheckReport",
+    "CheckResult",
     "Comparison",
     "Contender",
     "DescriptorEmbedder",

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch.filters import Filter
-from imagesearch.types import EmbeddingSpec, Hit, IndexMeta, Metadata, Record, RecordBatch
+from imagesearch.types import (
+    CheckResult,
+    EmbeddingSpec,
+    Hit,
+    IndexMeta,
+    Metadata,
+    Record,
+    RecordBatch,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 __all__ = [
     "Capability",
+    "CheckProgress",
     "Embedder",
     "NotingStore",
     "SharingStore",
+    "SupportsCheck",
     "SupportsFilterDeletion",
     "SupportsMetadataUpdate",
     "TextEmbedder",
@@ -29,6 +39,9 @@ __all__ = [
     "noting",
     "supports",
 ]
+
+CheckProgress: TypeAlias = Callable[[int, int], None]
+"""Called now and then with how many steps are done, and how many there are."""
 
 
 _P = TypeVar("_P")
@@ -405,5 +418,48 @@ class SupportsFilterDeletion(VectorStore, Protocol):
         Raises:
             UnsupportedFilterError: The store cannot express `where`; nothing was deleted.
             StoreError: The store failed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsCheck(VectorStore, Protocol):
+    """A store that keeps checksums of its own.
+
+    Example:
+        >>> from imagesearch.stores.local import LocalStore
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> isinstance(LocalStore("photos.idx"), SupportsCheck), isinstance(MemoryStore(), SupportsCheck)
+        (True, False)
+    """
+
+    def check(self, *, progress: CheckProgress | None = None) -> Iterator[CheckResult]:
+        """Look through everything that is stored, and change nothing; may precede `open`.
+
+        A result with the topic ``vectors`` names records that are sound but for their vector:
+        embedding their images again repairs them.
+
+        Raises:
+            StoreError: There is no index, or it cannot be read at all.
+        """
+        ...
+
+    def repair(
+        self, *, remove: bool = False, progress: CheckProgress | None = None
+    ) -> list[CheckResult]:
+        """Repair what needs no images; may precede `open`.
+
+        Args:
+            remove: Whether to remove what is damaged beyond repair. Records with sound metadata
+                and a damaged vector stay.
+            progress: As for `check`.
+
+        Returns:
+            What was done, with the ids of removed records; `check` says what is left.
+
+        Raises:
+            StoreCorruptError: It is damaged too much to be repaired.
+            StoreLockedError: Another process writes to it.
+            StoreError: It cannot be read or written.
         """
         ...

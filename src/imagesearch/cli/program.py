@@ -14,6 +14,7 @@ import click
 import imagesearch
 from imagesearch.cli.adding import add, sync
 from imagesearch.cli.calibrating import calibrate
+from imagesearch.cli.check import check
 from imagesearch.cli.completion import completion
 from imagesearch.cli.copying import copy
 from imagesearch.cli.deleting import delete
@@ -33,11 +34,11 @@ _EXIT_ERROR = 3
 _EXIT_INTERRUPTED = 130
 # What other programs call the same.
 _OTHER_WORDS = {
-    "check": "doctor",
     "diagnose": "doctor",
     "evaluate": "eval",
     "export": "copy",
     "find": "search",
+    "fsck": "check",
     "import": "add",
     "index": "add",
     "insert": "add",
@@ -46,12 +47,14 @@ _OTHER_WORDS = {
     "migrate": "copy",
     "query": "search",
     "remove": "delete",
+    "repair": "check",
     "rm": "delete",
     "show": "info",
     "stats": "info",
     "status": "info",
     "ui": "serve",
     "update": "sync",
+    "verify": "check",
     "web": "serve",
 }
 
@@ -82,8 +85,8 @@ class _Program(click.Group):
 @click.group(
     cls=_Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 all is well, 1 some inputs failed or doctor found a problem (each is "
-    "named), 2 wrong usage, 3 nothing could be done (the message says why), 130 interrupted. "
+    epilog="Exit codes: 0 all is well, 1 some inputs failed, or check or doctor found a "
+    "problem (each is named), 2 wrong usage, 3 nothing could be done (the message says why), 130 interrupted. "
     "Colours are for terminals; NO_COLOR=1 turns them off, FORCE_COLOR=1 on.",
 )
 @click.version_option(imagesearch.__version__, prog_name="imagesearch")
@@ -114,6 +117,7 @@ for _command in (
     evaluate,
     calibrate,
     duplicates,
+    check,
     serve,
     demo,
     doctor,

@@ -14,6 +14,7 @@ from imagesearch.config import load_config
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Match, Rules, Tier
 from imagesearch.errors import ConfigError
 from imagesearch.filters import Filter, as_filter
+from imagesearch.index._check import check_store
 from imagesearch.index.adding import bring_in
 from imagesearch.index.assembly import assemble
 from imagesearch.index.calibrating import calibrate
@@ -31,6 +32,7 @@ from imagesearch.protocols import Embedder, SharingStore, VectorStore, supports
 from imagesearch.quantities import at_least
 from imagesearch.types import (
     AddReport,
+    CheckReport,
     Hits,
     ImageSource,
     IndexMeta,
@@ -714,6 +716,53 @@ class ImageIndex:
             k=k,
             sample=sample,
             seed=seed,
+            progress=progress,
+        )
+
+    def check(
+        self, *, repair: bool = False, remove: bool = False, progress: bool | None = None
+    ) -> CheckReport:
+        """Look through everything that the store keeps, and name the records that are damaged.
+
+        Nothing is changed without `repair`. An index that is damaged so much that it cannot be
+        opened is checked with ``imagesearch check``, or with the store's own `check`.
+
+        Args:
+            repair: Embed again the images of damaged vectors, where their files are there; rebuild
+                what is kept twice; accept a database that has lost acknowledged writes.
+            remove: With `repair`, remove the records that cannot be repaired from the index.
+                Without it they stay, and whatever reads them raises `StoreCorruptError`.
+            progress: Whether to show a bar on standard error; None: if that is a terminal.
+
+        Returns:
+            What was found; with `repair` what is left, and what was done.
+
+        Raises:
+            ConfigError: `remove` without `repair`.
+            UnsupportedOperationError: The store keeps no checksums, or is read-only and is to be
+                repaired.
+            StoreCorruptError: It is damaged too much to be repaired.
+            StoreLockedError: Another process writes to it, and it is to be repaired.
+
+        Example:
+            >>> import tempfile
+            >>> from PIL import Image
+            >>> from imagesearch import DescriptorEmbedder
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     with ImageIndex(folder, embedder=DescriptorEmbedder()) as index:
+            ...         _ = index.add(Image.new("RGB", (32, 32), "red"))
+            ...         report = index.check()
+            >>> report.ok, report.damaged
+            (True, ())
+        """
+        if remove and not repair:
+            raise ConfigError("remove=True goes with repair=True")
+        return check_store(
+            self.store,
+            lambda: self._index,
+            repair=repair,
+            remove=remove,
+            batch_size=self._batch_size,
             progress=progress,
         )
 

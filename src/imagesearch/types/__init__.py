@@ -1,5 +1,6 @@
 """The glossary: one small type for each thing that the library talks about."""
 
+from imagesearch.types.check import CheckReport, CheckResult, CheckStatus
 from imagesearch.types.hit import Hit
 from imagesearch.types.hits import Hits
 from imagesearch.types.item import Failure, ImageSource, Item
@@ -25,6 +26,9 @@ __all__ = [
     "RESERVED_FIELDS",
     "AddReport",
     "Box",
+    "CheckReport",
+    "CheckResult",
+    "CheckStatus",
     "EmbeddingSpec",
     "Failure",
     "Hit",

@@ -6,9 +6,6 @@ import logging
 import sqlite3
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from imagesearch.stores.local._checksums import (
     append_vector_checksums,
     dead_sum_of,
@@ -16,6 +13,7 @@ from imagesearch.stores.local._checksums import (
     values_checksum,
     vector_checksums,
 )
+from imagesearch.stores.local._verification import impossible_rows
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.schema import (
@@ -28,15 +26,12 @@ from imagesearch.stores.local.schema import (
     seal_state,
 )
 from imagesearch.stores.local.vectors_file import map_vectors
-from imagesearch.types import Metric
 
 __all__ = ["MIGRATIONS", "migrate"]
 
 _logger = logging.getLogger("imagesearch")
 
 _COPY_BYTES = 16 * 2**20
-# Far beyond what rounding leaves of a vector of unit length.
-_LENGTH_TOLERANCE = 0.01
 
 
 def migrate(connection: sqlite3.Connection, format: int, layout: Layout) -> None:
@@ -112,28 +107,12 @@ def _add_checksums(connection: sqlite3.Connection, layout: Layout) -> None:
     for first in range(0, rows, step):
         some = stored.rows[first : first + step]
         crcs = vector_checksums(some)
-        impossible = _impossible(some, encoding, meta.metric)
+        impossible = impossible_rows(some, encoding)
         # No vector has this one, so that it is named when it is read.
         crcs[impossible] ^= 0xFFFFFFFF
         append_vector_checksums(connection, first, crcs)
     for name in old:
         connection.execute(f"DROP TABLE old_{name}")
-
-
-def _impossible(rows: NDArray[np.generic], encoding: Encoding, metric: Metric) -> NDArray[np.bool_]:
-    """Return which rows were damaged before there were checksums: nothing stores such a vector."""
-    if encoding.dtype == "int8":
-        return np.asarray(np.abs(rows.astype(np.int16)).max(axis=1, initial=0) != 127)
-    wide = rows.astype(np.float32)
-    wrong = ~np.isfinite(wide).all(axis=1)
-    if metric == "cosine":
-        with np.errstate(all="ignore"):
-            if encoding.dtype == "float32":
-                length = np.linalg.norm(wide.astype(np.float64), axis=1)
-            else:
-                length = np.abs(wide).max(axis=1, initial=0)
-            wrong |= ~(np.abs(length - 1) < _LENGTH_TOLERANCE)
-    return np.asarray(wrong)
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection, Layout], None], ...] = (

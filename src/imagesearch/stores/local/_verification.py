@@ -16,11 +16,14 @@ from imagesearch.stores.local._checksums import (
     read_vector_checksums,
     vector_checksums,
 )
+from imagesearch.stores.local.encoding import Encoding
 
-__all__ = ["VerifiedRows", "damaged_rows"]
+__all__ = ["VerifiedRows", "damaged_rows", "impossible_rows"]
 
 # Rows that are compared in one go; their checksums take 4 bytes each.
 _STEP = 16_384
+# Far beyond what rounding leaves of a vector of unit length.
+_LENGTH_TOLERANCE = 0.01
 
 
 class VerifiedRows:
@@ -103,3 +106,23 @@ def damaged_rows(
     present = stored[first : first + len(rows)] if together else stored[rows]
     wrong: NDArray[np.int64] = rows[vector_checksums(present) != expected]
     return wrong
+
+
+def impossible_rows(rows: NDArray[np.generic], encoding: Encoding) -> NDArray[np.bool_]:
+    """Return which rows of a vectors file hold what no write puts there.
+
+    NaN, infinity and, under ``cosine``, another length than encoding gives: for indexes that have
+    no checksums yet.
+    """
+    if encoding.dtype == "int8":
+        return np.asarray(np.abs(rows.astype(np.int16)).max(axis=1, initial=0) != 127)
+    wide = rows.astype(np.float32)
+    wrong = ~np.isfinite(wide).all(axis=1)
+    if encoding.metric == "cosine":
+        with np.errstate(all="ignore"):
+            if encoding.dtype == "float32":
+                length = np.linalg.norm(wide.astype(np.float64), axis=1)
+            else:
+                length = np.abs(wide).max(axis=1, initial=0)
+            wrong |= ~(np.abs(length - 1) < _LENGTH_TOLERANCE)
+    return np.asarray(wrong)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.filters import Filter
-from imagesearch.protocols import Capability
+from imagesearch.protocols import Capability, CheckProgress
 from imagesearch.stores.checks import (
     check_batch,
     check_batch_size,
@@ -22,6 +22,8 @@ from imagesearch.stores.checks import (
     check_update,
     possible_ids,
 )
+from imagesearch.stores.local._check import check_index
+from imagesearch.stores.local._repair import repair_index
 from imagesearch.stores.local.encoding import Dtype
 from imagesearch.stores.local.failures import translated
 from imagesearch.stores.local.graph_library import require_graphs
@@ -36,7 +38,7 @@ from imagesearch.stores.local.rows import hits_of, require_matches
 from imagesearch.stores.local.upkeep import compact_if_wasteful, keep_graph
 from imagesearch.stores.local.writer import Writer
 from imagesearch.stores.notes import note_text
-from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch
+from imagesearch.types import CheckResult, Hit, IndexMeta, Metadata, Record, RecordBatch
 
 __all__ = ["LocalStore"]
 
@@ -297,6 +299,65 @@ class LocalStore:
         text = note_text(name, value)
         with self._writing(opened), opened.database.writing() as connection:
             write_note(connection, name, text)
+
+    def check(self, *, progress: CheckProgress | None = None) -> Iterator[CheckResult]:
+        """Look through all files of the index, and change nothing; it need not be open.
+
+        SQLite's own check of its database, every record, what filters read, every vector, notes,
+        the saved graph, and whether acknowledged writes are missing. Takes the time of reading it
+        all; writes of others may go on meanwhile.
+
+        Raises:
+            IncompatibleIndexError: The path holds something else, or a newer format.
+            StoreError: There is no index, or it cannot be read.
+
+        Example:
+            >>> import tempfile
+            >>> from imagesearch.types import EmbeddingSpec, IndexMeta
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     store = LocalStore(Path(folder) / "photos.idx")
+            ...     store.open(IndexMeta(EmbeddingSpec("mine", 2, True, "v1")))
+            ...     store.close()
+            ...     {result.status for result in store.check()}
+            {'ok'}
+        """
+        return check_index(self._layout, progress)
+
+    def repair(
+        self, *, remove: bool = False, progress: CheckProgress | None = None
+    ) -> list[CheckResult]:
+        """Repair what needs no images; the index need not be open.
+
+        Rebuilds what is kept twice (counts, what filters read, checksums, SQLite's indexes), removes
+        a damaged graph, and accepts a database that has lost acknowledged writes. Vectors that are
+        damaged stay so, until their records are written again.
+
+        Args:
+            remove: Whether to remove records that are damaged beyond repair, and to give up those
+                that are missing.
+            progress: Told how many rows were looked at.
+
+        Returns:
+            What was done.
+
+        Raises:
+            StoreCorruptError: It is damaged too much to be repaired.
+            StoreLockedError: Another process writes to this index.
+            StoreUnavailableError: It cannot be read or written.
+            UnsupportedOperationError: The store was opened with ``read_only=True``.
+        """
+        if self._read_only:
+            raise refuse_writing(self._path)
+        with self._changing, translated(self._path):
+            if not self._layout.exists():
+                raise StoreError(f"there is no index at {self._path}")
+            held = self._lock.held
+            self._lock.acquire()
+            try:
+                return repair_index(self._layout, remove=remove, progress=progress)
+            finally:
+                if not held:
+                    self._lock.release()
 
     def release(self) -> None:
         """Let other processes write, until this store writes again; it stays open.

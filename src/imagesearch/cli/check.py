@@ -1,0 +1,140 @@
+"""``imagesearch check``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from imagesearch._printable import printable
+from imagesearch.cli.candidates import complete_folders
+from imagesearch.cli.options import json_option, print_json, progress_option, store_options
+from imagesearch.cli.places import store_table, table_at
+from imagesearch.cli.terminal import Role, fitted_lines, painted, say, terminal_width
+from imagesearch.config import load_config
+from imagesearch.index._check import check_store
+from imagesearch.index.assembly import assemble
+from imagesearch.plugins import make_embedder, make_store
+from imagesearch.protocols import Embedder
+from imagesearch.types import CheckReport, CheckResult, CheckStatus
+
+__all__ = ["check"]
+
+_EXIT_DAMAGED = 1
+_BATCH_SIZE = 32
+_IDS_SHOWN = 20
+_ROLES: dict[CheckStatus, Role] = {
+    "ok": "ok",
+    "info": "faint",
+    "warning": "warning",
+    "problem": "error",
+}
+# "problem  "
+_INDENT = 9
+
+
+@click.command(short_help="Find damage in an index and repair it.")
+@click.argument(
+    "place",
+    required=False,
+    metavar="[INDEX|CONFIG]",
+    type=click.Path(path_type=Path),
+    shell_complete=complete_folders,
+)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Repair what can be repaired: embed again the images of damaged vectors whose files are "
+    "there, rebuild what is kept twice, and accept a database that has lost acknowledged writes.",
+)
+@click.option(
+    "--remove",
+    is_flag=True,
+    help="With --repair: remove the records that cannot be repaired from the index. Image files are "
+    "never touched.",
+)
+@store_options
+@progress_option
+@json_option
+def check(
+    place: Path | None,
+    repair: bool,
+    remove: bool,
+    config: Path | None,
+    store: Path | None,
+    progress: bool | None,
+    as_json: bool,
+) -> int:
+    """Look through everything that a local index stores, and name the records that are damaged.
+
+    The database, every record, what filters read, every vector, the saved graph, and whether
+    acknowledged writes are missing. Nothing is changed without --repair, and no record goes without
+    --remove. The exit code is 1 while there is damage.
+
+    \b
+    Examples:
+      imagesearch check photos.idx
+      imagesearch check photos.idx --repair
+      imagesearch check imagesearch.toml --repair --remove
+    """
+    if remove and not repair:
+        raise click.UsageError("--remove goes with --repair")
+    if place is not None and place.suffix == ".toml":
+        config, store = place, None
+    elif place is not None:
+        store = place
+    chosen = make_store(table_at(place) if place is not None else store_table(config, store))
+    try:
+        report = check_store(
+            chosen,
+            lambda: assemble(None, chosen, _embedder(config), None),
+            repair=repair,
+            remove=remove,
+            batch_size=_BATCH_SIZE,
+            progress=progress,
+        )
+    finally:
+        chosen.close()
+    if as_json:
+        _print_json(report)
+    else:
+        _print(report)
+    return 0 if report.ok else _EXIT_DAMAGED
+
+
+def _embedder(config: Path | None) -> Embedder | None:
+    """Make the embedder that a config names; it says where weights are today."""
+    table = None if config is None else load_config(config).embedder
+    return None if table is None else make_embedder(table)
+
+
+def _print(report: CheckReport) -> None:
+    width = terminal_width()
+    for result in (*report.repairs, *report.results):
+        click.echo(_line(result, width))
+    say(f"\n{report}")
+
+
+def _line(result: CheckResult, width: int | None) -> str:
+    word = painted(f"{result.status:7}", _ROLES[result.status])
+    line = f"{word}  {fitted_lines(f'{result.topic}: {result.text}', width, indent=_INDENT)}"
+    for id in result.ids[:_IDS_SHOWN] if result.status == "problem" else ():
+        line += f"\n{' ' * _INDENT}{printable(id)}"
+    if result.status == "problem" and len(result.ids) > _IDS_SHOWN:
+        line += f"\n{' ' * _INDENT}and {len(result.ids) - _IDS_SHOWN} more; --json prints all"
+    if result.remedy:
+        line += f"\n{' ' * _INDENT}{fitted_lines(f'→ {result.remedy}', width, indent=_INDENT)}"
+    return line
+
+
+def _print_json(report: CheckReport) -> None:
+    for result in report.repairs:
+        print_json(repair=True, **result.to_dict())
+    for result in report.results:
+        print_json(repair=False, **result.to_dict())
+    print_json(
+        ok=report.ok,
+        damaged=list(report.damaged),
+        reembedded=list(report.reembedded),
+        removed=list(report.removed),
+    )

@@ -1,0 +1,132 @@
+"""Checks what a store keeps, and embeds again the images whose vectors are damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from imagesearch.chunks import chunks
+from imagesearch.errors import UnsupportedOperationError
+from imagesearch.index.assembly import Assembly
+from imagesearch.index.ingestion import Ingestion
+from imagesearch.index.planning import Planned, Planner
+from imagesearch.index.progress import Progress, make_progress
+from imagesearch.pipeline import Pipeline
+from imagesearch.protocols import SupportsCheck, VectorStore, supports
+from imagesearch.sources import Payload
+from imagesearch.types import AddReport, CheckReport, CheckResult, Failure, Item, Record
+
+__all__ = ["check_store"]
+
+_VECTORS = "vectors"
+_BATCH = 1000
+
+
+def check_store(
+    store: VectorStore,
+    opened: Callable[[], Assembly],
+    *,
+    repair: bool,
+    remove: bool,
+    batch_size: int,
+    progress: bool | None,
+) -> CheckReport:
+    """Check a store, and repair it if wanted; see `ImageIndex.check`.
+
+    Args:
+        store: It; need not be open.
+        opened: Gives the open index when images have to be embedded, after the store's own repair.
+        repair: Whether to repair.
+        remove: Whether to remove what cannot be repaired; with `repair` only.
+        batch_size: Images in one group through the model.
+        progress: Whether to show a bar; None: on a terminal.
+    """
+    if not supports(store, SupportsCheck):
+        raise UnsupportedOperationError(
+            f"{store!r} has nothing that can be checked here: only a local index keeps checksums of "
+            "its own; a service checks what it stores by itself"
+        )
+    results = _checked(store, progress)
+    if not repair or all(result.status in {"ok", "info"} for result in results):
+        return CheckReport(results)
+    repairs = _with_bar(progress, lambda count: store.repair(remove=remove, progress=count))
+    results = _checked(store, progress)
+    damaged = [id for one in results if one.topic == _VECTORS for id in one.ids]
+    if not damaged:
+        return CheckReport(results, repairs)
+    report = _reembed(opened(), damaged, batch_size, progress)
+    for failure in report.failed:
+        ids = (failure.id,) if failure.id is not None else ()
+        text = f"{failure.source} could not be embedded again: {failure.error}"
+        repairs.append(CheckResult(_VECTORS, "info", text, ids=ids))
+    removed: list[str] = []
+    if remove:
+        removed = [id for id in damaged if id not in set(report.updated)]
+        for some in chunks(removed, _BATCH):
+            store.delete(some)
+    return CheckReport(_checked(store, progress), repairs, tuple(report.updated), tuple(removed))
+
+
+def _checked(store: SupportsCheck, progress: bool | None) -> list[CheckResult]:
+    return _with_bar(progress, lambda count: list(store.check(progress=count)))
+
+
+def _with_bar(
+    progress: bool | None, work: Callable[[Callable[[int, int], None]], list[CheckResult]]
+) -> list[CheckResult]:
+    """Do work that tells how many steps it has done, and show them."""
+    bar: Progress | None = None
+    seen = 0
+
+    def count(done: int, total: int) -> None:
+        nonlocal bar, seen
+        if bar is None:
+            bar = make_progress(progress, total, unit="step")
+        bar.advance(done - seen)
+        seen = done
+
+    try:
+        return work(count)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+class _Anew(Planner):
+    """Plans that every image goes through the model, whatever the index holds."""
+
+    def plan(self, group: Sequence[Payload]) -> list[Planned]:
+        return [
+            Planned(
+                Record(payload.id, payload.uri, payload.digest, payload.metadata or {}), "updated"
+            )
+            for payload in group
+        ]
+
+
+def _reembed(
+    index: Assembly, ids: Sequence[str], batch_size: int, progress: bool | None
+) -> AddReport:
+    """Embed the images of records again, from where they came from."""
+
+    def items() -> Iterable[Item | Failure]:
+        for some in chunks(ids, _BATCH):
+            for record in index.store.get(some).values():
+                yield Item(record.uri, record.id, dict(record.metadata), record.uri)
+
+    bar = make_progress(progress, len(ids))
+    try:
+        with Pipeline(index.embedder) as pipeline:
+            ingestion = Ingestion(
+                store=index.store,
+                meta=index.meta,
+                pipeline=pipeline,
+                planner=_Anew(index.store),
+                batch_size=batch_size,
+                on_error="collect",
+                metadata={},
+                progress=bar,
+            )
+            ingestion.run(items())
+    finally:
+        bar.close()
+    return ingestion.report
