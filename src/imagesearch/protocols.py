@@ -313,7 +313,9 @@ def missing_members(candidate: object, protocol: type) -> list[str]:
     """Return the names of a protocol's members that an object lacks, sorted."""
     from typing_extensions import get_protocol_members
 
-    return sorted(name for name in get_protocol_members(protocol) if not hasattr(candidate, name))
+    # None stands for a member that a subclass does without, as it does for `isinstance`.
+    members = get_protocol_members(protocol)
+    return sorted(name for name in members if getattr(candidate, name, None) is None)
 
 
 def noting(store: VectorStore) -> NotingStore | None:

@@ -61,6 +61,7 @@ def index(request, tmp_path_factory):
                 fill(ImageIndex(embedder=Vectors(), store=graph_at(path))).close()
                 store = graph_at(path)
             case "tencent":
+                pytest.importorskip("tcvectordb")
                 server = opened.enter_context(TencentServer())
                 store = TencentStore(
                     url=server.url,

@@ -16,6 +16,7 @@ from tests.small_embedder import SmallEmbedder
 @pytest.fixture
 def make_index():
     """Make indexes on a stand-in for Tencent Cloud VectorDB, with a field of whole numbers."""
+    pytest.importorskip("tcvectordb")
     with TencentServer() as server:
         store = TencentStore(
             url=server.url,
