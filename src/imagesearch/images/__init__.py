@@ -1,5 +1,6 @@
 """Images: whatever holds an image → an upright 8-bit RGB image, by one documented policy."""
 
+from imagesearch.images._decoder_pool import DecoderPool
 from imagesearch.images.array import from_array
 from imagesearch.images.convert import upright_rgb
 from imagesearch.images.decode import decode
@@ -11,6 +12,7 @@ __all__ = [
     "MAX_DECODED_BYTES",
     "MAX_PIXELS",
     "MAX_SIDE",
+    "DecoderPool",
     "decode",
     "from_array",
     "looks_like_image_name",

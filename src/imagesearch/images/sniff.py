@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["heif_brand", "look_of"]
+__all__ = ["heif_brand", "look_of", "starts_as_image"]
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document; export its pages as PNG"),
@@ -49,6 +49,16 @@ def heif_brand(data: bytes) -> bool:
     length = min(int.from_bytes(data[:4], "big"), 256)
     compatible = {data[start : start + 4] for start in range(16, length, 4)}
     return not compatible & _AVIF_BRANDS
+
+
+def starts_as_image(data: bytes) -> bool:
+    """Whether bytes begin as one of the formats that are decoded does.
+
+    Example:
+        >>> starts_as_image(b"GIF89a"), starts_as_image(b"words")
+        (True, False)
+    """
+    return any(data.startswith(magic, offset) for offset, magic, _ in _IMAGES)
 
 
 def look_of(data: bytes) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from reprlib import repr as shorten
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from imagesearch.errors import (
     DecodeError,
@@ -16,6 +17,7 @@ from imagesearch.errors import (
     UnsupportedImageError,
 )
 from imagesearch.images import decode
+from imagesearch.images.sniff import starts_as_image
 from imagesearch.quantities import as_real, as_whole
 from imagesearch.types import Query
 from imagesearch.ui.spoken import Spoken
@@ -62,6 +64,7 @@ def decode_upload(
     max_pixels: int,
     shrink_to: int | None = None,
     name: str = "the picture",
+    decoder: Callable[..., Image.Image] = decode,
 ) -> Image.Image:
     """Return the upright RGB image in uploaded bytes.
 
@@ -70,6 +73,7 @@ def decode_upload(
         max_pixels: Most pixels, width times height.
         shrink_to: As for `imagesearch.images.decode`.
         name: What messages call it; never a path of this machine.
+        decoder: `imagesearch.images.decode`, or a pool's method of that name.
 
     Raises:
         DecodeError: No image, damaged, or too large.
@@ -82,7 +86,7 @@ def decode_upload(
         imagesearch.errors.DecodeError: the picture ...
     """
     try:
-        return decode(data, shrink_to=shrink_to, max_pixels=max_pixels, name=name)
+        return decoder(data, shrink_to=shrink_to, max_pixels=max_pixels, name=name)
     except DecodeError as error:
         key = _problem(data, error)
         raise DecodeError(Spoken(key, error, max_pixels / 1e6)) from error
@@ -96,9 +100,7 @@ def _problem(data: bytes, error: DecodeError) -> str:
         return "too_many_pixels"
     if isinstance(error, UnsupportedImageError):
         return "unsupported"
-    # What begins as an image does is one, though Pillow cannot tell it from anything else.
-    unknown = isinstance(error.__cause__, UnidentifiedImageError) and "damaged" not in str(error)
-    return "no_image" if unknown else "damaged"
+    return "damaged" if starts_as_image(data) else "no_image"
 
 
 def parse_box(text: str) -> Box | None:

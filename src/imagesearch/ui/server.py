@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 from imagesearch.errors import ConfigError, MissingDependencyError
+from imagesearch.images import DecoderPool
 from imagesearch.index import ImageIndex
 from imagesearch.ui.hosts import HostCheck, own_hosts
 from imagesearch.ui.phrases import LANGUAGES, phrase
@@ -20,6 +21,9 @@ from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.view import IndexView
 
 __all__ = ["serve"]
+
+_DECODE_SECONDS = 30.0
+"""Time for one picture of a visitor; the largest that the page takes need a few seconds."""
 
 # Gradio reads these when it is imported, and uses the network unless told otherwise.
 _ENVIRONMENT = {
@@ -63,12 +67,13 @@ def serve(
     with ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="imagesearch-page-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        decoder = stack.enter_context(DecoderPool(deadline=_DECODE_SECONDS))
         os.environ.update(_ENVIRONMENT)
         os.environ["GRADIO_TEMP_DIR"] = folder
         build_page, look = _import_page()
         logging.getLogger("httpx").setLevel(logging.WARNING)
         _check_port(settings)
-        page = build_page(IndexView(index, settings))
+        page = build_page(IndexView(index, settings, decoder.decode))
         stack.callback(page.close, verbose=False)
         _, address, _ = page.launch(
             server_name=_bracketed(settings.host),

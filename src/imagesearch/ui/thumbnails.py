@@ -29,7 +29,7 @@ class Thumbnails:
 
     def __init__(self, *, fetch_remote: bool, side: int = _SIDE) -> None:
         self._fetch_remote = fetch_remote
-        self._side = side
+        self.side = side
 
     def of(self, uris: Sequence[str]) -> list[Image.Image]:
         """Return one picture for each URI, a placeholder where there is none to show."""
@@ -42,7 +42,7 @@ class Thumbnails:
         if uri.startswith("sha256:") or ("://" in uri and not self._fetch_remote):
             return placeholder()
         try:
-            return shrink(open_image(uri, shrink_to=self._side), self._side)
+            return shrink(open_image(uri, shrink_to=self.side), self.side)
         except (ImageSearchError, OSError):
             return placeholder()
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from reprlib import repr as shorten
@@ -17,7 +17,7 @@ from uuid import uuid4
 from PIL import Image
 
 from imagesearch.errors import FetchError, ImageSearchError, ManifestError, StoreRequestError
-from imagesearch.images import looks_like_image_name
+from imagesearch.images import decode, looks_like_image_name
 from imagesearch.index import ImageIndex
 from imagesearch.types import Item, Metadata, check_metadata
 from imagesearch.ui.queries import decode_upload, read_upload
@@ -25,6 +25,7 @@ from imagesearch.ui.spoken import Spoken
 
 __all__ = ["Added", "Uploads", "parse_metadata"]
 
+_JPEG = b"\xff\xd8"
 _STEM = 60
 _DIGEST = 10
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2"}
@@ -64,11 +65,16 @@ class Uploads:
         folder: Where the files are kept; made when the first one comes.
         max_bytes: Largest file.
         max_pixels: Largest picture, width times height.
+        decoder: What decodes files of visitors, as `imagesearch.images.decode` does.
+        shrink_sizes: What `shrink_to` the page and the index decode pictures with later on. A file
+            is kept only if it can be decoded with each, for that is done in this process.
     """
 
     folder: Path
     max_bytes: int
     max_pixels: int
+    decoder: Callable[..., Image.Image] = decode
+    shrink_sizes: tuple[int | None, ...] = (None,)
 
     def add(self, index: ImageIndex, files: Iterable[str | Path], metadata: Metadata) -> Added:
         """Keep the files that are pictures, and index them; the same picture is kept once.
@@ -113,7 +119,14 @@ class Uploads:
 
     def _keep(self, file: str | Path, name: str) -> tuple[Path, bool]:
         data = read_upload(file, max_bytes=self.max_bytes)
-        decode_upload(data, max_pixels=self.max_pixels, name=name)
+        for shrink_to in self.shrink_sizes if data.startswith(_JPEG) else (None,):
+            decode_upload(
+                data,
+                max_pixels=self.max_pixels,
+                shrink_to=shrink_to,
+                name=name,
+                decoder=self.decoder,
+            )
         digest = hashlib.sha256(data).hexdigest()[:_DIGEST]
         folder = self.folder.absolute()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
+from imagesearch.images import decode
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder, supports
 from imagesearch.rendering import html_text
@@ -69,6 +70,7 @@ class IndexView:
     Attributes:
         index: An open index; several threads may ask at once.
         settings: What the page may do.
+        decoder: What decodes files of visitors, as `imagesearch.images.decode` does.
 
     Example:
         >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
@@ -81,6 +83,7 @@ class IndexView:
 
     index: ImageIndex
     settings: PageSettings
+    decoder: Callable[..., Image.Image] = decode
     thumbnails: Thumbnails = field(init=False)
     uploads: Uploads = field(init=False)
     _adding: threading.Lock = field(init=False, default_factory=threading.Lock)
@@ -90,7 +93,13 @@ class IndexView:
         settings = self.settings
         self._fields = FieldSample(self.index)
         self.thumbnails = Thumbnails(fetch_remote=settings.fetch_remote)
-        self.uploads = Uploads(settings.uploads, settings.max_upload_bytes, settings.max_pixels)
+        self.uploads = Uploads(
+            settings.uploads,
+            settings.max_upload_bytes,
+            settings.max_pixels,
+            self.decoder,
+            (None, self.index.meta.embedding.decode_size, self.thumbnails.side),
+        )
 
     @property
     def searches_text(self) -> bool:
@@ -286,7 +295,12 @@ class IndexView:
         data = read_upload(picture, max_bytes=self.settings.max_upload_bytes)
         # A part of a shrunken picture might have too few pixels.
         shrink_to = self.index.meta.embedding.decode_size if box is None else None
-        image = decode_upload(data, max_pixels=self.settings.max_pixels, shrink_to=shrink_to)
+        image = decode_upload(
+            data,
+            max_pixels=self.settings.max_pixels,
+            shrink_to=shrink_to,
+            decoder=self.decoder,
+        )
         return image if box is None else cut(image, box)
 
     def _label(
