@@ -35,6 +35,21 @@ __all__ = ["serve"]
     metavar="NAME",
     help="A host name under which a reverse proxy serves the page. Repeatable.",
 )
+@click.option(
+    "--trust-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="IP address or network of a reverse proxy on another machine, whose X-Forwarded headers are "
+    "used. Repeatable. One on this machine is trusted with --allow-host.",
+)
+@click.option(
+    "--allow-frame",
+    "allow_frames",
+    multiple=True,
+    metavar="ORIGIN",
+    help="A site, such as https://intranet.example, that may show the page in a frame. Repeatable.",
+)
 @click.option("--read-only", is_flag=True, help="Pictures cannot be added.")
 @click.option(
     "--uploads",
@@ -76,6 +91,8 @@ def serve(
     port: int,
     logins: tuple[str, ...],
     allow_hosts: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    allow_frames: tuple[str, ...],
     read_only: bool,
     uploads: Path,
     language: str,
@@ -104,6 +121,8 @@ def serve(
         max_upload_mb=max_upload_mb,
         max_megapixels=max_megapixels,
         fetch_remote=fetch_remote,
+        trusted_proxies=trusted_proxies,
+        allow_frames=allow_frames,
     )
 
     def opened(address: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from reprlib import repr as shorten
 from typing import Any
 
+from imagesearch.errors import FilterError
 from imagesearch.filters import And, Scalar, format_filter, parse_filter
 from imagesearch.tables import one_line
 from imagesearch.ui.fields import FieldSummary, compose_filter
 from imagesearch.ui.phrases import phrase
+from imagesearch.ui.queries import parse_score
 
 __all__ = [
     "CHOICE_SLOTS",
@@ -91,6 +94,7 @@ def compose(
 
     Raises:
         FilterError: A value that no filter can hold.
+        QueryError: A limit that is not a finite number.
 
     Example:
         >>> from imagesearch.ui.fields import summarise
@@ -99,11 +103,14 @@ def compose(
         'kind = "fish"'
     """
     chosen: dict[str, list[Scalar]] = {
-        name: [json.loads(value) for value in picked or []]
+        name: [_read_choice(value) for value in picked or []]
         for name, picked in zip(names[0], values, strict=False)
     }
     limits = values[CHOICE_SLOTS:]
-    ranges = {name: (limits[2 * slot], limits[2 * slot + 1]) for slot, name in enumerate(names[1])}
+    ranges = {
+        name: (parse_score(limits[2 * slot]), parse_score(limits[2 * slot + 1]))
+        for slot, name in enumerate(names[1])
+    }
     return compose_filter(fields, chosen, ranges)
 
 
@@ -155,6 +162,14 @@ def kept(facets: Facets, names: Sequence[Sequence[str]], values: Sequence[Any]) 
         there = slot < len(facets.ranges)
         moved += ranges.get(facets.ranges[slot].name, (None, None)) if there else (None, None)
     return moved
+
+
+def _read_choice(value: str) -> Scalar:
+    try:
+        choice: Scalar = json.loads(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FilterError(f"the choice {shorten(value)} is not a value in JSON") from error
+    return choice
 
 
 def _words(value: Scalar, language: str) -> str:

@@ -1,20 +1,30 @@
-"""Guarding: errors of actions become messages for visitors, in the language that they chose."""
+"""Guarding: arguments of actions are checked, and errors become messages in the visitor's language."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from reprlib import repr as shorten
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
+from imagesearch.errors import QueryError
+from imagesearch.filters import parse_filter
 from imagesearch.rendering import html_text
 from imagesearch.ui.explaining import explain
-from imagesearch.ui.phrases import language_of, phrase
+from imagesearch.ui.phrases import LANGUAGES, language_of, phrase
+from imagesearch.ui.spoken import Spoken
 from imagesearch.ui.view import IndexView
 
 __all__ = ["guarded"]
+
+_MAX_TEXT = 20_000
+"""Longest text that a visitor may send in one argument, in characters."""
+
+_MAX_CONDITIONS = 100
+"""Most conditions in a visitor's filter; each is tested on every record."""
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -34,13 +44,12 @@ def guarded(
 
     @functools.wraps(action)
     def guard(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        given: Mapping[str, Any] = {}
         try:
+            given = signature.bind_partial(*args, **kwargs).arguments
+            _check(given)
             return action(*args, **kwargs)
         except Exception as error:
-            try:
-                given = signature.bind_partial(*args, **kwargs).arguments
-            except TypeError:  # that may be what went wrong
-                given = {}
             language = _language(given.get("language"), given.get("request"), view)
             raise gr.Error(
                 html_text(explain(error, view, language), quote=False),
@@ -51,8 +60,27 @@ def guarded(
     return guard
 
 
-def _language(chosen: str | None, request: Any, view: IndexView) -> str:
+def _check(arguments: Mapping[str, Any]) -> None:
+    """Refuse what would take long to read, before anything reads it.
+
+    Raises:
+        QueryError: A text is too long, or the language is not one of the page's.
+        FilterError: The filter has too many conditions, or is none.
+    """
+    for value in arguments.values():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(part, str) and len(part) > _MAX_TEXT:
+                raise QueryError(Spoken("text_too_long", len(part), _MAX_TEXT))
+    language = arguments.get("language", LANGUAGES[0])
+    if language not in LANGUAGES:
+        raise QueryError(Spoken("no_language", shorten(language), ", ".join(LANGUAGES)))
+    where = arguments.get("where")
+    if isinstance(where, str) and where.strip():
+        parse_filter(where, max_conditions=_MAX_CONDITIONS)
+
+
+def _language(chosen: object, request: Any, view: IndexView) -> str:
     own = view.settings.language
     if chosen is None and own == "auto" and request is not None:
         return language_of(request.headers.get("accept-language", ""))
-    return chosen or own
+    return chosen if isinstance(chosen, str) and chosen in LANGUAGES else own

@@ -10,9 +10,9 @@ import gradio as gr
 from imagesearch.images import IMAGE_SUFFIXES
 from imagesearch.ui.cards import heading_html
 from imagesearch.ui.facets import CHOICE_SLOTS, RANGE_SLOTS
-from imagesearch.ui.number_components import any_value
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.queries import MAX_K
+from imagesearch.ui.unchecked_components import any_value
 from imagesearch.ui.upload_components import uploads_only
 from imagesearch.ui.view import IndexView
 
@@ -48,7 +48,7 @@ class Layout:
     def _lay_out(self) -> None:
         with gr.Row(elem_id="is-header"):
             self.heading = gr.HTML(heading_html(self.first), elem_id="is-heading")
-            self.language = gr.Radio(
+            self.language = any_value(gr.Radio)(
                 [("English", "en"), ("中文", "zh")],
                 value=self.first,
                 show_label=False,
@@ -166,7 +166,7 @@ class Layout:
     def _lay_out_facets(self) -> None:
         self.no_facets = gr.Markdown(visible=False)
         self.choices = [
-            gr.Dropdown(
+            any_value(gr.Dropdown)(
                 [],
                 multiselect=True,
                 label="field",
@@ -179,7 +179,9 @@ class Layout:
         for _ in range(RANGE_SLOTS):
             with gr.Row(visible=False) as row:
                 boxes = [
-                    gr.Number(value=None, label=end, min_width=110, elem_classes=f"is-{end}")
+                    any_value(gr.Number)(
+                        value=None, label=end, min_width=110, elem_classes=f"is-{end}"
+                    )
                     for end in ("from", "to")
                 ]
             self.ranges.append((row, *boxes))

@@ -204,6 +204,31 @@ PHRASES: dict[str, tuple[str, str]] = {
         "this page is read-only; pictures cannot be added",
         "此页面为只读，不能添加图片",
     ),
+    "text_too_long": (
+        "a text has {:,} characters; at most {:,} are read",
+        "文本有 {:,} 个字符，最多接受 {:,} 个",
+    ),
+    "no_language": (
+        "unsupported language {}; choose {}",
+        "不支持语言 {}，可选：{}",
+    ),
+    "gate_host": (
+        "this page is not served under that host name",
+        "此页面不使用该主机名",
+    ),
+    "gate_origin": (
+        "another web site sent this request, so it is refused",
+        "请求来自其他网站，已被拒绝",
+    ),
+    "gate_login": ("not logged in", "请先登录"),
+    "gate_too_large": (
+        "the request is too large; at most {:.1f} MB are taken",
+        "请求过大，最多接受 {:.1f} MB",
+    ),
+    "gate_unicode": (
+        "a text in the request is not valid Unicode (a lone surrogate)",
+        "请求中的文本不是有效的 Unicode（包含孤立的代理字符）",
+    ),
     "login": ("Please log in to search this index.", "请登录后搜索。"),
 }
 

@@ -15,7 +15,7 @@ from typing import Any
 from imagesearch.errors import ConfigError, MissingDependencyError
 from imagesearch.images import DecoderPool
 from imagesearch.index import ImageIndex
-from imagesearch.ui.hosts import HostCheck, own_hosts
+from imagesearch.ui._gate import Gate, gate_lifespan
 from imagesearch.ui.phrases import LANGUAGES, phrase
 from imagesearch.ui.settings import PageSettings
 from imagesearch.ui.view import IndexView
@@ -33,6 +33,8 @@ _ENVIRONMENT = {
     "GRADIO_MCP_SERVER": "False",
     "GRADIO_SHARE": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    # The gate decides which proxies are trusted, and must see who connects.
+    "FORWARDED_ALLOW_IPS": "",
 }
 
 
@@ -75,13 +77,13 @@ def serve(
         _check_port(settings)
         page = build_page(IndexView(index, settings, decoder.decode))
         stack.callback(page.close, verbose=False)
-        _, address, _ = page.launch(
+        app, address, _ = page.launch(
             server_name=_bracketed(settings.host),
             server_port=settings.port,
             auth=[(login.user, login.password.reveal()) for login in settings.logins] or None,
             auth_message=_greeting(settings) if settings.logins else None,
             max_file_size=settings.max_upload_bytes,
-            app_kwargs={"docs_url": None, "redoc_url": None, "middleware": _middleware(settings)},
+            app_kwargs={"openapi_url": None, "lifespan": gate_lifespan(settings)},
             prevent_thread_lock=True,
             share=False,
             ssr_mode=False,
@@ -96,6 +98,11 @@ def serve(
             pwa=False,
             **look(),
         )
+        if not isinstance(app.middleware_stack, Gate):
+            raise ConfigError(
+                "the installed version of Gradio starts its server in another way, so the page "
+                'cannot check who asks; install the one that is tested: "imagesearch-index[ui]"'
+            )
         if opened is not None:
             opened(address)
         close = stack.pop_all().close
@@ -134,12 +141,6 @@ def _check_port(settings: PageSettings) -> None:
             f"the page cannot listen on {settings.host} port {settings.port} "
             f"({error.strerror or error}); choose another with --port or --host"
         ) from error
-
-
-def _middleware(settings: PageSettings) -> list[Any]:
-    """Return what stands before the page, as pairs that FastAPI unpacks like its own class."""
-    hosts = own_hosts(settings)
-    return [] if hosts is None else [(HostCheck, (), {"hosts": hosts})]
 
 
 def _bracketed(host: str) -> str:
