@@ -377,3 +377,24 @@ class LosesSightOfUpdatedRecords(MemoryStore):
     def search(self, vectors, *, k, where=None):
         found = super().search(vectors, k=k + len(self._hidden) if k > 0 else k, where=where)
         return [[hit for hit in hits if hit.id not in self._hidden][:k] for hits in found]
+
+
+class LosesSightOfOthersAmongCopies(MemoryStore):
+    """As a graph does in which a thousand copies are linked with each other only."""
+
+    capabilities = MemoryStore.capabilities - {Capability.EXACT}
+
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k, where=where)
+        stored = self._vectors[: len(self._id_of_row)]
+        _, inverse, counts = np.unique(stored, axis=0, return_inverse=True, return_counts=True)
+        if not len(stored) or counts.max() < 1000:
+            return found
+        copied = {
+            id for id, same in zip(self._id_of_row, inverse, strict=True) if counts[same] >= 1000
+        }
+        everything = super().search(vectors, k=len(stored), where=where)
+        return [
+            [hit for hit in hits if hit.id in copied][:k] + hits[: max(0, k - len(copied))]
+            for hits in everything
+        ]

@@ -459,7 +459,7 @@ def test_an_option_out_of_range_is_refused(path, options):
 @pytest.fixture
 def without_hnswlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "hnswlib", None)
-    monkeypatch.delitem(sys.modules, "imagesearch.stores.local.graph", raising=False)
+    monkeypatch.delitem(sys.modules, "imagesearch.stores.local._hnsw", raising=False)
     graph_library.graphs_available.cache_clear()
     graph_library.tell_that_graphs_are_missing.cache_clear()
     yield

@@ -113,6 +113,31 @@ def test_a_damaged_graph_is_built_again(saved, target, damage):
     assert len(graph_files(saved)) == 2
 
 
+def test_a_graph_of_an_earlier_version_is_built_again(saved, caplog):
+    state = saved / "graph.state"
+    state.write_bytes(state.read_bytes().replace(b"imagesearch graph 2", b"imagesearch graph 1"))
+    store = open_store(saved)
+    assert recall(store) >= 0.98
+    store.close()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert state.read_bytes().startswith(b"imagesearch graph 2")
+
+
+def test_a_graph_of_other_vectors_is_built_again(saved, tmp_path):
+    # As after restoring the database and the vectors from a backup, but not the graph.
+    other = tmp_path / "other.idx"
+    store = open_store(other)
+    store.upsert(make_batch(-VECTORS))
+    store.close()
+    for file in saved.glob("graph*"):
+        file.unlink()
+    for file in other.glob("graph*"):
+        (saved / file.name).write_bytes(file.read_bytes())
+    store = open_store(saved)
+    assert recall(store) >= 0.98
+    store.close()
+
+
 def test_a_graph_of_other_parameters_is_built_again(saved):
     store = open_store(saved, M=8)
     assert recall(store) >= 0.98
@@ -237,9 +262,9 @@ def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path, monkeypatch):
     inserted = []
 
     class Interrupting(graphs.Graph):
-        def _insert(self, rows, vectors):
+        def _insert(self, rows, snapshot):
             inserted.extend(rows.tolist())
-            super()._insert(rows, vectors)
+            super()._insert(rows, snapshot)
             if len(inserted) == 256:
                 raise KeyboardInterrupt
 

@@ -51,6 +51,7 @@ CAUGHT_BY = {
     ),
     "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
     "SearchesFiltersAmongTheNewestOnly": "test_a_filter_finds_old_records_after_later_additions",
+    "LosesSightOfOthersAmongCopies": "test_many_equal_vectors_do_not_hide_the_others",
     "LosesSightOfUpdatedRecords": "test_records_are_found_by_their_own_vector_after_updates",
 }
 

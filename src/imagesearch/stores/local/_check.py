@@ -505,7 +505,12 @@ def _graph(layout: Layout, state: State, damage: Damage) -> Iterator[CheckResult
         if graphs:
             yield CheckResult("graph", "info", "graph.state is missing; the graph is rebuilt")
         return
-    loaded = GraphState(layout).load()
+    saved = GraphState(layout)
+    loaded = saved.load()
+    if loaded is None and not saved.current:
+        text = "the saved search graph is of an earlier version; the next search builds it again"
+        yield CheckResult("graph", "info", text)
+        return
     if loaded is None:
         damage.graph = True
         yield CheckResult(
@@ -516,7 +521,7 @@ def _graph(layout: Layout, state: State, damage: Damage) -> Iterator[CheckResult
         )
         return
     about, arrays, _ = loaded
-    covered = len(arrays.get("label_of", ()))
+    covered = len(arrays["node_of_row"])
     fresh = about.get("generation") == state.generation and covered <= state.rows
     yield CheckResult(
         "graph",

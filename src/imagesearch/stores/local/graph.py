@@ -1,15 +1,14 @@
-"""Graph: hnswlib over the rows of an index, kept in step with replacing, deleting, compacting."""
+"""Graph: a search graph over the rows of an index, kept in step with its writes."""
 
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 
-import hnswlib
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.stores.local._hnsw import HnswIndex
+from imagesearch.stores.local._nodes import NO_NODE, Nodes, digests
 from imagesearch.stores.local.graph_file import GraphState
 from imagesearch.stores.local.snapshot import Snapshot
 from imagesearch.types import Metric
@@ -20,13 +19,13 @@ _logger = logging.getLogger("imagesearch")
 
 # Rows inserted before the program may be interrupted.
 _CHUNK = 256
-_NONE = -1
+# Rows whose vectors are compared with what a saved graph says of them.
+_COMPARED = 64
 
 
 class Graph:
-    """An HNSW graph and the way between its labels and the rows of the vectors file.
+    """An HNSW graph with a node for each different vector, and the rows that belong to it.
 
-    Labels are given in the order of insertion and never change; rows change with compaction.
     What is searched and what is changed must not happen at the same time: the caller's lock.
 
     Args:
@@ -36,6 +35,7 @@ class Graph:
         ef_construction: Breadth of the search while building.
 
     Attributes:
+        nodes: Which rows belong to which node.
         generation: Of the vectors file that its rows refer to.
         version: Of the index that nodes and tail agree with; -1 while they may not.
         ef: Breadth that a search for ten hits needs; 0 unknown, -1 if none is enough.
@@ -45,15 +45,9 @@ class Graph:
     """
 
     def __init__(self, dim: int, metric: Metric, M: int, ef_construction: int) -> None:  # noqa: N803  # HNSW's own name
-        self._dim, self._metric = dim, metric
-        self._parameters = {"M": M, "ef_construction": ef_construction}
-        self._index = self._uninitialised()
-        self._index.init_index(1024, M, ef_construction)
-        # Slots beyond the labels and rows that exist hold -1.
-        self._row_of = np.empty(0, np.int64)
-        self._label_of = np.empty(0, np.int64)
-        self._dead = 0
-        self._breadth = 0
+        self._about = {"M": M, "ef_construction": ef_construction, "dim": dim, "metric": metric}
+        self._index = HnswIndex(dim, metric, M, ef_construction)
+        self.nodes = Nodes()
         self.generation = 0
         self.ef = 0
         self.calibrated_at = 0
@@ -62,41 +56,24 @@ class Graph:
         self.changed = False
 
     @property
-    def covered(self) -> int:
-        """Rows from this number on have no node."""
-        return len(self._label_of)
-
-    @property
-    def labels(self) -> int:
-        """Nodes, dead ones among them."""
-        return len(self._row_of)
-
-    @property
     def whole(self) -> bool:
         """Whether all nodes are known; False after an interrupt at the wrong moment."""
-        return bool(self._index.get_current_count() == self.labels)
+        return self._index.count == len(self.nodes)
 
     @property
     def live(self) -> int:
         """Nodes that can be found."""
-        return len(self._row_of) - self._dead
+        return self.nodes.found
 
-    def bury(self, snapshot: Snapshot) -> None:
-        """Mark the nodes of rows that have died since."""
-        reach = min(self.covered, snapshot.rows)
-        labels = self._label_of[:reach][~snapshot.alive[:reach]]
-        for label in labels[labels != _NONE]:
-            self._index.mark_deleted(int(label))
-            self._label_of[self._row_of[label]] = _NONE
-            self._row_of[label] = _NONE
-            self._dead += 1
+    def hide_dead(self, snapshot: Snapshot) -> None:
+        """Hide the nodes whose rows have all died since."""
+        for node in self.nodes.unused(snapshot.alive).tolist():
+            self._index.hide(node)
+            self.nodes.hidden[node] = True
 
     def missing(self, snapshot: Snapshot) -> NDArray[np.int64]:
-        """Return the live rows that have no node."""
-        without = snapshot.alive.copy()
-        reach = min(self.covered, snapshot.rows)
-        without[:reach] &= self._label_of[:reach] == _NONE
-        return np.flatnonzero(without)
+        """Return the live rows that a search of the graph cannot find, ascending."""
+        return self.nodes.missing(snapshot.alive)
 
     def tail_of(self, snapshot: Snapshot) -> NDArray[np.int64]:
         """Return the rows that a search of the graph cannot find, ascending.
@@ -105,15 +82,31 @@ class Graph:
         """
         return self.tail if snapshot.version == self.version else self.missing(snapshot)
 
-    def extend(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> None:
-        """Insert rows that have no node; what is done stays done when interrupted."""
+    def owners(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for each of the missing rows the first row with the same stored bytes."""
+        stored = snapshot.vectors.rows
+        return self.nodes.owners(rows, digests(stored, rows), stored)
+
+    def extend(
+        self, snapshot: Snapshot, rows: NDArray[np.int64], owners: NDArray[np.int64]
+    ) -> None:
+        """Insert missing rows; what is done stays done when interrupted.
+
+        Args:
+            snapshot: The state that they belong to.
+            rows: Ascending.
+            owners: As `owners` gives them; each has a node, or is among `rows`.
+        """
         self.generation = snapshot.generation
-        needed = self.labels + len(rows)
-        if needed > self._index.get_max_elements():
-            self._index.resize_index(max(needed, self._index.get_max_elements() * 5 // 4))
+        self.nodes.reserve(snapshot.rows)
         for first in range(0, len(rows), _CHUNK):
-            some = rows[first : first + _CHUNK]
-            self._insert(some, snapshot.vectors[some])
+            part = slice(first, first + _CHUNK)
+            fresh = rows[part][rows[part] == owners[part]]
+            if len(fresh):
+                self._insert(fresh, snapshot)
+            copies = rows[part] != owners[part]
+            self._share(rows[part][copies], owners[part][copies])
+            self.changed = True
 
     def renumber(self, new: NDArray[np.int64], generation: int) -> None:
         """Follow a compaction.
@@ -122,44 +115,30 @@ class Graph:
             new: For each old row its new number, or -1.
             generation: Number of the new vectors file.
         """
-        covered = int((new[: self.covered] != _NONE).sum())
-        known = self._row_of != _NONE
-        self._row_of[known] = new[self._row_of[known]]
-        self._label_of = np.full(covered, _NONE, np.int64)
-        labels = np.flatnonzero(self._row_of != _NONE)
-        self._label_of[self._row_of[labels]] = labels
-        self.generation = generation
         # The tail still has the old numbers.
         self.version = -1
+        self.nodes.renumber(new)
+        self.generation = generation
         self.changed = True
 
     def breadth(self, k: int, ef: int) -> int:
-        """Return hnswlib's ef for k hits: never below k, and wider for more hits than ten."""
+        """Return how broadly to search for k nodes: never below k, and wider for more than ten."""
         return max(ef, k, ef + k - 10)
 
     def fits(self, k: int, ef: int) -> bool:
         """Tell whether `search` can run without changing the graph's own setting."""
-        return self._breadth == self.breadth(k, ef)
+        return self._index.breadth == self.breadth(k, ef)
 
     def fit(self, k: int, ef: int) -> None:
         """Change the graph's setting for `search`."""
-        self._breadth = self.breadth(k, ef)
-        self._index.set_ef(self._breadth)
+        self._index.fit(self.breadth(k, ef))
 
     def search(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64] | None:
-        """Find about the k nearest rows of each query.
+        """Return about the k nearest nodes of each query, (n, k), best first.
 
-        Returns:
-            (n, k) rows, best first; None when the graph cannot reach k of them.
+        None when the graph cannot reach k of them.
         """
-        if k > self.live:
-            return None
-        try:
-            labels, _ = self._index.knn_query(queries, k, num_threads=1 if len(queries) < 4 else -1)
-        except RuntimeError:
-            # Deletions can leave parts of a graph out of reach.
-            return None
-        return np.asarray(self._row_of[labels.astype(np.int64)])
+        return self._index.search(queries, k) if k <= self.live else None
 
     def save(self, state: GraphState) -> None:
         """Write the graph beside the index, so that the next program need not build it.
@@ -167,68 +146,59 @@ class Graph:
         Raises:
             OSError: It cannot be written; the old one stays.
         """
-
-        def write(path: Path) -> None:
-            try:
-                self._index.save_index(os.fspath(path))
-            except RuntimeError as error:
-                raise OSError(str(error)) from error
-            # hnswlib does not notice a full disk.
-            if path.stat().st_size != self._index.index_file_size():
-                raise OSError(f"{path} was not written completely; is the disk full?")
-
         about = {
-            **self._parameters,
-            "dim": self._dim,
-            "metric": self._metric,
+            **self._about,
             "generation": self.generation,
             # What a user chose by hand was not measured.
             "ef": self.ef if self.calibrated_at else 0,
             "calibrated_at": self.calibrated_at,
         }
-        state.save(about, {"row_of": self._row_of, "label_of": self._label_of}, write)
+        state.save(about, self.nodes.arrays(), self._index.save)
         self.changed = False
 
     def load(self, state: GraphState, snapshot: Snapshot) -> bool:
         """Read a saved graph; False if there is none that fits this index.
 
-        A damaged, foreign or outdated file is as good as none: the graph can be rebuilt.
+        A damaged, foreign or outdated graph file is ignored and rebuilt.
         """
         loaded = state.load()
         if loaded is None:
             return False
         about, arrays, path = loaded
-        wanted = {**self._parameters, "dim": self._dim, "metric": self._metric}
-        row_of, label_of = arrays["row_of"], arrays["label_of"]
-        if any(about.get(name) != value for name, value in wanted.items()) or (
-            about["generation"] != snapshot.generation or len(label_of) > snapshot.rows
+        if any(about.get(name) != value for name, value in self._about.items()) or (
+            about["generation"] != snapshot.generation or len(arrays["node_of_row"]) > snapshot.rows
         ):
             return False
-        # A new one, for hnswlib warns on standard error of loading into one that is ready.
-        index = self._uninitialised()
-        try:
-            index.load_index(os.fspath(path), len(row_of))
-        except RuntimeError as error:
-            _logger.warning("the search graph %s cannot be read and is rebuilt: %s", path, error)
+        if not self._index.load(path, len(arrays["keys"])):
+            _logger.warning("the search graph %s cannot be read and is rebuilt", path)
             return False
-        if index.get_current_count() != len(row_of):
+        self.nodes.restore(arrays)
+        if not self._describes(snapshot):
+            _logger.warning("the search graph %s is of other vectors and is rebuilt", path)
             return False
-        self._index = index
-        self._row_of, self._label_of = row_of.copy(), label_of.copy()
-        self._dead = int((row_of == _NONE).sum())
         self.generation = int(about["generation"])
         self.ef, self.calibrated_at = int(about["ef"]), int(about["calibrated_at"])
         self.changed = False
         return True
 
-    def _uninitialised(self) -> hnswlib.Index:
-        return hnswlib.Index("l2" if self._metric == "l2" else "ip", self._dim)
+    def _insert(self, rows: NDArray[np.int64], snapshot: Snapshot) -> None:
+        keys = digests(snapshot.vectors.rows, rows)
+        labels = np.arange(len(self.nodes), len(self.nodes) + len(rows))
+        self._index.add(snapshot.vectors[rows], labels)
+        self.nodes.append(rows, keys)
 
-    def _insert(self, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        labels = np.arange(self.labels, self.labels + len(rows))
-        row_of = np.concatenate([self._row_of, rows])
-        label_of = np.full(max(self.covered, int(rows.max()) + 1), _NONE, np.int64)
-        label_of[: self.covered] = self._label_of
-        label_of[rows] = labels
-        self._index.add_items(vectors, labels)
-        self._row_of, self._label_of, self.changed = row_of, label_of, True
+    def _share(self, rows: NDArray[np.int64], owners: NDArray[np.int64]) -> None:
+        nodes = np.unique(self.nodes.of_row[owners])
+        for node in nodes[self.nodes.hidden[nodes]].tolist():
+            self._index.show(node)
+            self.nodes.hidden[node] = False
+        self.nodes.share(rows, owners)
+
+    def _describes(self, snapshot: Snapshot) -> bool:
+        """Compare the last rows: files restored from a backup may be older than the graph."""
+        reach = len(self.nodes.of_row)
+        rows = np.flatnonzero(snapshot.alive[:reach] & (self.nodes.of_row != NO_NODE))[-_COMPARED:]
+        keys = self.nodes.keys[self.nodes.of_row[rows]]
+        same = digests(snapshot.vectors.rows, rows) == keys
+        # A few may be damaged, which is noticed where they are read.
+        return not len(rows) or bool(same.mean() > 0.5)

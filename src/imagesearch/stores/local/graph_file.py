@@ -22,7 +22,8 @@ __all__ = ["GraphState"]
 
 _logger = logging.getLogger("imagesearch")
 
-_MAGIC = b"imagesearch graph 1\n"
+_KIND = b"imagesearch graph "
+_MAGIC = _KIND + b"2\n"
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 _PIECE = 2**20
@@ -91,11 +92,26 @@ class GraphState:
                 with suppress(OSError):
                     path.unlink()
 
+    @property
+    def current(self) -> bool:
+        """Whether the file is of this version; an older graph is ignored and rebuilt."""
+        try:
+            with self._layout.graph_state.open("rb") as file:
+                start = file.read(len(_MAGIC))
+        except OSError:
+            return False
+        return start == _MAGIC or not start.startswith(_KIND)
+
     def load(self) -> Loaded | None:
-        """Return what was saved and where the graph is; None if missing or damaged."""
+        """Return what was saved and where the graph is; None if missing, damaged or older."""
         try:
             body = self._layout.graph_state.read_bytes()
         except OSError:
+            return None
+        if not self.current:
+            _logger.info(
+                "the saved search graph of %s is older and is rebuilt", self._layout.folder
+            )
             return None
         try:
             header, arrays = _parse(body)

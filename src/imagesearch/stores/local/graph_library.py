@@ -24,7 +24,7 @@ def require_graphs() -> None:
         MissingDependencyError: hnswlib is not installed.
     """
     try:
-        import imagesearch.stores.local.graph  # noqa: F401  # is it there?
+        import imagesearch.stores.local._hnsw  # noqa: F401  # is it there?
     except ImportError as error:
         raise MissingDependencyError(
             'engine="hnsw" needs hnswlib: pip install "imagesearch-index[hnsw]" (it is compiled on '

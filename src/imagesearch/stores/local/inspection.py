@@ -116,9 +116,9 @@ def _graph(layout: Layout, generation: int, rows: int) -> tuple[GraphAge, int]:
         return "none", 0
     loaded = GraphState(layout).load()
     if loaded is None:
-        return "damaged", 0
+        return ("damaged" if GraphState(layout).current else "behind"), 0
     about, arrays, _ = loaded
-    covered = len(arrays.get("label_of", ()))
+    covered = len(arrays["node_of_row"])
     fresh = about.get("generation") == generation and covered == rows
     return ("fresh" if fresh else "behind"), covered
 

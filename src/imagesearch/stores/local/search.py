@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.stores.local.breadth import BROADEST, measure_breadth
+from imagesearch.stores.local._nodes import RowsByNode
+from imagesearch.stores.local.breadth import BROADEST, measure_breadth, reaches_all
 from imagesearch.stores.local.exact import scan_exactly
 from imagesearch.stores.local.graph_file import GraphState
 from imagesearch.stores.local.graph_library import graphs_available, tell_that_graphs_are_missing
@@ -34,9 +36,24 @@ _NARROW = 0.15
 # New rows are scanned exactly until there are so many that inserting them pays.
 _TAIL = 1000
 _SAMPLE = 200
-# Wide enough for most data: for graphs that were interrupted before they could be measured.
-_UNMEASURED = 256
+# How many times as many nodes there must be before the breadth is measured with new images again.
+_GROWTH = 1.5
 _NO_VERSION = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """What a graph found.
+
+    Attributes:
+        nodes: (queries, n), best first.
+        table: Their rows.
+        tail: Rows of the snapshot that the graph cannot find.
+    """
+
+    nodes: NDArray[np.int64]
+    table: RowsByNode
+    tail: NDArray[np.int64]
 
 
 class Searcher:
@@ -82,8 +99,7 @@ class Searcher:
         if found is None:
             yield from scan_exactly(queries, snapshot, mask, k, self._metric)
             return
-        in_nodes, tail = found
-        tail = tail[mask[tail]]
+        tail = found.tail[mask[found.tail]]
         in_graph = matching - len(tail)
         late = nearest(
             queries,
@@ -92,14 +108,13 @@ class Searcher:
             k=k,
             metric=self._metric,
         )
-        for number, (nearby, new) in enumerate(zip(in_nodes, late, strict=True)):
-            rows = nearby[mask[nearby]]
-            if len(rows) < min(k, in_graph):
+        for number, (nodes, new) in enumerate(zip(found.nodes, late, strict=True)):
+            old = self._candidates(queries[number], snapshot, mask, nodes, found.table)
+            if len(old[0]) < min(k, in_graph):
                 # The records of the tail do not count here: they say nothing about the graph.
                 alone = queries[number : number + 1]
                 yield from scan_exactly(alone, snapshot, mask, k, self._metric)
                 continue
-            old = rows, exact_scores(queries[number], snapshot.vectors[rows], self._metric)
             yield _best([old, new], k)
 
     def prepare(self, snapshot: Snapshot) -> None:
@@ -119,7 +134,7 @@ class Searcher:
             if self._graph is None or self._graph.generation != old.generation:
                 self._graph = None
                 return
-            self._graph.bury(old)
+            self._graph.hide_dead(old)
             self._graph.renumber(new, generation)
             self._save(self._graph)
 
@@ -139,7 +154,7 @@ class Searcher:
         """Say in a few words how searches among so many live vectors are done."""
         graph = self._graph
         if graph is not None:
-            return f"graph of {graph.live} vectors, ef={graph.ef}"
+            return f"graph of {graph.live} different vectors, ef={graph.ef}"
         if self._options.engine == "exact" or live <= self._options.exact_below:
             return "exact"
         return "graph, not loaded yet" if graphs_available() else "exact, for lack of hnswlib"
@@ -156,13 +171,8 @@ class Searcher:
 
     def _by_graph(
         self, queries: NDArray[np.float32], snapshot: Snapshot, wanted: int
-    ) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]] | None:
-        """Search the graph.
-
-        Returns:
-            For each query about as many rows of the snapshot as are wanted, and the rows that
-            the graph does not hold; None if the graph is no help here.
-        """
+    ) -> _Found | None:
+        """Search the graph for so many nodes; None if it is no help here."""
         while True:
             if self._building:
                 # Another thread builds for minutes; a scan takes milliseconds.
@@ -173,17 +183,34 @@ class Searcher:
                     if not self._worthwhile(graph, wanted, snapshot):
                         return None
                     if graph.fits(wanted, graph.ef):
-                        found = graph.search(queries, min(wanted, graph.live))
-                        tail = graph.tail_of(snapshot)
-                        break
+                        nodes = graph.search(queries, min(wanted, graph.live))
+                        if nodes is None:
+                            return None
+                        return _Found(nodes, graph.nodes.rows_by_node(), graph.tail_of(snapshot))
             with self._guard.exclusive():
                 graph = self._current(snapshot)
                 if graph is None or not self._worthwhile(graph, wanted, snapshot):
                     return None
                 graph.fit(wanted, graph.ef)
-        if found is None:
-            return None
-        return [rows[(rows >= 0) & (rows < snapshot.rows)] for rows in found], tail
+
+    def _candidates(
+        self,
+        query: NDArray[np.float32],
+        snapshot: Snapshot,
+        mask: NDArray[np.bool_],
+        nodes: NDArray[np.int64],
+        table: RowsByNode,
+    ) -> Candidates:
+        """Return the rows of nodes that may be found, with their scores."""
+        rows, counts = table.expand(nodes)
+        number = np.repeat(np.arange(len(nodes)), counts)
+        # The graph may be newer than the snapshot.
+        good = rows < snapshot.rows
+        good[good] = mask[rows[good]]
+        rows = rows[good]
+        # Equal vectors are scored once.
+        _, first, same = np.unique(number[good], return_index=True, return_inverse=True)
+        return rows, exact_scores(query, snapshot.vectors[rows[first]], self._metric)[same]
 
     def _worthwhile(self, graph: Graph, wanted: int, snapshot: Snapshot) -> bool:
         return graph.ef > 0 and (
@@ -207,8 +234,8 @@ class Searcher:
         if graph is not None:
             # An interrupt must not leave a tail that does not match the nodes.
             graph.version = _NO_VERSION
-            graph.bury(snapshot)
-            if graph.live < graph.labels / 2 or not graph.whole:
+            graph.hide_dead(snapshot)
+            if graph.live < len(graph.nodes) / 2 or not graph.whole:
                 graph = None
         if graph is None:
             graph = Graph(self._dim, self._metric, self._options.M, self._options.ef_construction)
@@ -230,17 +257,21 @@ class Searcher:
 
     def _extend(self, graph: Graph, snapshot: Snapshot, missing: NDArray[np.int64]) -> None:
         """Insert rows, and measure with some of them, before they are in, what new images need."""
-        _logger.info("inserting %d vectors into the search graph", len(missing))
+        owners = graph.owners(snapshot, missing)
+        different = missing[owners == missing]
+        _logger.info("inserting %d vectors into the search graph", len(different))
+        measuring = self._options.ef is None
         held = np.empty(0, np.int64)
-        if self._options.ef is None and graph.labels + len(missing) > 1.5 * graph.calibrated_at:
-            sample = min(_SAMPLE, len(missing) // 10)
-            held = np.random.default_rng(0).choice(missing, sample, replace=False)
-        graph.extend(snapshot, np.setdiff1d(missing, held))
+        if measuring and len(graph.nodes) + len(different) > _GROWTH * graph.calibrated_at:
+            sample = min(_SAMPLE, len(different) // 10)
+            held = np.random.default_rng(0).choice(different, sample, replace=False)
+        late = np.isin(owners, held)
+        graph.extend(snapshot, missing[~late], owners[~late])
         if len(held):
             measure_breadth(graph, snapshot, held, self._metric)
-        elif not graph.ef:
-            graph.ef = _UNMEASURED
-        graph.extend(snapshot, np.sort(held))
+        graph.extend(snapshot, missing[late], owners[late])
+        if measuring and not (graph.ef and reaches_all(graph, snapshot, self._metric)):
+            measure_breadth(graph, snapshot, held[:0], self._metric)
 
     def _loaded(self, snapshot: Snapshot) -> Graph | None:
         from imagesearch.stores.local.graph import Graph

@@ -90,6 +90,37 @@ class ApproximateSearchRules(StoreFixtures):
         self._require_found(store, vectors[1100:2000:10], ids[1100::10])
         store.close()
 
+    def test_many_equal_vectors_do_not_hide_the_others(self, place: Path) -> None:
+        """Placeholders and black frames leave everything else findable, and are found themselves.
+
+        If this fails, check that the vector index holds equal vectors once, or that they are
+        kept out of it: graphs link copies with each other only, and fall apart.
+        """
+        dim = self.approximate_dim
+        vectors, queries = clustered(500, dim, 30)
+        copies = np.repeat(unit(np.ones((1, dim))), 2000, axis=0)
+        store = self.make_store(place)
+        store.open(make_meta(dim))
+        truth = _Truth(np.concatenate([vectors, copies]))
+        truth.alive[:] = False
+        ids = [f"id-{row:05d}" for row in range(2500)]
+        for first, last in ((500, 1500), (0, 250), (1500, 2500), (250, 500)):
+            batch = make_batch(truth.vectors[first:last], ids=ids[first:last])
+            self.write(store, batch)
+            truth.alive[first:last] = True
+            store.search(queries, k=10)
+        self._compare_recall(store, truth, queries)
+        self._require_found(store, vectors, ids[:500])
+        hits = store.search(copies[:1], k=20)[0]
+        assert [hit.id for hit in hits] == ids[500:520]
+        self.remove(store, ids[500:2400])
+        truth.alive[500:2400] = False
+        self._require_found(store, vectors, ids[:500])
+        self._compare_recall(store, truth, queries)
+        hits = store.search(copies[:1], k=101)[0]
+        assert [hit.id for hit in hits[:100]] == ids[2400:]
+        store.close()
+
     def _require_found(
         self, store: VectorStore, vectors: NDArray[np.float32], ids: Sequence[str]
     ) -> None:
@@ -163,13 +194,13 @@ class _Truth:
     """Exact search over rows that are still alive."""
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
-        self._vectors = vectors
+        self.vectors = vectors
         self.alive = np.ones(len(vectors), np.bool_)
 
     def nearest(
         self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
     ) -> list[NDArray[np.intp]]:
-        products = queries @ self._vectors.T
+        products = queries @ self.vectors.T
         good = self.alive if allowed is None else self.alive & allowed
         products[:, ~good] = -np.inf
         return list(np.argsort(-products, axis=1)[:, : min(k, int(good.sum()))])
