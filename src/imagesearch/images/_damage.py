@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 
 from imagesearch.images._boxes import coded_items
-from imagesearch.images._jpeg import read_jpeg
+from imagesearch.images._jpeg import Jpeg, read_jpeg
 from imagesearch.images._jpeg_data import damage_of_jpeg
 
 __all__ = ["damage_of", "png_rows_missing"]
@@ -38,14 +38,17 @@ _TIFF_ALARM = bytes(32)
 _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}
 
 
-def damage_of(data: bytes) -> str | None:
+def damage_of(data: bytes, jpeg: Jpeg | None) -> str | None:
     """Return what is damaged in an encoded image, or None if nothing shows.
 
+    Args:
+        data: The file.
+        jpeg: Its markers if it is a JPEG.
+
     Example:
-        >>> damage_of(b"no image") is None
+        >>> damage_of(b"no image", None) is None
         True
     """
-    jpeg = read_jpeg(data)
     if jpeg is not None:
         return damage_of_jpeg(data, jpeg)
     if data.startswith(_PNG):

@@ -176,9 +176,11 @@ def _holes(data: bytes, scan: Scan) -> Iterator[int]:
 
 def _data_end(data: bytes, jpeg: Jpeg, scan: Scan) -> int:
     """Return where a scan's data end, not counting zeros that cannot be data."""
+    if not data.endswith(_HOLE, scan.start, scan.end):
+        return scan.end
     end = scan.start + len(data[scan.start : scan.end].rstrip(b"\x00"))
     run = scan.end - end
-    return scan.end if run < len(_HOLE) or _means_flat(jpeg, scan, run) else end
+    return scan.end if _means_flat(jpeg, scan, run) else end
 
 
 def _means_flat(jpeg: Jpeg, scan: Scan, run: int) -> bool:

@@ -107,7 +107,7 @@ def decode(
     if is_pnm(data):
         return read_pnm(data, max_pixels=max_pixels, name=name)
     encoded = Encoded.of(data, jpeg=jpeg, max_pixels=max_pixels, name=name)
-    damage = damage_of(data)
+    damage = damage_of(data, jpeg)
     if damage is not None:
         raise _damaged(name, damage)
     source = watched(encoded.data, jpeg)
