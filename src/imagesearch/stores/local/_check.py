@@ -25,9 +25,9 @@ from imagesearch.stores.local._checksums import (
     values_checksum,
     vector_checksums,
 )
+from imagesearch.stores.local._connections import ReadConnection, connect_to_read
 from imagesearch.stores.local._marker import lost_commits, read_marker
 from imagesearch.stores.local._verification import impossible_rows
-from imagesearch.stores.local.database import connect
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.failures import translated
 from imagesearch.stores.local.graph_file import GraphState
@@ -110,13 +110,17 @@ def check_index(layout: Layout, progress: CheckProgress | None) -> Iterator[Chec
             if not layout.exists():
                 raise StoreError(f"there is no index at {layout.folder}")
             with translated(layout.folder), closing(_connection(layout)) as connection:
-                yield from examine(connection, layout, progress)
+                try:
+                    yield from examine(connection, layout, progress)
+                finally:
+                    # Pages of two states look like damage.
+                    connection.require_settled()
         except StoreCorruptError as error:
             yield CheckResult("database", "problem", str(error), _BACKUP, error.ids)
 
 
-def _connection(layout: Layout) -> sqlite3.Connection:
-    connection = connect(layout.database, read_only=True)
+def _connection(layout: Layout) -> ReadConnection:
+    connection, _ = connect_to_read(layout.database, read_only=True)
     connection.execute("BEGIN")
     return connection
 

@@ -29,9 +29,9 @@ from imagesearch.stores.local._checksums import (
     record_checksum,
     vector_checksums,
 )
+from imagesearch.stores.local._connections import connect
 from imagesearch.stores.local._marker import read_marker, write_marker
 from imagesearch.stores.local._migrations import migrate
-from imagesearch.stores.local.database import connect
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.sql import field_entries

@@ -8,98 +8,89 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
 
 from imagesearch.errors import StoreError
+from imagesearch.stores.local._connections import (
+    FileIdentity,
+    OvertakenError,
+    ReadConnection,
+    ReplacedError,
+    connect,
+    connect_to_read,
+    file_identity,
+)
 from imagesearch.stores.local._marker import write_marker
 from imagesearch.stores.local.layout import Layout
-from imagesearch.stores.local.schema import FORMAT, read_identity, read_state, seal_state
+from imagesearch.stores.local.schema import (
+    FORMAT,
+    State,
+    check_format,
+    read_identity,
+    read_state,
+    seal_state,
+)
 
-__all__ = ["Database", "connect"]
-
-# Milliseconds to wait for a checkpoint or a commit of another process.
-_PATIENCE = 30_000
+__all__ = ["Database"]
 
 # Connections of a parent process: SQLite forbids a forked child to use or even to close them.
 _inherited: list[sqlite3.Connection] = []
 
 
-def connect(path: Path, *, read_only: bool = False, create: bool = False) -> sqlite3.Connection:
-    """Open a SQLite file.
+class Database:
+    """A pool of connections for reading, and one for writing, all to the same SQLite file.
+
+    Every read is a transaction and sees one state of the index, whatever is written meanwhile. When
+    the path leads to another file than the one that was opened, reading and writing are refused.
+    One connection stays open, so that no other file gets the inode number of this one.
 
     Args:
-        path: The file.
-        read_only: Write nothing, not even beside the file if the folder forbids it.
-        create: Make the file if it is missing.
+        path: The SQLite file, complete with its tables, without symbolic links.
+        watched: The path that must lead to it.
+        read_only: Never write.
+
+    Attributes:
+        file: Device and inode number of the SQLite file.
 
     Raises:
-        sqlite3.Error: It cannot be opened, or is damaged.
-    """
-    mode = "ro" if read_only else "rwc" if create else "rw"
-    try:
-        return _probed(path, f"mode={mode}")
-    except sqlite3.OperationalError:
-        wal = path.with_name(path.name + "-wal")
-        if create or not path.exists() or (wal.exists() and wal.stat().st_size):
-            raise
-        # A folder that may not be written has no room for shared memory; all is in the main file.
-        return _probed(path, "mode=ro&immutable=1")
-
-
-def _probed(path: Path, options: str) -> sqlite3.Connection:
-    connection = _open(path, options)
-    try:
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
-
-
-def _open(path: Path, options: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?{options}",
-        uri=True,
-        timeout=_PATIENCE / 1000,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    # FULL makes every commit wait for the disk, so that it survives a power loss.
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-class Database:
-    """A pool of connections for reading, and one for writing.
-
-    Every read is a transaction and sees one state of the index, whatever is written meanwhile.
-
-    Args:
-        path: The SQLite file, complete with its tables.
-        read_only: Never write.
+        sqlite3.Error, OSError: It cannot be opened.
+        StoreUnavailableError: This user lacks a permission.
     """
 
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        self._path = path
+    def __init__(self, path: Path, watched: Path, *, read_only: bool) -> None:
+        self._path, self._watched = path, watched
         self._marker = Layout(path.parent).marker
         self._read_only = read_only
         self._lock = threading.Lock()
-        self._idle: list[sqlite3.Connection] = []
-        self._writer: sqlite3.Connection | None = None
         self._closed = False
+        self._retired = False
         self._process = os.getpid()
+        self._writer: sqlite3.Connection | None = None
+        connection, self.file = connect_to_read(path, read_only=read_only)
+        self._idle: list[ReadConnection] = [connection]
+        self._identity = _index_identity(connection, path)
 
     @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[ReadConnection]:
         """Give a connection inside a read transaction.
 
         Raises:
+            ReplacedError: The path leads to another file now.
+            OvertakenError: What was read is worthless; read again.
             StoreError: The database was closed.
         """
         connection = self._borrow()
         try:
             connection.execute("BEGIN")
             yield connection
+            connection.require_settled()
+        except Exception as error:
+            # What looks like damage may be pages of two states.
+            if not isinstance(error, OvertakenError):
+                try:
+                    connection.require_settled()
+                except OvertakenError as overtaken:
+                    raise overtaken from error
+            raise
         finally:
             self._give_back(connection)
 
@@ -108,15 +99,11 @@ class Database:
         """Give a connection inside a write transaction; commits, or on an error rolls back.
 
         Raises:
+            ReplacedError: The path leads to another file now; nothing was written.
             StoreError: The database was closed.
         """
-        with self._lock:
-            self._leave_parent()
-            if self._closed:
-                raise StoreError("the index was closed")
-            if self._writer is None:
-                self._writer = connect(self._path)
-            connection = self._writer
+        connection = self._writing_connection()
+        self.require_in_place()
         connection.execute("BEGIN IMMEDIATE")
         try:
             # What is damaged must not be sealed as if it were sound.
@@ -124,13 +111,52 @@ class Database:
             identity = read_identity(connection, FORMAT)
             yield connection
             state = seal_state(connection)
+            self.require_in_place()
             connection.execute("COMMIT")
         except BaseException:
             with suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             raise
-        write_marker(self._marker, identity, state)
+        with suppress(ReplacedError):
+            # The marker of the index that took the place of this one is not ours.
+            self.require_in_place()
+            write_marker(self._marker, identity, state)
+
+    def newest_state(self) -> State:
+        """Return the state as the writing connection sees it; only the writer may call it.
+
+        Raises:
+            ReplacedError: The path leads to another file now.
+            StoreError: The database was closed, or is damaged.
+        """
+        connection = self._writing_connection()
+        self.require_in_place()
+        return read_state(connection)
+
+    def require_in_place(self) -> None:
+        """Make sure that the path leads to the file that was opened.
+
+        Raises:
+            ReplacedError: It leads to another file, or to none.
+        """
+        if not self.in_place:
+            raise ReplacedError(self._watched)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the path leads to the file that was opened."""
+        return not self._retired and file_identity(self._watched) == self.file
+
+    @property
+    def retired(self) -> bool:
+        """Whether `retire` was called."""
+        return self._retired
+
+    def retire(self) -> None:
+        """Refuse new transactions; those that run go on, and their connections close afterwards."""
+        self._retired = True
+        self.close()
 
     def close(self) -> None:
         """Close all connections; those in use close when they come back."""
@@ -142,16 +168,71 @@ class Database:
         for connection in connections:
             connection.close()
 
-    def _borrow(self) -> sqlite3.Connection:
+    def _borrow(self) -> ReadConnection:
+        stale = []
+        try:
+            with self._lock:
+                self._leave_parent()
+                self._require_open()
+                connection = None
+                while self._idle and connection is None:
+                    idle = self._idle.pop()
+                    if idle.settled:
+                        connection = idle
+                    else:
+                        stale.append(idle)
+            if connection is None:
+                connection = self._connected()
+        finally:
+            # Only now, for they keep the inode number.
+            for old in stale:
+                old.close()
+        try:
+            self.require_in_place()
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return connection
+
+    def _connected(self) -> ReadConnection:
+        self.require_in_place()
+        try:
+            connection, file = connect_to_read(self._path, read_only=self._read_only)
+        except (sqlite3.Error, OSError):
+            self.require_in_place()
+            raise
+        try:
+            self._require_same(connection, file)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _writing_connection(self) -> sqlite3.Connection:
         with self._lock:
             self._leave_parent()
-            if self._closed:
-                raise StoreError("the index was closed")
-            if self._idle:
-                return self._idle.pop()
-        return connect(self._path, read_only=self._read_only)
+            self._require_open()
+            if self._writer is None:
+                connection = connect(self._path)
+                try:
+                    self._require_same(connection, file_identity(self._path))
+                except BaseException:
+                    connection.close()
+                    raise
+                self._writer = connection
+            return self._writer
 
-    def _give_back(self, connection: sqlite3.Connection) -> None:
+    def _require_same(self, connection: sqlite3.Connection, file: FileIdentity) -> None:
+        if file != self.file or _index_identity(connection, self._path) != self._identity:
+            raise ReplacedError(self._watched)
+
+    def _require_open(self) -> None:
+        if self._retired:
+            raise ReplacedError(self._watched)
+        if self._closed:
+            raise StoreError("the index was closed")
+
+    def _give_back(self, connection: ReadConnection) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -169,3 +250,11 @@ class Database:
             _inherited.extend([*self._idle, *([self._writer] if self._writer else [])])
             self._idle, self._writer = [], None
             self._process = os.getpid()
+
+
+def _index_identity(connection: sqlite3.Connection, path: Path) -> str:
+    connection.execute("BEGIN")
+    try:
+        return read_identity(connection, check_format(connection, path.parent))
+    finally:
+        connection.execute("ROLLBACK")

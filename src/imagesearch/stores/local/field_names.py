@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from imagesearch.stores.local.database import connect
+from imagesearch.stores.local._connections import read_database
 from imagesearch.stores.local.failures import translated
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.schema import check_format
@@ -44,14 +44,10 @@ def field_names(path: Path) -> list[str]:
     with translated(path), without_side_files(path):
         if not layout.exists():
             return []
-        connection = connect(layout.database, read_only=True)
-        try:
-            return _read(connection, layout.folder)
-        finally:
-            connection.close()
 
+        def read(connection: sqlite3.Connection) -> list[str]:
+            if not check_format(connection, layout.folder):
+                return []
+            return [name for (name,) in connection.execute(_NAMES)]
 
-def _read(connection: sqlite3.Connection, folder: Path) -> list[str]:
-    if not check_format(connection, folder):
-        return []
-    return [name for (name,) in connection.execute(_NAMES)]
+        return read_database(layout.database, read, read_only=True)

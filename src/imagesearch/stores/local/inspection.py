@@ -5,13 +5,12 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from imagesearch.stores.local import schema
-from imagesearch.stores.local.database import connect
+from imagesearch.stores.local._connections import read_database
 from imagesearch.stores.local.failures import translated
 from imagesearch.stores.local.graph_file import GraphState
 from imagesearch.stores.local.layout import Layout
@@ -74,14 +73,18 @@ def inspect_index(path: Path, *, patience: float = 10.0) -> Inspection | None:
     with translated(path), without_side_files(path):
         if not layout.exists():
             return None
-        with closing(connect(layout.database, read_only=True)) as connection:
+
+        def read(connection: sqlite3.Connection) -> tuple[int, int, int, int, str, bool] | None:
             format = schema.check_format(connection, layout.folder)
             if not format:
                 return None
-            generation, rows, records = connection.execute(
-                "SELECT generation, rows, live FROM state"
-            ).fetchone()
-            damage, checked = _damage(connection, patience)
+            counts = connection.execute("SELECT generation, rows, live FROM state").fetchone()
+            return format, *counts, *_damage(connection, patience)
+
+        state = read_database(layout.database, read, read_only=True)
+        if state is None:
+            return None
+        format, generation, rows, records, damage, checked = state
         graph, covered = _graph(layout, generation, rows)
         return Inspection(
             format=format,

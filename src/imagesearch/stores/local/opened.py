@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from imagesearch.errors import StoreCorruptError, UnsupportedOperationError
+from imagesearch.errors import (
+    IncompatibleIndexError,
+    StoreCorruptError,
+    StoreUnavailableError,
+    UnsupportedOperationError,
+)
+from imagesearch.stores.local._connections import OvertakenError, ReplacedError, file_identity
 from imagesearch.stores.local.database import Database
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.failures import translated
@@ -26,7 +34,12 @@ from imagesearch.stores.local.search import Searcher
 from imagesearch.stores.local.snapshot import GenerationChangedError, Snapshot, Snapshots
 from imagesearch.types import IndexMeta
 
-__all__ = ["Opened", "open_index", "refuse_writing"]
+__all__ = ["Opened", "open_index", "refuse_writing", "reopen_index"]
+
+T = TypeVar("T")
+
+# Attempts to open an index, or to read one, between the writes of others.
+_ATTEMPTS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +48,7 @@ class Opened:
 
     Attributes:
         path: Where it is, in the user's words.
+        layout: Where it really is: no symbolic link leads to another index in between.
         meta: What it holds.
         database: Ids, metadata and digests.
         snapshots: States of it in memory.
@@ -43,17 +57,38 @@ class Opened:
     """
 
     path: Path
+    layout: Layout
     meta: IndexMeta
     database: Database
     snapshots: Snapshots
     searcher: Searcher
     encoding: Encoding
 
+    def read(self, work: Callable[[sqlite3.Connection, Snapshot], T]) -> T:
+        """Return what `work` returns for one state of the index.
+
+        Args:
+            work: Reads; it is repeated if it was overtaken by a write.
+
+        Raises:
+            StoreError: As `reading`.
+        """
+        for _ in range(_ATTEMPTS):
+            with suppress(OvertakenError):
+                return self._read(work)
+        return self._read(work)
+
+    def _read(self, work: Callable[[sqlite3.Connection, Snapshot], T]) -> T:
+        with self.reading() as (connection, snapshot):
+            return work(connection, snapshot)
+
     @contextmanager
     def reading(self) -> Iterator[tuple[sqlite3.Connection, Snapshot]]:
         """Read one state of the index, whatever is written meanwhile.
 
         Raises:
+            ReplacedError: There is another index at the path now.
+            OvertakenError: What was read is worthless; read again.
             StoreCorruptError: The index is damaged.
             StoreUnavailableError: It cannot be read.
         """
@@ -66,6 +101,8 @@ class Opened:
                     try:
                         snapshot = self.snapshots.of(connection)
                     except GenerationChangedError as error:
+                        self.database.require_in_place()
+                        connection.require_settled()
                         if error.args == missing:
                             raise StoreCorruptError(
                                 f"the index at {self.path} has lost its file {error.args[0]}; "
@@ -73,6 +110,12 @@ class Opened:
                             ) from error
                         missing = error.args
                         continue
+                    except StoreCorruptError:
+                        # Files of two indexes contradict each other.
+                        self.database.require_in_place()
+                        raise
+                    # The vectors were found by their name: are they of the same index?
+                    self.database.require_in_place()
                     stack.push(transaction.pop_all())
                 break
             yield connection, snapshot
@@ -88,31 +131,85 @@ def open_index(
     read_only: bool,
 ) -> Opened:
     """Create an index, or verify the one that is there; see `LocalStore.open`."""
-    with translated(path):
-        stored = describe_index(layout, read_only=read_only)
+    for _ in range(_ATTEMPTS):
+        before = file_identity(layout.database)
+        try:
+            return _open(path, layout, lock, meta, options, read_only=read_only)
+        except (OvertakenError, ReplacedError):
+            pass
+        except StoreCorruptError:
+            # Files of two indexes contradict each other.
+            if file_identity(layout.database) == before:
+                raise
+    return _open(path, layout, lock, meta, options, read_only=read_only)
+
+
+def reopen_index(
+    old: Opened, layout: Layout, lock: WriterLock, options: Options, *, read_only: bool
+) -> Opened:
+    """Open the index that was put in the place of another one; nothing is created.
+
+    Raises:
+        IncompatibleIndexError: It was made with another embedder or metric.
+        StoreUnavailableError: There is no index now.
+        StoreError: It cannot be opened.
+    """
+    with translated(old.path):
+        there = layout.database.exists() and layout.database.stat().st_size > 0
+        if not there or describe_index(layout, read_only=True) is None:
+            raise StoreUnavailableError(
+                f"the index at {old.path} was removed after it was opened, or is being built anew; "
+                "put an index in its place, or close it and open it again"
+            )
+    try:
+        return open_index(old.path, layout, lock, old.meta, options, read_only=read_only)
+    except IncompatibleIndexError as error:
+        raise IncompatibleIndexError(
+            f"the index at {old.path} was replaced by one that does not fit this program: {error}"
+        ) from error
+
+
+def _open(
+    path: Path,
+    layout: Layout,
+    lock: WriterLock,
+    meta: IndexMeta,
+    options: Options,
+    *,
+    read_only: bool,
+) -> Opened:
+    with ExitStack() as undo, translated(path):
+        if not lock.held:
+            undo.callback(lock.release)
+        real = Layout(Path(os.path.realpath(layout.folder)))
+        before = file_identity(real.database)
+        stored = describe_index(real, read_only=read_only)
         if stored is None:
             if read_only:
                 raise refuse_writing(path)
-            stored = create_index(layout, lock, meta, options.dtype or "float32")
+            stored = create_index(real, lock, meta, options.dtype or "float32")
+            before = file_identity(real.database)
         stored.require_compatible(meta, where=f"the index at {path}")
-        encoding = stored_encoding(layout, stored, options.dtype, read_only=read_only)
-        migrate_index(layout, lock, read_only=read_only)
-        identity = stored_identity(layout, read_only=read_only)
+        encoding = stored_encoding(real, stored, options.dtype, read_only=read_only)
+        migrate_index(real, lock, read_only=read_only)
+        identity = stored_identity(real, read_only=read_only)
+        database = Database(real.database, layout.database, read_only=read_only)
+        undo.callback(database.close)
+        # What was read above was found by its name, one after the other.
+        if database.file != before:
+            raise ReplacedError(layout.database)
         opened = Opened(
             path,
+            real,
             stored,
-            Database(layout.database, read_only=read_only),
-            Snapshots(layout, stored.dim, encoding, identity),
-            Searcher(layout, stored.dim, stored.metric, options),
+            database,
+            Snapshots(real, stored.dim, encoding, identity),
+            Searcher(real, stored.dim, stored.metric, options),
             encoding,
         )
-    try:
         with opened.reading():
             pass
-    except BaseException:
-        opened.database.close()
-        lock.release()
-        raise
+        undo.pop_all()
     return opened
 
 

@@ -12,9 +12,9 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.stores.local import schema
+from imagesearch.stores.local._connections import connect, read_database
 from imagesearch.stores.local._marker import read_marker, write_marker
 from imagesearch.stores.local._migrations import migrate
-from imagesearch.stores.local.database import connect
 from imagesearch.stores.local.encoding import Dtype, Encoding
 from imagesearch.stores.local.layout import Layout, sync_folder
 from imagesearch.stores.local.lock import WriterLock
@@ -43,12 +43,12 @@ def describe_index(layout: Layout, *, read_only: bool) -> IndexMeta | None:
     """
     if not layout.exists():
         return None
-    connection = connect(layout.database, read_only=read_only)
-    try:
+
+    def read(connection: sqlite3.Connection) -> IndexMeta | None:
         format = schema.check_format(connection, layout.folder)
         return schema.read_meta(connection, format) if format else None
-    finally:
-        connection.close()
+
+    return read_database(layout.database, read, read_only=read_only)
 
 
 def stored_encoding(
@@ -67,11 +67,11 @@ def stored_encoding(
         IncompatibleIndexError: The index has another dtype than `wanted`.
         sqlite3.Error, OSError: It cannot be read.
     """
-    connection = connect(layout.database, read_only=read_only)
-    try:
-        dtype = schema.read_dtype(connection, schema.check_format(connection, layout.folder))
-    finally:
-        connection.close()
+
+    def read(connection: sqlite3.Connection) -> Dtype:
+        return schema.read_dtype(connection, schema.check_format(connection, layout.folder))
+
+    dtype = read_database(layout.database, read, read_only=read_only)
     if wanted is not None and Encoding(wanted, meta.metric).dtype != dtype:
         raise IncompatibleIndexError(
             f"the index at {layout.folder} keeps its vectors as {dtype}, and dtype={wanted!r} was "
@@ -88,12 +88,12 @@ def stored_identity(layout: Layout, *, read_only: bool) -> str:
         StoreCorruptError: The database is not that of the marker beside it.
         sqlite3.Error, OSError: It cannot be read.
     """
-    connection = connect(layout.database, read_only=read_only)
-    try:
+
+    def read(connection: sqlite3.Connection) -> str:
         format = schema.check_format(connection, layout.folder)
-        identity = schema.read_identity(connection, format)
-    finally:
-        connection.close()
+        return schema.read_identity(connection, format)
+
+    identity = read_database(layout.database, read, read_only=read_only)
     commit = read_marker(layout.marker)
     if identity and commit is not None and commit.identity != identity:
         raise StoreCorruptError(
@@ -161,17 +161,21 @@ def migrate_index(layout: Layout, lock: WriterLock, *, read_only: bool) -> None:
         StoreLockedError: It is older, and another process writes to it.
         sqlite3.Error, OSError: It cannot be changed.
     """
-    connection = connect(layout.database, read_only=read_only)
+
+    def read(connection: sqlite3.Connection) -> int:
+        return schema.check_format(connection, layout.folder)
+
+    format = read_database(layout.database, read, read_only=read_only)
+    if format == schema.FORMAT or (read_only and format >= schema.READABLE):
+        return
+    if read_only:
+        raise UnsupportedOperationError(
+            f"the index at {layout.folder} has the older format {format}; open it once "
+            "without read_only to bring it up to date"
+        )
+    lock.acquire()
+    connection = connect(layout.database)
     try:
-        format = schema.check_format(connection, layout.folder)
-        if format == schema.FORMAT or (read_only and format >= schema.READABLE):
-            return
-        if read_only:
-            raise UnsupportedOperationError(
-                f"the index at {layout.folder} has the older format {format}; open it once "
-                "without read_only to bring it up to date"
-            )
-        lock.acquire()
         migrate(connection, schema.check_format(connection, layout.folder), layout)
         note_commit(connection, layout)
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from imagesearch.stores.local.database import connect
+from imagesearch.stores.local._connections import connect
 from imagesearch.stores.local.layout import Layout
 
 __all__ = ["without_side_files"]

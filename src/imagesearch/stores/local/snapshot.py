@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import CHECK, dead_sum_of
+from imagesearch.stores.local._connections import read_database, require_settled
 from imagesearch.stores.local._marker import lost_commits, read_marker
 from imagesearch.stores.local._verification import VerifiedRows
-from imagesearch.stores.local.database import connect
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout
-from imagesearch.stores.local.schema import State, read_state
+from imagesearch.stores.local.schema import FORMAT, State, read_identity, read_state
 from imagesearch.stores.local.sql import compile_filter
 from imagesearch.stores.local.vectors_file import Rows, StoredVectors, map_vectors
 
@@ -74,6 +73,7 @@ class Snapshot:
         condition, bound = compile_filter(where)
         found = connection.execute(f"SELECT row FROM records WHERE {condition}", bound)  # noqa: S608  # names and values are bound
         rows = np.fromiter((row for (row,) in found), np.int64)
+        require_settled(connection)
         if len(rows) and (rows.max() >= self.rows or rows.min() < 0 or not self.alive[rows].all()):
             raise StoreCorruptError(f"the database has a record without a vector; {CHECK}")
         mask = np.zeros(self.rows, np.bool_)
@@ -175,6 +175,8 @@ class Snapshots:
         snapshot = Snapshot(
             generation, version, rows, live, state.checked, vectors, alive, seen, dead_sum
         )
+        # What is kept for later transactions must be of one state.
+        require_settled(connection)
         with self._lock:
             if self._last is None or self._last.version < version:
                 self._last = snapshot
@@ -206,9 +208,12 @@ class Snapshots:
         if commit is None or commit.identity != self._identity or commit.version <= state.version:
             return
         # A transaction that began before the last commit is behind it; a new one must not be.
-        with closing(connect(self._layout.database, read_only=True)) as connection:
-            now = read_state(connection)
-        if now.version < commit.version:
+        identity, now = read_database(
+            self._layout.database,
+            lambda connection: (read_identity(connection, FORMAT), read_state(connection)),
+            read_only=True,
+        )
+        if identity == commit.identity and now.version < commit.version:
             raise lost_commits(self._layout.folder, commit, now)
 
     def _wrong_dead(self) -> StoreCorruptError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from imagesearch.stores.checks import (
     possible_ids,
 )
 from imagesearch.stores.local._check import check_index
+from imagesearch.stores.local._connections import OvertakenError, ReplacedError
 from imagesearch.stores.local._repair import repair_index
 from imagesearch.stores.local.encoding import Dtype
 from imagesearch.stores.local.failures import translated
@@ -30,11 +33,12 @@ from imagesearch.stores.local.graph_library import require_graphs
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.lock import WriterLock
 from imagesearch.stores.local.notes import read_notes, write_note
-from imagesearch.stores.local.opened import Opened, open_index, refuse_writing
+from imagesearch.stores.local.opened import Opened, open_index, refuse_writing, reopen_index
 from imagesearch.stores.local.opening import describe_index
 from imagesearch.stores.local.options import Engine, Options
 from imagesearch.stores.local.reading import read_records, scan_records
 from imagesearch.stores.local.rows import hits_of, require_matches
+from imagesearch.stores.local.snapshot import Snapshot
 from imagesearch.stores.local.upkeep import compact_if_wasteful, keep_graph
 from imagesearch.stores.local.writer import Writer
 from imagesearch.stores.notes import note_text
@@ -43,6 +47,10 @@ from imagesearch.types import CheckResult, Hit, IndexMeta, Metadata, Record, Rec
 __all__ = ["LocalStore"]
 
 _QUERIES = 256
+# Attempts to read while one index after the other is put in the place of this one.
+_ATTEMPTS = 40
+
+T = TypeVar("T")
 
 
 class LocalStore:
@@ -183,8 +191,11 @@ class LocalStore:
         """
         opened = self._opened()
         queries = check_queries(vectors, opened.meta, k)
-        answers: list[list[Hit]] = []
-        with opened.reading() as (connection, snapshot):
+
+        def search(
+            opened: Opened, connection: sqlite3.Connection, snapshot: Snapshot
+        ) -> list[list[Hit]]:
+            answers: list[list[Hit]] = []
             allowed = None if where is None else snapshot.allowed(where, connection)
             for first in range(0, len(queries), _QUERIES):
                 some = queries[first : first + _QUERIES]
@@ -192,11 +203,15 @@ class LocalStore:
                 answers += hits_of(connection, found, k, checked=snapshot.checked)
             if where is not None and snapshot.checked:
                 require_matches(where, (hit for hits in answers for hit in hits))
-        return answers
+            return answers
+
+        return self._read(search)
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among `ids`; missing ids are absent."""
-        return read_records(self._opened(), ids, vectors=vectors)
+        return self._read(
+            lambda _, connection, snapshot: read_records(connection, snapshot, ids, vectors=vectors)
+        )
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete records by id; returns how many existed.
@@ -260,31 +275,39 @@ class LocalStore:
         """Go through the matching records that there are when the scan begins.
 
         The scan sees one state of the index, whatever is written meanwhile, and holds one batch
-        in memory.
+        in memory. If another index takes the place of this one, it goes on with the old one.
 
         Raises:
             StoreRequestError: batch_size < 1.
+            StoreUnavailableError: The index was written to during the scan, and this user may
+                neither write to the folder nor share SQLite's log.
         """
-        opened = self._opened()
+        self._opened()
         check_batch_size(batch_size)
 
-        def require_open() -> None:
-            if self._state is not opened:
+        def require_open(opened: Opened) -> None:
+            if self._state is not opened and (self._state is None or not opened.database.retired):
                 raise StoreError(f"the index at {self._path} was closed during a scan")
 
-        return scan_records(opened, where, batch_size, vectors=vectors, require_open=require_open)
+        return scan_records(
+            self._reading, where, batch_size, vectors=vectors, require_open=require_open
+        )
 
     def count(self, where: Filter | None = None) -> int:
         """Return how many records there are, or how many match."""
-        with self._opened().reading() as (connection, snapshot):
+
+        def count(_: Opened, connection: sqlite3.Connection, snapshot: Snapshot) -> int:
             if where is None:
                 return snapshot.live
             return int(np.count_nonzero(snapshot.allowed(where, connection)))
 
+        return self._read(count)
+
     def notes(self) -> dict[str, Any]:
         """Return all notes by name; readers see each as soon as it is acknowledged."""
-        with self._opened().reading() as (connection, snapshot):
-            return read_notes(connection, checked=snapshot.checked)
+        return self._read(
+            lambda _, connection, snapshot: read_notes(connection, checked=snapshot.checked)
+        )
 
     def note(self, name: str, value: Any) -> None:
         """Keep a note, in place of one of that name; None removes it.
@@ -412,21 +435,78 @@ class LocalStore:
             )
         return self._state
 
+    def _read(self, work: Callable[[Opened, sqlite3.Connection, Snapshot], T]) -> T:
+        """Return what `work` returns for one state of the index that is at the path now."""
+        for _ in range(_ATTEMPTS):
+            opened = self._opened()
+            try:
+                answer = opened.read(partial(work, opened))
+            except ReplacedError:
+                self._follow(opened)
+                continue
+            # The graph was found by its name: it may be that of the index that came instead.
+            with translated(self._path):
+                if opened.database.in_place:
+                    return answer
+        raise ReplacedError(self._layout.database)
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Opened, sqlite3.Connection, Snapshot]]:
+        """Read one state of the index that is at the path when this begins."""
+        with ExitStack() as stack:
+            for _ in range(_ATTEMPTS):
+                opened = self._opened()
+                try:
+                    connection, snapshot = stack.enter_context(opened.reading())
+                    break
+                except ReplacedError:
+                    self._follow(opened)
+                except OvertakenError:
+                    continue
+            else:
+                raise ReplacedError(self._layout.database)
+            yield opened, connection, snapshot
+
+    def _follow(self, opened: Opened) -> None:
+        """Open the index that took the place of one that is open."""
+        with self._changing:
+            if self._state is not opened:
+                return
+            if self._lock.held:
+                # A part of what this program adds is in the old index already.
+                raise ReplacedError(self._layout.database)
+            self._state = reopen_index(
+                opened, self._layout, self._lock, self._options, read_only=self._read_only
+            )
+            opened.database.retire()
+
     @contextmanager
     def _writing(self, opened: Opened) -> Iterator[Writer]:
         if self._read_only:
             raise refuse_writing(self._path)
         with self._changing, translated(self._path):
             if self._state is not opened:
+                if opened.database.retired:
+                    raise ReplacedError(self._layout.database)
                 raise StoreError(f"the index at {self._path} was closed")
+            # Before the lock, which would be that of the index that came instead.
+            opened.database.require_in_place()
             self._lock.require_in_place()
             if self._writer is None or not self._lock.held:
                 if self._writer is not None:
                     self._writer.close()
-                self._lock.acquire()
-                dim, encoding = opened.meta.dim, opened.encoding
-                self._writer = Writer(self._layout, opened.database, dim, encoding)
+                self._writer = self._new_writer(opened)
             yield self._writer
+
+    def _new_writer(self, opened: Opened) -> Writer:
+        with ExitStack() as undo:
+            if not self._lock.held:
+                undo.callback(self._lock.release)
+            self._lock.acquire()
+            dim, encoding = opened.meta.dim, opened.encoding
+            writer = Writer(opened.layout, opened.database, dim, encoding)
+            undo.pop_all()
+        return writer
 
 
 def _usable(path: str | os.PathLike[str]) -> Path:

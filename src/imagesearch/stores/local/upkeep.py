@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import suppress
 
 from imagesearch.errors import StoreCorruptError, StoreError, StoreLockedError
+from imagesearch.stores.local._connections import ReplacedError
 from imagesearch.stores.local.lock import WriterLock
 from imagesearch.stores.local.opened import Opened
 from imagesearch.stores.local.writer import Writer
@@ -34,6 +35,9 @@ def compact_if_wasteful(opened: Opened, writer: Writer) -> None:
 
 def keep_graph(opened: Opened, lock: WriterLock) -> None:
     """Save the graph before closing; bring it up to date first, if this process has written."""
+    if not opened.database.in_place:
+        # The folder belongs to another index, or is gone.
+        return
     with suppress(StoreLockedError):
         lock.require_in_place()
     writing = lock.held
@@ -51,6 +55,8 @@ def keep_graph(opened: Opened, lock: WriterLock) -> None:
                     opened.searcher.prepare(snapshot)
             finally:
                 opened.searcher.save(snapshot)
+    except ReplacedError:
+        return
     except StoreCorruptError as error:
         # Closing loses nothing; whoever reads what is damaged gets the error.
         _logger.warning("the search graph of %s was not brought up to date: %s", opened.path, error)

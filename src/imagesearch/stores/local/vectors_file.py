@@ -118,8 +118,17 @@ class VectorsFile:
 
         Raises:
             OSError: Disk full, or any other failure; the file is cut back to `row`.
+            StoreCorruptError: The file ends before `row`; nothing was written.
         """
         data = memoryview(np.ascontiguousarray(rows).view(np.uint8).data).cast("B")
+        size = os.fstat(self._file.fileno()).st_size
+        if size < row * self._row_bytes:
+            # Writing would fill the gap with zeros, as if they were vectors.
+            raise StoreCorruptError(
+                f"the vectors file ends at byte {size}, but the index counts {row} vectors "
+                f"({row * self._row_bytes} bytes) in it; restore it from a backup, or build a new "
+                "index"
+            )
         try:
             self._file.seek(row * self._row_bytes)
             while data:

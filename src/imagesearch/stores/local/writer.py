@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.chunks import chunks
+from imagesearch.errors import StoreError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import (
     BLOCK,
@@ -78,8 +79,7 @@ class Writer:
         self._database = database
         self._dim, self._encoding = dim, encoding
         self._row_bytes = dim * encoding.stored.itemsize
-        with database.reading() as connection:
-            (self._generation,) = connection.execute("SELECT generation FROM state").fetchone()
+        self._generation = database.newest_state().generation
         path = layout.vectors(self._generation, encoding)
         layout.remove_leftovers(path)
         self._file = VectorsFile(path, self._row_bytes)
@@ -98,11 +98,12 @@ class Writer:
         encoded = self._encoding.encode(vectors, batch.ids)
         texts = list(map(_metadata_text, batch.metadata))
         crcs = vector_checksums(encoded)
-        with self._database.reading() as connection:
-            first = read_state(connection).rows
-        self._file.append(first, encoded)
-        numbers = range(first, first + len(batch.ids))
         with self._database.writing() as connection:
+            # What this transaction sees is what its commit replaces: no other count will do.
+            state = read_state(connection)
+            first = state.rows
+            self._file_of(state.generation).append(first, encoded)
+            numbers = range(first, first + len(batch.ids))
             replaced = _bury(connection, _rows_of(connection, batch.ids))
             lines = zip(numbers, batch.ids, batch.uris, batch.digests, texts, strict=True)
             connection.executemany(
@@ -172,10 +173,9 @@ class Writer:
 
     def wasteful(self) -> bool:
         """Tell whether compaction is worth its while."""
-        with self._database.reading() as connection:
-            rows, live = connection.execute("SELECT rows, live FROM state").fetchone()
-        dead = rows - live
-        return bool(dead >= _WASTE_ROWS and dead >= _WASTE_SHARE * rows)
+        state = self._database.newest_state()
+        dead = state.rows - state.live
+        return dead >= _WASTE_ROWS and dead >= _WASTE_SHARE * state.rows
 
     def compact(self) -> NDArray[np.int64]:
         """Write the live rows to the next generation and switch to it in one commit.
@@ -224,15 +224,23 @@ class Writer:
         new[kept] = np.arange(len(kept))
         return new
 
+    def _file_of(self, generation: int) -> VectorsFile:
+        if generation != self._generation:
+            # A compaction was interrupted after its commit.
+            path = self._layout.vectors(generation, self._encoding)
+            self._file.close()
+            self._file = VectorsFile(path, self._row_bytes)
+            self._generation = generation
+        return self._file
+
     def close(self) -> None:
         """Close the vectors file."""
         self._file.close()
 
     def _remove_unless_current(self, generation: int) -> None:
         # A commit that failed to say so may still have happened: what the database says counts.
-        with suppress(OSError, sqlite3.Error), self._database.reading() as connection:
-            (current,) = connection.execute("SELECT generation FROM state").fetchone()
-            if current != generation:
+        with suppress(OSError, sqlite3.Error, StoreError):
+            if self._database.newest_state().generation != generation:
                 self._layout.vectors(generation, self._encoding).unlink()
 
 

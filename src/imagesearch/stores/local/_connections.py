@@ -1,0 +1,306 @@
+"""Connections to a SQLite file: for writing, and for reading with or without write permission."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+from urllib.parse import quote
+
+from imagesearch.errors import StoreError, StoreUnavailableError
+
+__all__ = [
+    "FileIdentity",
+    "OvertakenError",
+    "ReadConnection",
+    "ReplacedError",
+    "connect",
+    "connect_to_read",
+    "file_identity",
+    "read_database",
+    "require_settled",
+]
+
+FileIdentity: TypeAlias = tuple[int, int] | None
+"""Device and inode number of a file; None where there is none."""
+
+T = TypeVar("T")
+
+# Milliseconds to wait for a checkpoint or a commit of another process.
+_PATIENCE = 30_000
+
+# Attempts to read between the writes of others, and the pause in seconds before the next one.
+_ATTEMPTS = 40
+_PAUSE_S = 0.025
+
+# File systems keep times in steps of up to 10 ms (a tick of the kernel's clock): a file that was
+# changed within this time could change again and have the same time.
+_TICK_NS = 50_000_000
+
+# What SQLite raises where its shared memory cannot be made: without permission, on a full disk.
+_UNSHARED = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+}
+
+
+class ReplacedError(StoreError):
+    """The path of an index leads to another file than the one that was opened, or to none."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(
+            f"the index at {database.parent} was replaced or removed after it was opened; close it "
+            "and open it again"
+        )
+
+
+class OvertakenError(StoreUnavailableError):
+    """The index was written to while it was read without SQLite's locks."""
+
+    def __init__(self, database: Path) -> None:
+        super().__init__(
+            f"the index at {database.parent} was written to while it was read, and this process "
+            "cannot create the shared memory that SQLite needs for reading beside a writer; repeat "
+            "the call, or grant this user write permission on the folder"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """A SQLite file without anything in its write-ahead log."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+class ReadConnection(sqlite3.Connection):
+    """A connection for reading.
+
+    Where SQLite's shared memory cannot be made, the file is read without locks (``immutable=1``).
+    That is right as long as nobody writes: such a connection knows what the file was like.
+    """
+
+    _path: Path | None = None
+    _stamp: _Stamp | None = None
+
+    def read_without_locks(self, path: Path, stamp: _Stamp) -> None:
+        """Note that the connection holds for this state of the file only."""
+        self._path, self._stamp = path, stamp
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was read is of one state, and the newest when it began."""
+        return self._path is None or _stamp(self._path) == self._stamp
+
+    def require_settled(self) -> None:
+        """Make sure that all that was read until now is of one state.
+
+        Raises:
+            OvertakenError: The file was written to meanwhile.
+        """
+        if self._path is not None and not self.settled:
+            raise OvertakenError(self._path)
+
+
+def require_settled(connection: sqlite3.Connection) -> None:
+    """Make sure that all that was read until now is of one state; see `ReadConnection`.
+
+    Raises:
+        OvertakenError: The file was written to meanwhile.
+    """
+    if isinstance(connection, ReadConnection):
+        connection.require_settled()
+
+
+def file_identity(path: Path) -> FileIdentity:
+    """Return what tells a file from others that exist at the same time.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """Open a SQLite file for writing.
+
+    Args:
+        path: The file.
+        create: Make the file if it is missing.
+
+    Raises:
+        sqlite3.Error: It cannot be opened, or is damaged.
+    """
+    return _probed(path, f"mode={'rwc' if create else 'rw'}")
+
+
+def connect_to_read(path: Path, *, read_only: bool) -> tuple[ReadConnection, FileIdentity]:
+    """Open a SQLite file for reading, and return which file that is.
+
+    Args:
+        path: The file.
+        read_only: Leave SQLite's side files to others, even if they may be removed.
+
+    Raises:
+        sqlite3.Error, OSError: It cannot be opened, or is damaged.
+        StoreUnavailableError: This user lacks a permission, or others write all the time.
+    """
+    mode = "ro" if read_only else "rw"
+    for attempt in range(_ATTEMPTS):
+        before = file_identity(path)
+        try:
+            connection = _connected_to_read(path, mode)
+        except OvertakenError:
+            if attempt == _ATTEMPTS - 1:
+                raise
+        else:
+            if file_identity(path) == before:
+                return connection, before
+            connection.close()
+        time.sleep(_PAUSE_S)
+    raise ReplacedError(path)
+
+
+def read_database(path: Path, work: Callable[[sqlite3.Connection], T], *, read_only: bool) -> T:
+    """Read a SQLite file once, and return what `work` returns for one state of it.
+
+    Args:
+        path: The file.
+        work: Reads; it is repeated if it was overtaken by a write.
+        read_only: As for `connect_to_read`.
+
+    Raises:
+        sqlite3.Error, OSError: It cannot be read, or is damaged.
+        StoreUnavailableError: This user lacks a permission, or others write all the time.
+    """
+    for _ in range(_ATTEMPTS):
+        connection, _file = connect_to_read(path, read_only=read_only)
+        try:
+            # One state even where `work` runs several statements beside the creation of an index.
+            connection.execute("BEGIN")
+            result = work(connection)
+        except Exception:
+            if connection.settled:
+                raise
+        else:
+            if connection.settled:
+                return result
+        finally:
+            connection.close()
+    raise OvertakenError(path)
+
+
+def _connected_to_read(path: Path, mode: str) -> ReadConnection:
+    try:
+        return _probed(path, f"mode={mode}")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in _UNSHARED or not path.exists():
+            raise
+        stamp = _settled_stamp(path)
+        if stamp is None:
+            raise (_refusal(path) or error) from error
+    try:
+        connection = _probed(path, "mode=ro&immutable=1")
+    except sqlite3.Error:
+        if _stamp(path) != stamp:
+            raise OvertakenError(path) from None
+        raise
+    connection.read_without_locks(path, stamp)
+    if not connection.settled:
+        connection.close()
+        raise OvertakenError(path)
+    return connection
+
+
+def _settled_stamp(path: Path) -> _Stamp | None:
+    """Return a stamp that no later write can leave as it is; None if the log holds writes."""
+    stamp = None
+    for _ in range(_ATTEMPTS):
+        stamp = _stamp(path)
+        if stamp is not None:
+            age = time.time_ns() - max(stamp.modified_ns, stamp.changed_ns)
+            if not 0 <= age < _TICK_NS:
+                return stamp
+        # A log that is about to be removed looks like one that holds writes.
+        time.sleep(_PAUSE_S)
+    if stamp is not None:
+        raise OvertakenError(path)
+    return None
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """Return what the file is like; None if its log holds writes, or it is gone."""
+    # The file before its log: what is written in between leaves a log, or another stamp later.
+    try:
+        status = path.stat()
+        log = _beside(path, "-wal").stat().st_size
+    except FileNotFoundError as error:
+        if error.filename is not None and Path(error.filename) == path:
+            return None
+        log = 0
+    if log:
+        return None
+    return _Stamp(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+def _refusal(path: Path) -> StoreUnavailableError | None:
+    """Return the error for a user who lacks a permission; None if that is not the reason."""
+    folder, log, shared = path.parent, _beside(path, "-wal"), _beside(path, "-shm")
+    if _may(folder, os.W_OK):
+        return None
+    for file in (path, log, shared):
+        if file.exists() and not _may(file, os.R_OK):
+            return StoreUnavailableError(
+                f"the index at {folder} cannot be read without read permission on {file.name}; "
+                "grant this user read permission on all files of the folder"
+            )
+    if shared.exists():
+        return None
+    return StoreUnavailableError(
+        f"the index at {folder} has writes in {log.name} that cannot be read without {shared.name}, "
+        "which this user may not create; open and close the index once as a user with write "
+        "permission on the folder, or grant this user that permission"
+    )
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _probed(path: Path, options: str) -> ReadConnection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}",
+        uri=True,
+        timeout=_PATIENCE / 1000,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=ReadConnection,
+    )
+    try:
+        # FULL makes every commit wait for the disk, so that it survives a power loss.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
