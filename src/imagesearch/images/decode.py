@@ -70,7 +70,8 @@ def decode(
       would all become one level.
     - CMYK, YCbCr, HSV and CIELAB are converted; ICC profiles are not applied, as the images that
       models are trained on have been read without them.
-    - A damaged or truncated file is an error, never a picture that is half grey.
+    - A damaged or truncated file is an error where its format can tell. Changed bytes in
+      uncompressed pixels, and some in compressed data, cannot be told from an image.
 
     Args:
         data: One encoded image.
