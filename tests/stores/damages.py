@@ -126,7 +126,8 @@ class Outcome:
     """What became of a damage.
 
     Attributes:
-        damage: What was done to which file.
+        damage: What was done, where.
+        file: To which file.
         refused: Whether something that was asked raised one of our errors.
         named: Whether `check` found a problem.
         silent: Questions that had another answer without an error.
@@ -136,6 +137,7 @@ class Outcome:
     """
 
     damage: str
+    file: str
     refused: bool
     named: bool
     silent: tuple[str, ...]
@@ -152,8 +154,8 @@ class Outcome:
         return "refused" if self.refused else "harmless"
 
 
-def inflict(path: Path, seed: int) -> str:
-    """Damage one file of an index."""
+def inflict(path: Path, seed: int) -> tuple[str, str]:
+    """Damage one file of an index; return what was done, and the file."""
     dice = random.Random(seed)
     files = sorted(file for file in path.iterdir() if file.stat().st_size)
     # The larger part of what is stored is in these.
@@ -187,14 +189,14 @@ def inflict(path: Path, seed: int) -> str:
         file.unlink()
     else:
         file.write_bytes(body)
-    return f"{seed}: {kind} in {file.name} at {place} of {size} (block {block})"
+    return f"{seed}: {kind} in {file.name} at {place} of {size} (block {block})", file.name
 
 
 def outcome(pristine: Path, work: Path, seed: int, expected: dict[str, object]) -> Outcome:
     """Damage a copy of an index, ask it, check it, repair it, and ask it again."""
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(pristine, work)
-    damage = inflict(work, seed)
+    damage, file = inflict(work, seed)
     checked = work.with_name("checked.idx")
     shutil.rmtree(checked, ignore_errors=True)
     shutil.copytree(work, checked)
@@ -205,14 +207,14 @@ def outcome(pristine: Path, work: Path, seed: int, expected: dict[str, object]) 
     try:
         named = any(result.status == "problem" for result in store.check())
     except ImageSearchError:
-        return Outcome(damage, True, False, silent, False, 0)
+        return Outcome(damage, file, True, False, silent, False, 0)
     repaired, left, problem = False, 0, ""
     if named:
         try:
             repaired, left, problem = mended(store, checked, expected)
         except ImageSearchError as error:
             problem = f"not repaired: {error}"
-    return Outcome(damage, refused, named, silent, repaired, left, problem)
+    return Outcome(damage, file, refused, named, silent, repaired, left, problem)
 
 
 def mended(store: LocalStore, path: Path, expected: dict[str, object]) -> tuple[bool, int, str]:

@@ -299,6 +299,8 @@ def _probed(path: Path, options: str) -> ReadConnection:
     try:
         # FULL makes every commit wait for the disk, so that it survives a power loss.
         connection.execute("PRAGMA synchronous = FULL")
+        # Damaged pages are reported where they are read, not taken for what they look like.
+        connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.Error:
         connection.close()

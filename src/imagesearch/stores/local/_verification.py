@@ -41,6 +41,7 @@ class VerifiedRows:
     def __init__(self) -> None:
         self._known = np.zeros(0, np.bool_)
         self._lock = threading.Lock()
+        self._covered = self._uncovered = 0
 
     def lacks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of some rows that have not been compared yet."""
@@ -57,6 +58,25 @@ class VerifiedRows:
                 known = self._known
         seen = known[rows]
         return rows[:0] if seen.all() else rows[~seen]
+
+    def cover(self, alive: NDArray[np.bool_], version: int) -> bool:
+        """Return whether all live rows of a version have been compared; known for the next call.
+
+        Args:
+            alive: (rows,), the live rows.
+            version: Of the index, ≥ 1.
+        """
+        if version == self._covered:
+            return True
+        if version == self._uncovered:
+            return False
+        known = self._known
+        covered = len(known) >= len(alive) and bool(known[: len(alive)][alive].all())
+        if covered:
+            self._covered = version
+        else:
+            self._uncovered = version
+        return covered
 
     def require(
         self, connection: sqlite3.Connection, stored: NDArray[np.generic], rows: NDArray[np.int64]
@@ -84,6 +104,7 @@ class VerifiedRows:
                     [id for (id,) in found], "the stored vector does not have its checksum"
                 )
             self._known[some] = True
+            self._uncovered = 0
 
 
 def damaged_rows(

@@ -22,7 +22,6 @@ from imagesearch.stores.local._connections import (
 from imagesearch.stores.local._marker import write_marker
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.schema import (
-    FORMAT,
     State,
     check_format,
     read_identity,
@@ -108,7 +107,6 @@ class Database:
         try:
             # What is damaged must not be sealed as if it were sound.
             read_state(connection)
-            identity = read_identity(connection, FORMAT)
             yield connection
             state = seal_state(connection)
             self.require_in_place()
@@ -121,7 +119,7 @@ class Database:
         with suppress(ReplacedError):
             # The marker of the index that took the place of this one is not ours.
             self.require_in_place()
-            write_marker(self._marker, identity, state)
+            write_marker(self._marker, self._identity, state)
 
     def newest_state(self) -> State:
         """Return the state as the writing connection sees it; only the writer may call it.

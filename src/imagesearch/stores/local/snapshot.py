@@ -195,6 +195,8 @@ class Snapshots:
                     self._verified = (snapshot.generation, verified)
 
         def require(rows: Rows) -> None:
+            if verified.cover(snapshot.alive, snapshot.version):
+                return
             if isinstance(rows, slice):
                 first, last, _ = rows.indices(snapshot.rows)
                 rows = np.flatnonzero(snapshot.alive[first:last]) + first
