@@ -102,6 +102,7 @@ REPLACED: dict[str, Callable[..., object]] = {
     "rows.record_checksum": lambda *_: 0,
     "writer.vector_checksums": lambda rows: np.zeros(len(rows), np.uint32),
     "writer.append_vector_checksums": nothing,
+    "writer.change_field_sums": nothing,
     "database.write_marker": nothing,
     "_verification.VerifiedRows.require": nothing,
 }

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from imagesearch.errors import StoreCorruptError
-from imagesearch.filters import Field
+from imagesearch.filters import Field, matches
 from imagesearch.stores.local import LocalStore
 from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
 
@@ -177,10 +177,43 @@ def test_a_record_that_is_gone_is_missed_by_search_and_scan(index):
             list(store.scan())
 
 
-def test_what_filters_read_must_agree_with_the_metadata(index):
-    change(index, "UPDATE fields SET value = 100 WHERE row = 4")
-    where = Field("stock") == 100
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE fields SET value = 100 WHERE row = 4",
+        "UPDATE fields SET row = 39 WHERE row = 4",
+        "UPDATE fields SET kind = 't' WHERE row = 4",
+        "DELETE FROM fields WHERE row = 4",
+        "DELETE FROM fields",
+        "INSERT INTO fields VALUES ('stock', 'n', 7, 8)",
+        "UPDATE field_sums SET total = total + 1",
+        "DELETE FROM field_sums",
+    ],
+)
+def test_a_filter_whose_field_is_damaged_finds_nothing_wrong_and_says_so(index, statement):
+    change(index, statement)
+    where = Field("stock") < 10
     with opened_for_reading(index) as store:
+        for read in (
+            lambda: store.search(vectors(1), k=1, where=where),
+            lambda: list(store.scan(where=where)),
+            lambda: store.count(where | (Field("id") == "x")),
+        ):
+            with pytest.raises(StoreCorruptError, match="'stock'"):
+                read()
+        assert store.count(Field("id") == "id-00004") == 1
+    store = opened(index)
+    with pytest.raises(StoreCorruptError, match="'stock'"):
+        store.delete_where(where)
+    assert store.count() == 39
+    store.close()
+
+
+def test_what_a_filter_finds_must_agree_with_the_metadata(index):
+    with opened_for_reading(index) as store:
+        assert store.count(Field("stock") == 3) == 1
+        change(index, "UPDATE fields SET value = 100 WHERE row = 4")
+        where = Field("stock") == 100
         for read in (
             lambda: store.search(vectors(1), k=1, where=where),
             lambda: list(store.scan(where=where)),
@@ -188,6 +221,39 @@ def test_what_filters_read_must_agree_with_the_metadata(index):
             with pytest.raises(StoreCorruptError) as caught:
                 read()
             assert caught.value.ids == ("id-00004",)
+
+
+def test_filters_stay_sound_through_all_kinds_of_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr("imagesearch.stores.local.writer._WASTE_ROWS", 10)
+    store = opened(tmp_path / "photos.idx")
+    fields = [
+        {
+            "stock": row % 7 if row % 2 else float(row % 7),
+            "tags": ["a", "b\0"],
+            "depth": -0.0,
+            "a\0b": 1,
+        }
+        for row in range(60)
+    ]
+    store.upsert(make_batch(vectors(60), fields))
+    store.update_metadata({"stock": 3.0, "new": True}, ids=["id-00013", "id-00010"])
+    store.update_metadata({"stock": 3, "tags": None}, where=Field("stock") == 3)
+    store.delete([f"id-{row:05d}" for row in range(0, 50, 2)])
+    store.upsert(make_batch(vectors(5), fields[:5]))
+    store.close()
+    for read_only in (True, False):
+        store = opened(tmp_path / "photos.idx", read_only=read_only)
+        records = [record for batch in store.scan() for record in batch]
+        for where in (
+            Field("stock") == 3,
+            Field("new").exists(),
+            Field("tags").contains("b\0"),
+            ~(Field("depth") < 0),
+        ):
+            matching = [record for record in records if matches(where, record.metadata)]
+            assert 0 < store.count(where) == len(matching)
+        assert [one for one in store.check() if one.status == "problem"] == []
+        store.close()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from imagesearch.stores.local._checksums import (
     vector_checksums,
 )
 from imagesearch.stores.local._connections import ReadConnection, connect_to_read
+from imagesearch.stores.local._field_sums import field_sums, stored_field_sums
 from imagesearch.stores.local._marker import lost_commits, read_marker
 from imagesearch.stores.local._verification import impossible_rows
 from imagesearch.stores.local.encoding import Encoding
@@ -359,6 +360,17 @@ def _fields(
     alive = alive.copy()
     alive[[row for row in damage.records if _has(alive, row)]] = False
     wrong = np.flatnonzero((found != entries) & alive)
+    sums = "sound"
+    if state.checked:
+        try:
+            if field_sums(connection) != stored_field_sums(connection):
+                sums = "not those of the entries"
+        except StoreCorruptError:
+            sums = "damaged"
+    if sums != "sound" and not len(wrong) and not strange:
+        damage.fields = True
+        yield CheckResult("filters", "problem", f"checksums of fields are {sums}", _REPAIR)
+        return
     if not len(wrong) and not strange:
         yield CheckResult("filters", "ok", "what filters read agrees with the metadata")
         return

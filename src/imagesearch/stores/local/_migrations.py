@@ -13,6 +13,7 @@ from imagesearch.stores.local._checksums import (
     values_checksum,
     vector_checksums,
 )
+from imagesearch.stores.local._field_sums import field_sums, write_field_sums
 from imagesearch.stores.local._verification import impossible_rows
 from imagesearch.stores.local.encoding import Encoding
 from imagesearch.stores.local.layout import Layout
@@ -95,6 +96,7 @@ def _add_checksums(connection: sqlite3.Connection, layout: Layout) -> None:
         )
     connection.execute("INSERT INTO dead SELECT number, row FROM old_dead")
     dead = dead_sum_of(row for (row,) in connection.execute("SELECT row FROM dead"))
+    write_field_sums(connection, field_sums(connection))
     fill_about(connection, text, dtype)
     connection.execute(
         "INSERT INTO state VALUES (1, ?, ?, ?, ?, ?, 0)",

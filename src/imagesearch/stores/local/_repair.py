@@ -30,6 +30,7 @@ from imagesearch.stores.local._checksums import (
     vector_checksums,
 )
 from imagesearch.stores.local._connections import connect
+from imagesearch.stores.local._field_sums import field_sums, write_field_sums
 from imagesearch.stores.local._marker import read_marker, write_marker
 from imagesearch.stores.local._migrations import migrate
 from imagesearch.stores.local.encoding import Encoding
@@ -333,6 +334,8 @@ class _Repair:
                 for entry in field_entries(json.loads(text))
             ),
         )
+        connection.execute("DELETE FROM field_sums")
+        write_field_sums(connection, field_sums(connection))
 
     def _vectors(self) -> Iterator[CheckResult]:
         """Give the file its size, and the checksums theirs; damaged vectors stay damaged."""

@@ -71,6 +71,8 @@ def scan_records(
     """
     condition, bound = ("1", []) if where is None else compile_filter(where)
     with reading() as (opened, connection, snapshot):
+        if where is not None:
+            snapshot.require_fields(where, connection)
         lines = read_lines(connection, condition, bound, checked=snapshot.checked)
         seen = 0
         while some := list(islice(lines, min(int(size), _LARGEST_BATCH))):

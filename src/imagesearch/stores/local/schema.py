@@ -70,6 +70,7 @@ CREATE TABLE fields (
 # about never changes; it stands apart from state, for with a projection it may take megabytes,
 # and state is written with every commit. state.dead_sum is the sum of the squares of row + 1 over
 # the table dead, modulo 2^63. checksums.crcs are those of vectors, as little-endian uint32.
+# field_sums.total is explained in _field_sums.
 OTHERS = """
 CREATE TABLE about (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -96,6 +97,11 @@ CREATE TABLE checksums (
     crcs BLOB NOT NULL,
     checksum INTEGER NOT NULL
 );
+CREATE TABLE field_sums (
+    name TEXT PRIMARY KEY,
+    total INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE notes (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL,

@@ -14,6 +14,7 @@ from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import CHECK, dead_sum_of
 from imagesearch.stores.local._connections import read_database, require_settled
+from imagesearch.stores.local._field_sums import require_field_sums
 from imagesearch.stores.local._marker import lost_commits, read_marker
 from imagesearch.stores.local._verification import VerifiedRows
 from imagesearch.stores.local.encoding import Encoding
@@ -29,6 +30,8 @@ _BLOCK_BYTES = 16 * 2**20
 # What has to be decoded first should still be in the processor's cache when it is scored.
 _DECODED_BYTES = 2**20
 _CACHED_FILTERS = 8
+# Among the known fields; no field has this name.
+_RECORDS = ""
 # Gathering rows costs as much as scoring twice as many that lie together.
 _GATHER_BELOW = 0.4
 
@@ -52,6 +55,7 @@ class Snapshot:
         alive: (rows,), whether a row belongs to a record.
         last_dead: Number of the last entry in the table ``dead``.
         dead_sum: Over the entries up to that one.
+        known_fields: Fields of which this process has verified what filters read.
     """
 
     generation: int
@@ -63,6 +67,7 @@ class Snapshot:
     alive: NDArray[np.bool_]
     last_dead: int
     dead_sum: int
+    known_fields: set[str] = field(default_factory=set)
     _allowed: dict[Filter, NDArray[np.bool_]] = field(default_factory=dict)
 
     def allowed(self, where: Filter, connection: sqlite3.Connection) -> NDArray[np.bool_]:
@@ -70,6 +75,7 @@ class Snapshot:
         known = self._allowed.get(where)
         if known is not None:
             return known
+        self.require_fields(where, connection)
         condition, bound = compile_filter(where)
         found = connection.execute(f"SELECT row FROM records WHERE {condition}", bound)  # noqa: S608  # names and values are bound
         rows = np.fromiter((row for (row,) in found), np.int64)
@@ -82,6 +88,25 @@ class Snapshot:
             self._allowed.clear()
         self._allowed[where] = mask
         return mask
+
+    def require_fields(self, where: Filter, connection: sqlite3.Connection) -> None:
+        """Verify what a filter reads, once in a process; the next versions follow from this one.
+
+        Raises:
+            StoreCorruptError: It is damaged.
+        """
+        if not self.checked:
+            return
+        if _RECORDS not in self.known_fields:
+            # Filters look rows up in the table; what is out of order there is not found.
+            lines = connection.execute("SELECT row FROM records NOT INDEXED")
+            rows = np.fromiter((row for (row,) in lines), np.int64)
+            if not np.array_equal(rows, np.flatnonzero(self.alive)):
+                raise StoreCorruptError(
+                    f"the database holds other records than the index counts; {CHECK}"
+                )
+            self.known_fields.add(_RECORDS)
+        require_field_sums(connection, where, self.known_fields)
 
     def rows_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of ascending rows, without a copy if they lie together."""
@@ -177,6 +202,8 @@ class Snapshots:
         )
         # What is kept for later transactions must be of one state.
         require_settled(connection)
+        if same and last is not None:
+            snapshot.known_fields.update(last.known_fields)
         with self._lock:
             if self._last is None or self._last.version < version:
                 self._last = snapshot

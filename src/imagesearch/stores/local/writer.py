@@ -12,16 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.chunks import chunks
-from imagesearch.errors import StoreError
+from imagesearch.errors import StoreCorruptError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import (
     BLOCK,
+    CHECK,
     append_vector_checksums,
     checksums_of,
     dead_sum_of,
     read_vector_checksums,
     record_checksum,
     vector_checksums,
+)
+from imagesearch.stores.local._field_sums import (
+    change_field_sums,
+    field_sums,
+    require_field_sums,
+    stored_field_sums,
+    write_field_sums,
 )
 from imagesearch.stores.local.database import Database
 from imagesearch.stores.local.encoding import Encoding
@@ -56,6 +64,7 @@ DROP TABLE old_records;
 DROP TABLE old_fields;
 DROP TABLE numbers;
 DELETE FROM dead;
+DELETE FROM field_sums;
 DELETE FROM checksums
 """
 
@@ -121,6 +130,7 @@ class Writer:
                 key=lambda entry: entry[:2],
             )
             connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", entries)
+            change_field_sums(connection, entries)
             connection.execute(
                 "UPDATE state SET rows = rows + ?, live = live + ?, version = version + 1",
                 (len(batch.ids), len(batch.ids) - replaced),
@@ -253,6 +263,7 @@ def _rows_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
 
 
 def _matching_rows(connection: sqlite3.Connection, where: Filter) -> list[int]:
+    require_field_sums(connection, where, set())
     condition, bound = compile_filter(where)
     lines = list(read_lines(connection, condition, bound, checked=True))
     # Nothing is deleted or changed because of a damaged entry in the table `fields`.
@@ -310,6 +321,7 @@ def _set_fields(
         "DELETE FROM fields WHERE name = ? AND kind = ? AND value = ? AND row = ?", old_entries
     )
     connection.executemany("INSERT INTO fields VALUES (?, ?, ?, ?)", new_entries)
+    change_field_sums(connection, new_entries, old_entries)
     return bool(texts)
 
 
@@ -319,5 +331,9 @@ def _metadata_text(metadata: Metadata) -> str:
 
 def _renumber(connection: sqlite3.Connection) -> None:
     """Give the live rows the numbers that they have in the next generation."""
+    # Before entries of dead rows go, and with them the sums that they are part of.
+    if field_sums(connection) != stored_field_sums(connection):
+        raise StoreCorruptError(f"what filters read does not have its checksums; {CHECK}")
     for statement in _RENUMBERING.format(tables=RECORDS + FIELDS).split(";"):
         connection.execute(statement)
+    write_field_sums(connection, field_sums(connection))
