@@ -210,7 +210,7 @@ def _connected_to_read(path: Path, mode: str) -> ReadConnection:
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in _UNSHARED or not path.exists():
             raise
-        stamp = _settled_stamp(path)
+        stamp = _settled_stamp(path) if _may(path, os.R_OK) else None
         if stamp is None:
             raise (_refusal(path) or error) from error
     try:

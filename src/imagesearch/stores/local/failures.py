@@ -66,6 +66,8 @@ def translated(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         remedy = "; free some space and repeat the call" if error.errno == errno.ENOSPC else ""
+        if isinstance(error, PermissionError) and error.filename is not None:
+            remedy = f" for {error.filename}; grant this user permission to read it, or to write"
         raise StoreUnavailableError(
             f"the index at {path} cannot be used now: {reason}{remedy}"
         ) from error
