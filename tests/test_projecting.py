@@ -25,7 +25,7 @@ from imagesearch.errors import (
     QueryError,
     StoreUnavailableError,
 )
-from imagesearch.projecting import fit_projection
+from imagesearch.projection import fit_projection
 from imagesearch.vectors import normalise
 
 META = IndexMeta(EmbeddingSpec("mine", 12, normalised=True, fingerprint="1"))

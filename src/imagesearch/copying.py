@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import ConfigError, IncompatibleIndexError, StoreError
-from imagesearch.projecting import fit_projection, require_projectable
+from imagesearch.projection import fit_projection, require_projectable
 from imagesearch.protocols import VectorStore, noting
 from imagesearch.types import IndexMeta, Projection, Record, RecordBatch, canonical_metadata
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from reprlib import repr as shorten
 
+from imagesearch._validation import as_real
 from imagesearch.errors import ManifestError, QueryError, SourceError, SourceNotFoundError
-from imagesearch.quantities import as_real
 from imagesearch.sources import canonical_uri, describe, expand
 from imagesearch.types import Failure, Item, Metadata, Query
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._validation import as_float32
 from imagesearch.errors import StoreRequestError
-from imagesearch.quantities import as_float32
 from imagesearch.types import Metric
 
 __all__ = ["check_vectors", "normalise", "scores", "unit_or_as_is"]

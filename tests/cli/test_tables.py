@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesearch.tables import display_width, text_table
+from imagesearch._rendering import display_width, text_table
 from imagesearch.types import Hit, Hits
 
 HEADER = ["#", "score", "uri", "label", "note", "sha"]

@@ -38,7 +38,7 @@ PUBLIC = [
     "imagesearch.qrels",
     "imagesearch.images",
     "imagesearch.plugins",
-    "imagesearch.projecting",
+    "imagesearch.projection",
     "imagesearch.protocols",
     "imagesearch.sources",
     "imagesearch.stores",

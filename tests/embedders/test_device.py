@@ -7,9 +7,9 @@ import os
 import pytest
 import torch
 
+from imagesearch._cpus import available_cpus
 from imagesearch.embedders._inference import choose_device
 from imagesearch.errors import ConfigError
-from imagesearch.processors import available_cpus
 
 
 def test_auto_takes_the_best_that_is_there():

@@ -12,15 +12,15 @@ from hypothesis.extra.numpy import arrays
 
 from imagesearch.errors import StoreCorruptError, StoreRequestError
 from imagesearch.filters import Operator
-from imagesearch.stores.tencent.documents import (
+from imagesearch.stores.tencent._documents import (
     DocumentMapping,
     document_bytes,
     scan_key,
     short_floats,
     vector_bytes,
 )
-from imagesearch.stores.tencent.order_terms import bound_terms, number_terms
-from imagesearch.stores.tencent.schema import Column, declared_columns
+from imagesearch.stores.tencent._schema import Column, declared_columns
+from imagesearch.stores.tencent._values import bound_terms, number_terms
 from imagesearch.types import Record, check_metadata
 
 COLUMNS = declared_columns({"label": "string", "tags": "array", "price": "double"}, "path")

@@ -214,7 +214,7 @@ def test_importing_the_sdk_prints_nothing_and_keeps_the_warnings():
 
     code = (
         "import logging, warnings, numpy; before = list(warnings.filters)\n"
-        "import imagesearch.stores.tencent.client\n"
+        "import imagesearch.stores.tencent._client\n"
         "assert warnings.filters == before, warnings.filters\n"
         "assert not logging.getLogger('tcvectordb.debug').handlers\n"
     )

@@ -22,10 +22,10 @@ from imagesearch.filters import (
     matches,
 )
 from imagesearch.stores.memory import MemoryStore
-from imagesearch.stores.tencent.documents import DocumentMapping
-from imagesearch.stores.tencent.filters import compile_filter
-from imagesearch.stores.tencent.schema import TERMS, declared_columns, foreign_columns
-from imagesearch.stores.tencent.values import column_values
+from imagesearch.stores.tencent._documents import DocumentMapping
+from imagesearch.stores.tencent._filters import compile_filter
+from imagesearch.stores.tencent._schema import TERMS, declared_columns, foreign_columns
+from imagesearch.stores.tencent._values import column_values
 from imagesearch.testing.tencent_server.conditions import read_condition
 from imagesearch.testing.tencent_server.limits import Behaviour
 from imagesearch.types import Record, check_metadata, updated_metadata

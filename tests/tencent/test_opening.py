@@ -136,7 +136,7 @@ def test_many_processes_may_open_the_same_new_collection_at_once(make_store):
 
 
 def test_a_name_that_another_database_has_taken_is_explained(make_store, monkeypatch):
-    monkeypatch.setattr("imagesearch.stores.tencent.creating._RACE_PATIENCE", 0.1)
+    monkeypatch.setattr("imagesearch.stores.tencent._auxiliary._RACE_PATIENCE", 0.1)
     first, second = make_store(), make_store(database="others")
     first.open(meta())
     with pytest.raises(StoreError, match="another database of the instance"):

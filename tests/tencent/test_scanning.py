@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from imagesearch.stores.tencent.scanning import scan_by_ids, scan_by_ranges
-from imagesearch.stores.tencent.schema import KEY
+from imagesearch.stores.tencent._scan import scan_by_ids, scan_by_ranges
+from imagesearch.stores.tencent._schema import KEY
 
 
 class Shelf:

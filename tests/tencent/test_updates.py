@@ -8,8 +8,8 @@ import pytest
 
 from imagesearch.errors import StoreRequestError, StoreUnavailableError, UnsupportedFilterError
 from imagesearch.filters import Field
-from imagesearch.stores.tencent.documents import DocumentMapping
-from imagesearch.stores.tencent.schema import REVISION, declared_columns
+from imagesearch.stores.tencent._documents import DocumentMapping
+from imagesearch.stores.tencent._schema import REVISION, declared_columns
 from imagesearch.testing.tencent_server import Fault, TencentRpcServer
 from tests.tencent.made import batch, meta, vectors
 

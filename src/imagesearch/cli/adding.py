@@ -27,8 +27,8 @@ from imagesearch.cli.rehearsing import (
 from imagesearch.cli.terminal import Role, complain, is_terminal
 from imagesearch.errors import RemovalRefusedError
 from imagesearch.index import ImageIndex
-from imagesearch.index.ingestion import OnError
-from imagesearch.index.rehearsal import RehearsalStore
+from imagesearch.index._dry_run import RehearsalStore
+from imagesearch.index._ingest import OnError
 from imagesearch.sources import expand
 from imagesearch.types import AddReport
 

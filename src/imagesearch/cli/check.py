@@ -13,7 +13,7 @@ from imagesearch.cli.places import store_table, table_at
 from imagesearch.cli.terminal import Role, fitted_lines, painted, say, terminal_width
 from imagesearch.config import load_config
 from imagesearch.index._check import check_store
-from imagesearch.index.assembly import assemble
+from imagesearch.index._open import assemble
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder
 from imagesearch.types import CheckReport, CheckResult, CheckStatus

@@ -16,7 +16,7 @@ from imagesearch.cli.terminal import say
 from imagesearch.config import PluginConfig
 from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records, is_same
 from imagesearch.errors import ConfigError, StoreError
-from imagesearch.index.progress import Progress, make_progress
+from imagesearch.index._progress import Progress, make_progress
 from imagesearch.plugins import make_store
 from imagesearch.protocols import VectorStore
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import click
 
+from imagesearch._rendering import one_line
 from imagesearch.cli.foreign import foreign_collection
 from imagesearch.cli.terminal import Role, is_terminal, painted
 from imagesearch.config import PluginConfig, check_options
 from imagesearch.index import ImageIndex
-from imagesearch.index.rehearsal import RehearsalEmbedder, RehearsalStore
+from imagesearch.index._dry_run import RehearsalEmbedder, RehearsalStore
 from imagesearch.plugins import make_store, plugin_class
 from imagesearch.protocols import VectorStore
 from imagesearch.stores.local.side_files import without_side_files
-from imagesearch.tables import one_line
 from imagesearch.types import EmbeddingSpec, IndexMeta
 
 __all__ = ["dry_run_option", "echo_listed", "open_rehearsal", "open_untouched", "rehearse_new"]

@@ -18,7 +18,7 @@ from imagesearch.cli.options import (
 )
 from imagesearch.cli.outputs import OutputFile, PictureFile
 from imagesearch.cli.terminal import echo_table, say, terminal_width
-from imagesearch.index.thresholds import MinScore
+from imagesearch.index._search import MinScore
 from imagesearch.types import FOCUS, Hits, Query
 
 __all__ = ["search"]

@@ -10,7 +10,7 @@ from typing import IO, Any, Literal
 import click
 
 from imagesearch._printable import printable
-from imagesearch.tables import display_width
+from imagesearch._rendering import display_width
 
 __all__ = [
     "Role",

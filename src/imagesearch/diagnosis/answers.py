@@ -26,7 +26,7 @@ __all__ = ["run"]
 _CAREFUL = {
     "open_clip": "imagesearch.embedders._clip_models",
     "openvino": "imagesearch.embedders._openvino",
-    "tcvectordb": "imagesearch.stores.tencent.sdk",
+    "tcvectordb": "imagesearch.stores.tencent._sdk",
 }
 _REPAIRED = "torchvision::nms"
 _METHODS: dict[Group, tuple[str, ...]] = {

@@ -7,9 +7,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from imagesearch._cpus import available_cpus
 from imagesearch.diagnosis.finding import Finding
 from imagesearch.diagnosis.probe import Probe, ProbeError
-from imagesearch.processors import available_cpus
 
 __all__ = ["device_findings", "image_findings", "room_findings"]
 

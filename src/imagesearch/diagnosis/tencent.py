@@ -22,9 +22,9 @@ def tencent_findings(options: Mapping[str, Any]) -> Iterator[Finding]:
         StoreError: The address does not answer, or the account is refused.
     """
     # The SDK comes with it; it is imported only where this store is named.
-    from imagesearch.stores.tencent.client import TencentClient
-    from imagesearch.stores.tencent.retry import Retry
-    from imagesearch.stores.tencent.settings import secret
+    from imagesearch.stores.tencent._client import TencentClient
+    from imagesearch.stores.tencent._clients import Retry
+    from imagesearch.stores.tencent._settings import secret
 
     url, user = options["url"].rstrip("/"), options.get("username", "root")
     database, collection = options["database"], options["collection"]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagesearch._cpus import available_cpus
 from imagesearch.duplicates._hash import close_pairs
 from imagesearch.duplicates._tiers import (
     BITS,
@@ -29,7 +30,6 @@ from imagesearch.duplicates._tiers import (
 from imagesearch.duplicates.report import DuplicateGroup, DuplicateReport, Match, Picture, Rules
 from imagesearch.errors import ImageSearchError, SourceError
 from imagesearch.filters import Filter
-from imagesearch.processors import available_cpus
 from imagesearch.protocols import VectorStore
 from imagesearch.sources import Payload, describe, read
 from imagesearch.types import Failure, IndexMeta, Item, Metric, Record

@@ -11,10 +11,10 @@ from typing import Any, Literal, TypeAlias, get_args, overload
 
 from PIL import Image
 
+from imagesearch._rendering import Tile, html_page, text_table
+from imagesearch._validation import as_real, as_whole
 from imagesearch.duplicates._tiers import BITS
 from imagesearch.errors import ConfigError
-from imagesearch.quantities import as_real, as_whole
-from imagesearch.rendering import Tile, html_page, text_table
 from imagesearch.types import Failure
 
 __all__ = [

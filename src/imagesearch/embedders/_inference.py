@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from imagesearch._cpus import available_cpus
 from imagesearch._forks import notice_fork, on_fork
+from imagesearch._validation import at_least
 from imagesearch.errors import ConfigError, EmbeddingError
-from imagesearch.processors import available_cpus
-from imagesearch.quantities import at_least
 from imagesearch.vectors import normalise
 
 __all__ = [

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import nn
 from typing_extensions import override
 
+from imagesearch._cpus import available_cpus
 from imagesearch._forks import notice_fork, on_fork
 from imagesearch.embedders._inference import CPU_BATCH, describe_failure, share_out, stack_pixels
 from imagesearch.errors import ConfigError, MissingDependencyError
-from imagesearch.processors import available_cpus
 
 __all__ = ["OpenVinoInference", "TorchScriptPythonDecoder", "openvino"]
 

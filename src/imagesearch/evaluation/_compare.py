@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from imagesearch._validation import at_least
 from imagesearch.errors import ConfigError
 from imagesearch.evaluation._measure import Settings, measure
 from imagesearch.evaluation._run import Contender, Prepared, prepare, read_only
 from imagesearch.evaluation.results import Comparison, Evaluation
 from imagesearch.filters import Filter
 from imagesearch.index import ImageIndex
-from imagesearch.index.progress import Progress, make_progress
+from imagesearch.index._progress import Progress, make_progress
 from imagesearch.qrels import EvaluationQuery, labelled_queries
-from imagesearch.quantities import at_least
 
 __all__ = ["compare", "evaluate"]
 

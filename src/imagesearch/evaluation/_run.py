@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._pipeline import embed_one
 from imagesearch.errors import (
     ConfigError,
     EmbeddingError,
@@ -21,7 +22,6 @@ from imagesearch.errors import (
 )
 from imagesearch.filters import Filter
 from imagesearch.index import ImageIndex
-from imagesearch.pipeline import embed_one
 from imagesearch.protocols import Embedder
 from imagesearch.qrels import EvaluationQuery
 from imagesearch.sources import read

@@ -11,10 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imagesearch.errors import ImageSearchError
-from imagesearch.evaluation.intervals import Estimate, bootstrap
-from imagesearch.evaluation.judgements import Gallery
-from imagesearch.rendering import (
+from imagesearch._rendering import (
     Tile,
     html_document,
     html_table,
@@ -22,6 +19,9 @@ from imagesearch.rendering import (
     notebook_html,
     text_table,
 )
+from imagesearch.errors import ImageSearchError
+from imagesearch.evaluation.intervals import Estimate, bootstrap
+from imagesearch.evaluation.judgements import Gallery
 from imagesearch.sources import open_image
 from imagesearch.types import Failure, Hit, ImageSource
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from imagesearch.chunks import chunks
+from imagesearch._pipeline import Pipeline
+from imagesearch._validation import chunks
 from imagesearch.errors import UnsupportedOperationError
-from imagesearch.index.assembly import Assembly
-from imagesearch.index.ingestion import Ingestion
-from imagesearch.index.planning import Planned, Planner
-from imagesearch.index.progress import Progress, make_progress
-from imagesearch.pipeline import Pipeline
+from imagesearch.index._ingest import Ingestion
+from imagesearch.index._open import Assembly
+from imagesearch.index._plan import Planned, Planner
+from imagesearch.index._progress import Progress, make_progress
 from imagesearch.protocols import SupportsCheck, VectorStore, supports
 from imagesearch.sources import Payload
 from imagesearch.types import AddReport, CheckReport, CheckResult, Failure, Item, Record

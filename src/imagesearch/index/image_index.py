@@ -9,27 +9,23 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 
+from imagesearch._validation import at_least
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Match, Rules, Tier
 from imagesearch.errors import ConfigError
 from imagesearch.filters import Filter, as_filter
+from imagesearch.index._calibrate import calibrate
 from imagesearch.index._check import check_store
-from imagesearch.index.adding import bring_in
-from imagesearch.index.assembly import assemble
-from imagesearch.index.calibrating import calibrate
-from imagesearch.index.copies import find_copies, original_of
-from imagesearch.index.editing import as_ids, delete_records, update_records
-from imagesearch.index.fitting import fit_into
-from imagesearch.index.grouping import GroupScore
-from imagesearch.index.ingestion import OnError
-from imagesearch.index.refinement import Refinement
-from imagesearch.index.saved_calibration import read_calibration
-from imagesearch.index.searching import Search, as_queries, combined
-from imagesearch.index.thresholds import MinScore
+from imagesearch.index._duplicates import find_copies, original_of
+from imagesearch.index._edit import as_ids, delete_records, update_records
+from imagesearch.index._grouping import GroupScore
+from imagesearch.index._ingest import OnError, bring_in
+from imagesearch.index._open import assemble, fit_into
+from imagesearch.index._rerank import Refinement
+from imagesearch.index._search import MinScore, Search, as_queries, combined, read_calibration
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder, SharingStore, VectorStore, supports
-from imagesearch.quantities import at_least
 from imagesearch.types import (
     AddReport,
     CheckReport,

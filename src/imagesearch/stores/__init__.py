@@ -4,15 +4,15 @@ What stores have in common, for those who write one: the checks that come first,
 and the text of a note.
 """
 
-from imagesearch.stores.checks import (
+from imagesearch.stores._checks import (
     check_batch,
     check_batch_size,
     check_queries,
     check_update,
+    note_text,
     possible_ids,
 )
-from imagesearch.stores.notes import note_text
-from imagesearch.stores.ranking import rank
+from imagesearch.stores._ranking import rank
 
 __all__ = [
     "check_batch",

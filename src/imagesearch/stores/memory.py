@@ -16,14 +16,14 @@ from imagesearch._forks import ForkSafeLock
 from imagesearch.errors import StoreError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
-from imagesearch.stores.checks import (
+from imagesearch.stores._checks import (
     check_batch,
     check_batch_size,
     check_queries,
     check_update,
+    note_text,
 )
-from imagesearch.stores.notes import note_text
-from imagesearch.stores.ranking import nearest, order
+from imagesearch.stores._ranking import nearest, order
 from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch, updated_metadata
 
 __all__ = ["MemoryStore"]

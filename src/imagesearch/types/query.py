@@ -11,9 +11,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from imagesearch._validation import as_float32, as_real
 from imagesearch.errors import QueryError
-from imagesearch.quantities import as_float32, as_real
-from imagesearch.types.item import ImageSource
+from imagesearch.types.records import ImageSource
 
 __all__ = ["FOCUS", "Box", "IdTerm", "ImageTerm", "Query", "Term", "TextTerm", "VectorTerm"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from imagesearch.rendering import html_text, one_line
+from imagesearch._rendering import html_text, one_line
 from imagesearch.types import Hit, Metadata, Record
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.spoken import in_language

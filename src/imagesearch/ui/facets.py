@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from reprlib import repr as shorten
 from typing import Any
 
+from imagesearch._rendering import one_line
 from imagesearch.errors import FilterError
 from imagesearch.filters import And, Scalar, format_filter, parse_filter
-from imagesearch.tables import one_line
 from imagesearch.ui.fields import FieldSummary, compose_filter
 from imagesearch.ui.phrases import phrase
 from imagesearch.ui.queries import parse_score

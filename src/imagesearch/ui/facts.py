@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imagesearch._rendering import html_text
 from imagesearch.index import ImageIndex
-from imagesearch.rendering import html_text
 from imagesearch.types import IndexMeta
 from imagesearch.ui.cards import table_html
 from imagesearch.ui.fields import FieldSummary, describe_values, sample_fields

@@ -10,9 +10,9 @@ from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
+from imagesearch._rendering import html_text
 from imagesearch.errors import QueryError
 from imagesearch.filters import parse_filter
-from imagesearch.rendering import html_text
 from imagesearch.ui.explaining import explain
 from imagesearch.ui.phrases import LANGUAGES, language_of, phrase
 from imagesearch.ui.spoken import Spoken

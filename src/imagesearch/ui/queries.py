@@ -9,6 +9,7 @@ from reprlib import repr as shorten
 
 from PIL import Image
 
+from imagesearch._validation import as_real, as_whole
 from imagesearch.errors import (
     DecodeError,
     ImageTooLargeError,
@@ -18,7 +19,6 @@ from imagesearch.errors import (
 )
 from imagesearch.images import decode
 from imagesearch.images.sniff import starts_as_image
-from imagesearch.quantities import as_real, as_whole
 from imagesearch.types import Query
 from imagesearch.ui.spoken import Spoken
 

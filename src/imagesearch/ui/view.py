@@ -11,11 +11,11 @@ from typing import Any
 
 from PIL import Image
 
+from imagesearch._rendering import html_text
 from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
 from imagesearch.images import decode
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder, supports
-from imagesearch.rendering import html_text
 from imagesearch.types import Hits, Record
 from imagesearch.ui.cards import Card, card_of, detail_html
 from imagesearch.ui.facts import FieldSample, facts_html, facts_of

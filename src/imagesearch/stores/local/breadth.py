@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.stores._ranking import exact_scores
 from imagesearch.stores.local.exact import scan_exactly
 from imagesearch.stores.local.snapshot import Snapshot
-from imagesearch.stores.ranking import exact_scores
 from imagesearch.types import Metric
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.stores._ranking import Candidates, nearest
 from imagesearch.stores.local.snapshot import Snapshot
-from imagesearch.stores.ranking import Candidates, nearest
 from imagesearch.types import Metric
 
 __all__ = ["scan_exactly"]

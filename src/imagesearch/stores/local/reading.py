@@ -14,7 +14,7 @@ import numpy as np
 
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
-from imagesearch.stores.checks import possible_ids
+from imagesearch.stores._checks import possible_ids
 from imagesearch.stores.local._checksums import CHECK
 from imagesearch.stores.local._connections import require_settled
 from imagesearch.stores.local.opened import Opened

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import And, Filter, FilterNode, IsIn, Not, Or, matches
+from imagesearch.stores._ranking import Candidates, order
 from imagesearch.stores.local._checksums import CHECK, damaged_records, record_checksum
 from imagesearch.stores.local.vectors_file import StoredVectors
-from imagesearch.stores.ranking import Candidates, order
 from imagesearch.types import Hit, Record
 
 __all__ = ["hits_of", "metadata_of", "read_lines", "record_of", "require_matches"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.stores._ranking import Candidates, exact_scores, nearest
 from imagesearch.stores.local._nodes import RowsByNode
 from imagesearch.stores.local.breadth import BROADEST, measure_breadth, reaches_all
 from imagesearch.stores.local.exact import scan_exactly
@@ -20,7 +21,6 @@ from imagesearch.stores.local.guard import SharedLock
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.options import Options
 from imagesearch.stores.local.snapshot import Snapshot
-from imagesearch.stores.ranking import Candidates, exact_scores, nearest
 from imagesearch.types import Metric
 
 if TYPE_CHECKING:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability, CheckProgress
-from imagesearch.stores.checks import (
+from imagesearch.stores._checks import (
     check_batch,
     check_batch_size,
     check_queries,
     check_update,
+    note_text,
     possible_ids,
 )
 from imagesearch.stores.local._check import check_index
@@ -41,7 +42,6 @@ from imagesearch.stores.local.rows import hits_of, require_matches
 from imagesearch.stores.local.snapshot import Snapshot
 from imagesearch.stores.local.upkeep import compact_if_wasteful, keep_graph
 from imagesearch.stores.local.writer import Writer
-from imagesearch.stores.notes import note_text
 from imagesearch.types import CheckResult, Hit, IndexMeta, Metadata, Record, RecordBatch
 
 __all__ = ["LocalStore"]

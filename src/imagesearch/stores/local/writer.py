@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.chunks import chunks
+from imagesearch._validation import chunks
 from imagesearch.errors import StoreCorruptError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import (

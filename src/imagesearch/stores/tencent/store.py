@@ -12,29 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._forks import ForkSafeLock
-from imagesearch.chunks import chunks
+from imagesearch._validation import chunks
 from imagesearch.errors import StoreError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
-from imagesearch.stores.checks import (
+from imagesearch.stores._checks import (
     check_batch_size,
     check_queries,
     check_update,
+    note_text,
     possible_ids,
 )
-from imagesearch.stores.notes import note_text
-from imagesearch.stores.tencent.clients import Clients
-from imagesearch.stores.tencent.filters import Compiled, compile_filter
-from imagesearch.stores.tencent.notes import read_notes, write_note
-from imagesearch.stores.tencent.opening import OpenCollection, open_collection, read_manifest
-from imagesearch.stores.tencent.reading import IDS_PER_REQUEST, DocumentReader, scan_records
-from imagesearch.stores.tencent.schema import REVISION, FieldType
-from imagesearch.stores.tencent.scoring import Distances
-from imagesearch.stores.tencent.searching import Searcher
-from imagesearch.stores.tencent.settings import Consistency, IndexType, Settings, Transport, secret
-from imagesearch.stores.tencent.side_by_side import SideBySide
-from imagesearch.stores.tencent.updating import Updater
-from imagesearch.stores.tencent.writing import write_records
+from imagesearch.stores.tencent._auxiliary import read_notes, write_note
+from imagesearch.stores.tencent._clients import Clients, SideBySide
+from imagesearch.stores.tencent._collection import OpenCollection, open_collection, read_manifest
+from imagesearch.stores.tencent._filters import Compiled, compile_filter
+from imagesearch.stores.tencent._scan import IDS_PER_REQUEST, DocumentReader, scan_records
+from imagesearch.stores.tencent._schema import REVISION, FieldType
+from imagesearch.stores.tencent._search import Distances, Searcher
+from imagesearch.stores.tencent._settings import Consistency, IndexType, Settings, Transport, secret
+from imagesearch.stores.tencent._write import Updater, write_records
 from imagesearch.types import (
     Hit,
     IndexMeta,

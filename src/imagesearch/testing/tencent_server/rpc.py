@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from imagesearch.stores.tencent.sdk import grpc, messages
+from imagesearch.stores.tencent._sdk import grpc, messages
 from imagesearch.testing.tencent_server.answers import ApiError
 from imagesearch.testing.tencent_server.faults import Faults
 from imagesearch.testing.tencent_server.limits import Behaviour, Limits

@@ -1,0 +1,291 @@
+"""Pipeline: read → decode → preprocess → embed; overlapped, bounded and in order.
+
+Reading, decoding and preprocessing run in threads ahead of the model (Pillow and hashing release
+the GIL). At most two groups are inside the model at once, so that the device has work while the
+last images of a group finish. What is in flight is bounded by count and by bytes: those of encoded
+images, and those of in-memory images' pixels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch._cpus import available_cpus
+from imagesearch._validation import as_float32
+from imagesearch.errors import EmbeddingError, ImageSearchError
+from imagesearch.protocols import Embedder
+from imagesearch.sources import Payload, derive_id, describe, held_bytes_of, read
+from imagesearch.types import Failure, Item
+
+__all__ = ["Embedded", "Pipeline", "embed_one", "grouped"]
+
+
+_GROUP_BYTES = 64 * 2**20
+"""Bytes that one group may hold, and what is read ahead: 32 photos of 2 MB, or fewer larger ones."""
+
+_GROUPS_IN_MODEL = 2
+
+_T = TypeVar("_T")
+
+Embedded = NDArray[np.float32] | ImageSearchError
+"""One image's vector of shape (dim,), or why there is none."""
+
+
+class Pipeline:
+    """Turns items into payloads, and payloads into vectors, in threads that it owns.
+
+    Args:
+        embedder: Gives what makes the vectors; asked when the first image needs one, so that a
+            source without any change loads no model.
+
+    Example:
+        >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
+        >>> from PIL import Image
+        >>> with Pipeline(DescriptorEmbedder) as pipeline:
+        ...     payloads = list(pipeline.read([Item(Image.new("RGB", (32, 32), "red"))]))
+        ...     [(name, vectors)] = pipeline.embed([("first", payloads)])
+        >>> name, vectors[0].shape == (DescriptorEmbedder().spec.dim,)
+        ('first', True)
+    """
+
+    def __init__(self, embedder: Callable[[], Embedder]) -> None:
+        self._embedder = embedder
+        workers = available_cpus()
+        self._cpu = ThreadPoolExecutor(workers, thread_name_prefix="imagesearch-prepare")
+        self._reading = ThreadPoolExecutor(workers + 2, thread_name_prefix="imagesearch-read")
+        self._model = ThreadPoolExecutor(_GROUPS_IN_MODEL, thread_name_prefix="imagesearch-embed")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for pool in (self._reading, self._cpu, self._model):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, items: Iterable[Item | Failure]) -> Iterator[Payload | Failure]:
+        """Read items ahead of the consumer, in order; failures pass through.
+
+        An item that cannot be read becomes a `Failure`.
+        """
+        window = 2 * (available_cpus() + 2)
+        waiting: deque[_Reading] = deque()
+        try:
+            for item in items:
+                known = 0 if isinstance(item, Failure) else held_bytes_of(item.source)
+                waiting.append(_Reading(self._reading.submit(_read, item), known))
+                while len(waiting) >= window or _held_by(waiting) >= _GROUP_BYTES:
+                    yield waiting.popleft().future.result()
+            while waiting:
+                yield waiting.popleft().future.result()
+        finally:
+            for reading in waiting:
+                reading.future.cancel()
+
+    def embed(
+        self, groups: Iterable[tuple[_T, Sequence[Payload]]]
+    ) -> Iterator[tuple[_T, list[Embedded]]]:
+        """Embed groups of payloads, overlapped, in order.
+
+        When the caller is interrupted, groups that are in the model still come out, as it has to
+        be waited for anyway; then the interrupt is raised again.
+
+        Args:
+            groups: Payloads, each group with whatever its owner knows it by; taken ahead by as
+                many as may be in flight.
+
+        Yields:
+            What the owner knows the group by, and a list as long as the group, in its order.
+
+        Raises:
+            EmbeddingError: The model fails on every image of a group of several.
+        """
+        waiting: deque[tuple[_T, Future[list[Embedded]]]] = deque()
+        try:
+            for owner, group in groups:
+                waiting.append((owner, self._start(group)))
+                if len(waiting) > _GROUPS_IN_MODEL:
+                    yield _first_of(waiting)
+            while waiting:
+                yield _first_of(waiting)
+        except KeyboardInterrupt:
+            # What is not decoded yet is not begun, so that little is left to wait for.
+            self._cpu.shutdown(wait=False, cancel_futures=True)
+            while waiting and not waiting[0][1].cancel():
+                try:
+                    finished = _first_of(waiting)
+                except Exception:  # noqa: BLE001  # the interrupt says it all
+                    break
+                yield finished
+            raise
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _start(self, group: Sequence[Payload]) -> Future[list[Embedded]]:
+        if not group:
+            nothing: Future[list[Embedded]] = Future()
+            nothing.set_result([])
+            return nothing
+        embedder = self._embedder()
+        prepared = [self._cpu.submit(_prepare, embedder, payload) for payload in group]
+        return self._model.submit(_embed_group, embedder, prepared)
+
+
+def embed_one(embedder: Embedder, payload: Payload) -> NDArray[np.float32]:
+    """Embed one payload in the calling thread, where the model may use all processors.
+
+    Returns:
+        float32 of shape (dim,).
+
+    Raises:
+        SourceError: The image cannot be decoded.
+        EmbeddingError: The model failed.
+
+    Example:
+        >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
+        >>> from PIL import Image
+        >>> embedder = DescriptorEmbedder()
+        >>> len(embed_one(embedder, read(Item(Image.new("RGB", (9, 9))))) ) == embedder.spec.dim
+        True
+    """
+    [result] = _embed_arrays(embedder, [_prepare(embedder, payload)])
+    if isinstance(result, ImageSearchError):
+        raise result
+    return result
+
+
+def _prepare(embedder: Embedder, payload: Payload) -> NDArray[Any]:
+    image = payload.open(shrink_to=embedder.spec.decode_size)
+    try:
+        return embedder.preprocess(image)
+    except Exception as error:
+        raise EmbeddingError(
+            f"{describe(payload.uri)}: {embedder.spec.name} could not preprocess it: {error}"
+        ) from error
+
+
+def _embed_group(embedder: Embedder, prepared: Sequence[Future[NDArray[Any]]]) -> list[Embedded]:
+    results: list[Embedded | None] = []
+    arrays: list[NDArray[Any]] = []
+    for future in prepared:
+        try:
+            arrays.append(future.result())
+            results.append(None)
+        except ImageSearchError as error:
+            results.append(error)
+    vectors = iter(_embed_arrays(embedder, arrays) if arrays else [])
+    return [next(vectors) if result is None else result for result in results]
+
+
+def _embed_arrays(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedded]:
+    try:
+        return _checked(embedder, arrays)
+    except Exception as error:  # noqa: BLE001  # whatever a model raises
+        if len(arrays) == 1:
+            return [_embedding_error(error)]
+    # One image can spoil a batch; alone, it spoils only itself.
+    results = [_embed_arrays(embedder, [array])[0] for array in arrays]
+    errors = [result for result in results if isinstance(result, EmbeddingError)]
+    if len(errors) == len(results):
+        raise EmbeddingError(
+            f"the embedder failed on all {len(errors)} images of a group: {errors[0]}"
+        ) from errors[0]
+    return results
+
+
+def _checked(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedded]:
+    spec = embedder.spec
+    vectors = as_float32(embedder.embed(arrays))
+    if vectors.shape != (len(arrays), spec.dim):
+        raise EmbeddingError(
+            f"embedder {spec.name!r} returned vectors of shape {vectors.shape} for "
+            f"{len(arrays)} images, not {(len(arrays), spec.dim)}"
+        )
+    return [
+        vector
+        if np.isfinite(vector).all()
+        else EmbeddingError(f"embedder {spec.name!r} returned NaN or infinity")
+        for vector in vectors
+    ]
+
+
+def grouped(
+    payloads: Iterable[_T], *, size: int, weight: Callable[[_T], int]
+) -> Iterator[list[_T]]:
+    """Gather elements into lists of at most `size`, closed earlier when they weigh 64 MiB.
+
+    Example:
+        >>> list(grouped([1, 2, 3], size=2, weight=lambda _: 0))
+        [[1, 2], [3]]
+    """
+    group: list[_T] = []
+    heavy = 0
+    for payload in payloads:
+        group.append(payload)
+        heavy += weight(payload)
+        if len(group) >= size or heavy >= _GROUP_BYTES:
+            yield group
+            group, heavy = [], 0
+    if group:
+        yield group
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """An input that is being read, and the bytes that it is known to hold before it has been."""
+
+    future: Future[Payload | Failure]
+    known: int
+
+    @property
+    def held(self) -> int:
+        if not self.future.done() or self.future.exception() is not None:
+            return self.known
+        outcome = self.future.result()
+        return outcome.held_bytes if isinstance(outcome, Payload) else 0
+
+
+def _held_by(waiting: Iterable[_Reading]) -> int:
+    return sum(reading.held for reading in waiting)
+
+
+def _first_of(
+    waiting: deque[tuple[_T, Future[list[Embedded]]]],
+) -> tuple[_T, list[Embedded]]:
+    """Wait for the first, which stays in the queue if the waiting is interrupted."""
+    owner, future = waiting[0]
+    results = future.result()
+    waiting.popleft()
+    return owner, results
+
+
+def _read(item: Item | Failure) -> Payload | Failure:
+    if isinstance(item, Failure):
+        return item
+    try:
+        return read(item)
+    except ImageSearchError as error:
+        # The id tells which record this is about, also where the words leave a URL's query out.
+        id = item.id or (derive_id(item.uri) if item.uri is not None else None)
+        return Failure(describe(item), error, id)
+
+
+def _embedding_error(error: Exception) -> EmbeddingError:
+    if isinstance(error, EmbeddingError):
+        return error
+    wrapped = EmbeddingError(f"the embedder failed: {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,191 @@
+"""Checks that every store makes of its arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch._validation import as_whole
+from imagesearch.errors import StoreRequestError
+from imagesearch.filters import Filter
+from imagesearch.types import (
+    IndexMeta,
+    Metadata,
+    MetadataValue,
+    RecordBatch,
+    check_id,
+    check_metadata,
+)
+from imagesearch.vectors import check_vectors, unit_or_as_is
+
+__all__ = [
+    "check_batch",
+    "check_batch_size",
+    "check_queries",
+    "check_update",
+    "note_text",
+    "possible_ids",
+]
+
+
+def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
+    """Return a batch as it is to be stored; what `upsert` calls first.
+
+    Args:
+        batch: What the caller gave.
+        meta: What the store was opened with.
+
+    Returns:
+        A batch with float32 vectors, of unit length under ``cosine``, and with metadata that are
+        plain-Python copies.
+
+    Raises:
+        StoreRequestError: A vector is missing, of another dimension, not finite, or zero under
+            ``cosine``; metadata are no JSON values; a uri or digest is no valid Unicode. The
+            message names the record, as ``'sku-1'``.
+
+    Example:
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> meta = IndexMeta(EmbeddingSpec("mine", 2, False, "v1"))
+        >>> batch = RecordBatch(("a",), ("/a.jpg",), ("",), ({"t": (1, 2)},), np.ones((1, 2)))
+        >>> checked = check_batch(batch, meta)
+        >>> checked.metadata, np.linalg.norm(checked.vectors).round(6).item()
+        (({'t': [1, 2]},), 1.0)
+    """
+    if batch.vectors is None:
+        raise StoreRequestError("the batch has no vectors; give one for each record")
+    vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
+    if meta.metric == "cosine":
+        vectors = unit_or_as_is(vectors)
+    for id, uri, digest in zip(batch.ids, batch.uris, batch.digests, strict=True):
+        try:
+            (uri + digest).encode()
+        except UnicodeEncodeError as error:
+            raise StoreRequestError(
+                f"the uri of id {id!r} is no valid Unicode: {uri!r}; rename the file"
+            ) from error
+    metadata = tuple(map(_checked_metadata, batch.ids, batch.metadata))
+    return RecordBatch(batch.ids, batch.uris, batch.digests, metadata, vectors)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuse to scan in batches of nothing; what `scan` calls first.
+
+    Raises:
+        StoreRequestError: batch_size is no whole number ≥ 1.
+
+    Example:
+        >>> check_batch_size(1000)
+    """
+    if not _is_count(batch_size):
+        raise StoreRequestError(f"batch_size={batch_size!r}; it must be a whole number, at least 1")
+
+
+def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float32]:
+    """Return queries as they are to be asked; what `search` calls first.
+
+    Args:
+        vectors: What the caller gave, (n, dim).
+        meta: What the store was opened with.
+        k: Hits wanted for each query.
+
+    Returns:
+        float32 of shape (n, dim), of unit length under ``cosine``.
+
+    Raises:
+        StoreRequestError: k is no whole number ≥ 1, or queries are of another dimension, not
+            finite, or zero under ``cosine``.
+
+    Example:
+        >>> from imagesearch.types import EmbeddingSpec
+        >>> check_queries([[0, 2]], IndexMeta(EmbeddingSpec("mine", 2, False, "v1")), 10).tolist()
+        [[0.0, 1.0]]
+    """
+    if not _is_count(k):
+        raise StoreRequestError(f"k={k!r}; ask for a whole number of hits, at least one")
+    queries = check_vectors(vectors, meta.dim, meta.metric)
+    return unit_or_as_is(queries) if meta.metric == "cosine" else queries
+
+
+def check_update(
+    fields: Metadata, ids: Sequence[str] | None, where: Filter | None
+) -> dict[str, MetadataValue]:
+    """Return the fields of an update as they are to be stored; what `update_metadata` calls first.
+
+    Raises:
+        StoreRequestError: Neither or both of `ids` and `where` are given, or `fields` are not JSON
+            values.
+
+    Example:
+        >>> check_update({"tags": ("new",)}, ["a"], None)
+        {'tags': ['new']}
+    """
+    if (ids is None) == (where is None):
+        raise StoreRequestError(
+            f"update_metadata takes either ids or where, got {'neither' if ids is None else 'both'}"
+        )
+    return check_metadata(fields)
+
+
+def possible_ids(ids: Sequence[str]) -> list[str]:
+    r"""Return the ids that a record could have, each once; what `get` and `delete` call first.
+
+    An engine may take an impossible id for another one: SQLite's JSON ends a text at a NUL.
+
+    Example:
+        >>> possible_ids(["b", "a", "b", "a\0b", ""])
+        ['b', 'a']
+    """
+    return [id for id in dict.fromkeys(ids) if _possible(id)]
+
+
+def _checked_metadata(id: str, metadata: Metadata) -> dict[str, MetadataValue]:
+    try:
+        return check_metadata(metadata)
+    except StoreRequestError as error:
+        raise StoreRequestError(f"record {id!r}: {error}; nothing was written") from error
+
+
+def _is_count(number: object) -> bool:
+    whole = as_whole(number)
+    return whole is not None and whole >= 1
+
+
+def _possible(id: str) -> bool:
+    try:
+        check_id(id)
+    except StoreRequestError:
+        return False
+    return True
+
+
+def note_text(name: str, value: Any) -> str | None:
+    """Return the JSON text of a note; None when it is to be removed.
+
+    Raises:
+        StoreRequestError: The name is empty, or the value does not come back as it was.
+
+    Example:
+        >>> note_text("seen", {"pages": [1, 2]}), note_text("seen", None)
+        ('{"pages": [1, 2]}', None)
+    """
+    if not isinstance(name, str) or not name:
+        raise StoreRequestError(f"a note is kept under a name, not under {name!r}")
+    if value is None:
+        return None
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()  # a lone surrogate is no text that can be written
+        # Tuples and keys that are numbers would come back as something else.
+        same = json.loads(text) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreRequestError(f"note {name!r} is no JSON value: {error}") from error
+    if not same:
+        raise StoreRequestError(
+            f"note {name!r} is no JSON value: use lists, texts as keys, and no tuples"
+        )
+    return text

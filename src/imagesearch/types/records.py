@@ -1,0 +1,351 @@
+"""Records, items to add, and the metadata that every store can keep."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from reprlib import repr as shorten
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imagesearch._validation import as_float32
+from imagesearch.errors import StoreRequestError
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "RESERVED_FIELDS",
+    "Failure",
+    "ImageSource",
+    "Item",
+    "Metadata",
+    "MetadataValue",
+    "Record",
+    "RecordBatch",
+    "canonical_metadata",
+    "check_id",
+    "check_metadata",
+    "updated_metadata",
+]
+
+
+MetadataValue: TypeAlias = Any
+"""A JSON value: str, int, float, bool, None, or a list or dict of these."""
+
+Metadata: TypeAlias = Mapping[str, MetadataValue]
+
+RESERVED_FIELDS = frozenset({"id", "uri"})
+"""Names that a filter reads from the record itself, so that metadata cannot use them."""
+
+_INT64 = 2**63
+_MAX_DEPTH = 16
+
+
+def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
+    """Return a plain-Python deep copy of metadata that every store can keep and give back.
+
+    NumPy scalars and arrays become Python numbers and lists, tuples become lists.
+
+    Args:
+        metadata: Field names to JSON values.
+
+    Raises:
+        StoreRequestError: It is no mapping; a name is empty, not a string or reserved; a value is no JSON value, is
+            NaN or infinite, an integer outside 64 bits, text that is no valid Unicode, or nested
+            more than 16 deep.
+
+    Example:
+        >>> check_metadata({"label": "goldfish", "tags": ("red", "fish")})
+        {'label': 'goldfish', 'tags': ['red', 'fish']}
+    """
+    if not isinstance(metadata, Mapping):
+        raise StoreRequestError(
+            f"metadata {shorten(metadata)} is a {type(metadata).__name__}; give a dict of fields"
+        )
+    for name in metadata:
+        if not isinstance(name, str) or not name:
+            raise StoreRequestError(
+                f"metadata field name {name!r} is not a non-empty string; rename it"
+            )
+        if name in RESERVED_FIELDS:
+            raise StoreRequestError(
+                f"metadata cannot have a field named {name!r}: every record has its own {name}; "
+                f"rename the field (for example to 'original_{name}')"
+            )
+    return {_text(name, name): _plain(value, name, 0) for name, value in metadata.items()}
+
+
+def canonical_metadata(metadata: Metadata) -> str:
+    """Return text that two mappings share exactly if they hold the same: 1 is neither True nor 1.0.
+
+    Example:
+        >>> canonical_metadata({"b": 1, "a": True})
+        '{"a": true, "b": 1}'
+    """
+    return json.dumps(metadata, sort_keys=True)
+
+
+def updated_metadata(
+    metadata: Metadata, fields: Metadata, *, replace: bool = False
+) -> dict[str, MetadataValue]:
+    """Return metadata with some fields set; what `update_metadata` makes of a record's metadata.
+
+    Args:
+        metadata: What the record has.
+        fields: Fields to set; None removes a field.
+        replace: Whether to remove all other fields.
+
+    Example:
+        >>> updated_metadata({"label": "cat", "price": 3, "old": 1}, {"price": 4, "old": None})
+        {'label': 'cat', 'price': 4}
+        >>> updated_metadata({"label": "cat"}, {"price": 4}, replace=True)
+        {'price': 4}
+    """
+    kept = {} if replace else {name: metadata[name] for name in metadata if name not in fields}
+    return kept | {name: value for name, value in fields.items() if value is not None}
+
+
+def _plain(value: object, name: str, depth: int) -> MetadataValue:
+    if depth > _MAX_DEPTH:
+        raise StoreRequestError(f"metadata field {name!r} is nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return _text(value, name)
+        case int():
+            if not -_INT64 <= value < _INT64:
+                # Python refuses to write out an integer of thousands of digits.
+                raise StoreRequestError(
+                    f"metadata field {name!r}: an integer of {value.bit_length()} bits does not "
+                    "fit in 64 bits; store it as text"
+                )
+            return int(value)
+        case float():
+            if not math.isfinite(value):
+                raise StoreRequestError(
+                    f"metadata field {name!r}: {value} is not a finite number; leave the field out"
+                )
+            return float(value)
+        case list() | tuple():
+            return [_plain(element, name, depth + 1) for element in value]
+        case Mapping():
+            return {
+                _text(key, name): _plain(element, name, depth + 1) for key, element in value.items()
+            }
+        case _:
+            raise StoreRequestError(
+                f"metadata field {name!r} holds a {type(value).__name__}; use text, a number, "
+                "true/false, None, or lists and dicts of these"
+            )
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise StoreRequestError(f"metadata field {name!r} has a key {value!r} that is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise StoreRequestError(
+            f"metadata field {name!r}: {value!r} is not valid Unicode (a lone surrogate)"
+        ) from error
+    # A text enumeration's own str() may be its name in the program, such as Label.CAT.
+    return str.__str__(value)
+
+
+MAX_ID_BYTES = 128
+"""Longest id in UTF-8 bytes: the smallest limit among the stores (Tencent Cloud VectorDB)."""
+
+
+def check_id(id: object) -> str:
+    """Return `id`, as plain text, if every store can keep it.
+
+    Raises:
+        StoreRequestError: Not a string, empty, longer than 128 UTF-8 bytes, with control
+            characters, or no valid Unicode.
+
+    Example:
+        >>> check_id("sku-1")
+        'sku-1'
+    """
+    if not isinstance(id, str) or not id:
+        raise StoreRequestError(f"id {id!r} is not a non-empty string")
+    try:
+        length = len(id.encode())
+    except UnicodeEncodeError as error:
+        raise StoreRequestError(f"id {id!r} is not valid Unicode (a lone surrogate)") from error
+    if length > MAX_ID_BYTES:
+        raise StoreRequestError(
+            f"id {id[:40]!r}… has {length} UTF-8 bytes, at most {MAX_ID_BYTES} are allowed; "
+            "leave the id out to have a short one derived"
+        )
+    if any(ord(character) < 32 or ord(character) == 127 for character in id):
+        raise StoreRequestError(f"id {id!r} contains control characters; remove them")
+    # A text enumeration hashes and prints by its name in the program, not by what it says.
+    return str.__str__(id)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Record:
+    """One indexed image, as a store keeps it.
+
+    Attributes:
+        id: Unique in its store; 1 to 128 UTF-8 bytes.
+        uri: Where the image came from: an absolute path, a URL, or ``sha256:…``.
+        digest: Hex SHA-256 of the image's encoded bytes (of its pixels for in-memory images);
+            empty when unknown.
+        metadata: The user's own fields.
+        vector: float32 of shape (dim,), or None when it was not asked for.
+
+    Example:
+        >>> Record("a", "/photos/a.jpg", "", {"label": "goldfish"}).metadata["label"]
+        'goldfish'
+    """
+
+    id: str
+    uri: str
+    digest: str
+    metadata: Metadata
+    vector: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordBatch:
+    """Many records as a struct of arrays: the unit in which stores are written and scanned.
+
+    Attributes:
+        ids: n ids, all different.
+        uris: n URIs.
+        digests: n hex digests, or empty strings.
+        metadata: n mappings.
+        vectors: float32 of shape (n, dim); None in a scan without vectors.
+
+    Raises:
+        StoreRequestError: Lengths differ, an id is unusable or appears twice, or the vectors are
+            not a two-dimensional numeric array.
+
+    Example:
+        >>> batch = RecordBatch(("a",), ("/a.jpg",), ("",), ({},), np.ones((1, 4), np.float32))
+        >>> len(batch), batch[0].id
+        (1, 'a')
+    """
+
+    ids: tuple[str, ...]
+    uris: tuple[str, ...]
+    digests: tuple[str, ...]
+    metadata: tuple[Metadata, ...]
+    vectors: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.ids), len(self.uris), len(self.digests), len(self.metadata)}
+        if self.vectors is not None:
+            object.__setattr__(self, "vectors", _matrix(self.vectors))
+            lengths.add(len(self.vectors))
+        if len(lengths) != 1:
+            raise StoreRequestError(
+                f"a batch of {len(self.ids)} ids has {len(self.uris)} uris, {len(self.digests)} "
+                f"digests, {len(self.metadata)} metadata and "
+                f"{'no' if self.vectors is None else len(self.vectors)} vectors; give one of each"
+            )
+        seen: set[str] = set()
+        for id in self.ids:
+            if check_id(id) in seen:
+                raise StoreRequestError(f"id {id!r} appears twice in one batch; send it once")
+            seen.add(id)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> Record:
+        return Record(
+            self.ids[row],
+            self.uris[row],
+            self.digests[row],
+            self.metadata[row],
+            None if self.vectors is None else self.vectors[row],
+        )
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[row] for row in range(len(self)))
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> RecordBatch:
+        """Gather records into a batch; with vectors only if every record has its own.
+
+        Example:
+            >>> len(RecordBatch.of([Record("a", "/a.jpg", "", {})]))
+            1
+        """
+        vectors = [record.vector for record in records if record.vector is not None]
+        return cls(
+            tuple(record.id for record in records),
+            tuple(record.uri for record in records),
+            tuple(record.digest for record in records),
+            tuple(record.metadata for record in records),
+            np.stack(vectors) if vectors and len(vectors) == len(records) else None,
+        )
+
+
+def _matrix(vectors: object) -> NDArray[np.float32]:
+    try:
+        matrix = as_float32(vectors)
+    except ValueError as error:
+        raise StoreRequestError(f"vectors must hold real numbers: {error}") from error
+    if matrix.ndim != 2:
+        raise StoreRequestError(f"vectors have shape {matrix.shape}; give (n, dim)")
+    return matrix
+
+
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
+"""One image: a path, an http(s) URL, encoded bytes, a PIL image, or an array (height, width[, channels])."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to be indexed, with what is known about it.
+
+    Attributes:
+        source: A path, an http(s) URL, encoded bytes, a PIL image or an array.
+        id: The record's id; None derives it from the canonical URI, or from the content for bytes
+            and in-memory images.
+        metadata: The user's own fields, kept with the record and open to filters; ``{}`` for
+            none. None says nothing about them: a record that exists keeps those that it has.
+        uri: Where the image comes from; None derives it from the source (absolute path, URL, or
+            ``sha256:…`` for in-memory images).
+
+    Example:
+        >>> Item("shoe.jpg", id="sku-1", metadata={"price": 9.5}).id
+        'sku-1'
+    """
+
+    source: ImageSource
+    id: str | None = None
+    metadata: Metadata | None = None
+    uri: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One input that could not be indexed, and why.
+
+    Attributes:
+        source: The input in words that its owner recognises: a path, ``photos.csv:17``, an id.
+        error: What went wrong; ``str(error)`` is the reason to show.
+        id: The id that the record would have had, where that is known.
+
+    Example:
+        >>> from imagesearch.errors import DecodeError
+        >>> str(Failure("a.jpg", DecodeError("a.jpg is empty")).error)
+        'a.jpg is empty'
+    """
+
+    source: str
+    error: Exception
+    id: str | None = None

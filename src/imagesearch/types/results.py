@@ -1,0 +1,270 @@
+"""What comes back: hits of a search, and the report of an addition."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
+
+from PIL import Image
+
+from imagesearch._rendering import Tile, contact_sheet, html_page, notebook_html, text_table
+from imagesearch.types.records import Failure, Metadata
+
+__all__ = ["AddReport", "Hit", "Hits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One record that a search found.
+
+    Attributes:
+        id: The record's id.
+        score: Higher is better. Cosine similarity in [-1, 1] under the cosine metric, the inner
+            product under ``dot``, and 1 - d²/2 for the Euclidean distance d under ``l2``, which
+            is the cosine similarity again when vectors have unit length.
+        uri: Where the image came from.
+        metadata: The user's own fields.
+
+    Example:
+        >>> Hit("a", 0.93, "/photos/a.jpg", {"label": "goldfish"}).score
+        0.93
+    """
+
+    id: str
+    score: float
+    uri: str
+    metadata: Metadata
+
+
+class Hits(Sequence[Hit]):
+    """What a search found, best first: a sequence of `Hit` that can show itself.
+
+    ``print(hits)`` writes a table, a notebook shows thumbnails, `save_contact_sheet` and
+    `save_html` write pictures to keep.
+
+    Args:
+        hits: The hits, best first.
+        query: The query in words.
+        load: Opens the image at a URI for thumbnails, or returns None where there is none.
+        load_query: Opens the query's own image, for pictures.
+
+    Example:
+        >>> hits = Hits([Hit("a", 0.93, "/photos/a.jpg", {"label": "fish"})], query="image 'q.jpg'")
+        >>> print(hits)
+        #  score  uri            label
+        1  0.930  /photos/a.jpg  fish
+        >>> hits[0].id, len(hits)
+        ('a', 1)
+    """
+
+    __slots__ = ("_hits", "_load", "_load_query", "query")
+
+    def __init__(
+        self,
+        hits: Sequence[Hit],
+        *,
+        query: str = "",
+        load: Callable[[str], Image.Image | None] | None = None,
+        load_query: Callable[[], Image.Image | None] | None = None,
+    ) -> None:
+        self._hits = tuple(hits)
+        self._load = load
+        self._load_query = load_query
+        self.query = query
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Hits: ...
+    def __getitem__(self, index: int | slice) -> Hit | Hits:
+        if isinstance(index, slice):
+            return Hits(
+                self._hits[index],
+                query=self.query,
+                load=self._load,
+                load_query=self._load_query,
+            )
+        return self._hits[index]
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self._hits)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hits) and self._hits == other._hits
+
+    __hash__ = None  # type: ignore[assignment]  # metadata are dicts
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, best first.
+
+        Example:
+            >>> Hits([Hit("a", 0.9, "/a.jpg", {})]).ids
+            ['a']
+        """
+        return [hit.id for hit in self._hits]
+
+    def to_table(self, *, width: int | None = None) -> str:
+        """Return a text table: rank, score, uri and the metadata fields.
+
+        Args:
+            width: Columns to fit into; None for as wide as needed.
+        """
+        if not self._hits:
+            return "no hits"
+        fields = list(dict.fromkeys(name for hit in self._hits for name in hit.metadata))
+        rows = [
+            [
+                str(rank),
+                f"{hit.score:.3f}",
+                hit.uri,
+                *(
+                    "" if hit.metadata.get(name) is None else str(hit.metadata[name])
+                    for name in fields
+                ),
+            ]
+            for rank, hit in enumerate(self._hits, 1)
+        ]
+        return text_table(["#", "score", "uri", *fields], rows, width=width)
+
+    def __str__(self) -> str:
+        return self.to_table()
+
+    def __repr__(self) -> str:
+        return f"<Hits: {len(self._hits)} for {self.query or 'a query'}>"
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self._tiles())
+
+    def save_contact_sheet(self, path: str | os.PathLike[str], *, columns: int = 5) -> Path:
+        """Draw the query and the hits with their scores into one picture.
+
+        Args:
+            path: Where to; the suffix decides the format (.png, .jpg, .webp …).
+            columns: Pictures in a row, ≥ 1.
+
+        Returns:
+            The absolute path of the picture.
+
+        Raises:
+            OSError: The file cannot be written.
+            ValueError: The suffix names no picture format.
+        """
+        target = Path(path).absolute()
+        contact_sheet(self._tiles(), columns=columns, title=self.query).save(target)
+        return target
+
+    def save_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write one HTML page that shows the hits, thumbnails included; it loads nothing else.
+
+        Returns:
+            The absolute path of the page.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        target = Path(path).absolute()
+        target.write_text(html_page(self._tiles(), title=self.query), encoding="utf-8")
+        return target
+
+    def _tiles(self) -> Iterator[Tile]:
+        if self._load_query is not None:
+            yield Tile(self._load_query(), "query", is_query=True)
+        for hit in self._hits:
+            image = self._load(hit.uri) if self._load is not None else None
+            name = Path(hit.uri).name or hit.id
+            details = ", ".join(f"{key}: {value}" for key, value in hit.metadata.items())
+            yield Tile(image, f"{hit.score:.3f}", name, details)
+
+
+_UNSUPPORTED_IMAGES = frozenset(
+    {
+        # Camera RAW.
+        ".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef",
+        ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2",
+        ".srf", ".srw", ".x3f",
+        # Image editors.
+        ".ai", ".kra", ".ora", ".psb", ".psd", ".xcf",
+        # Newer, older and drawn formats.
+        ".cdr", ".dcm", ".dds", ".emf", ".eps", ".exr", ".hdr", ".jxl", ".jxr", ".pcx", ".qoi",
+        ".svg", ".svgz", ".tga", ".wdp", ".wmf",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AddReport:
+    """What `ImageIndex.add` or `ImageIndex.sync` did: every input is in exactly one list.
+
+    Attributes:
+        added: Ids that are new.
+        updated: Ids whose image or metadata changed.
+        unchanged: Ids that were there already, with the same image and metadata.
+        failed: Inputs that gave no record, each with its reason.
+        removed: Ids that `sync` deleted because their image is gone.
+        kept: Ids that `sync` left as they are because their image cannot be looked at now: it
+            cannot be read, or its folder is empty or out of reach. The reasons are in `failed`.
+        embedded: How many images went through the model.
+        skipped: How many files in folders and globs were left out because their names are not
+            those of supported images, by suffix in lower case; ``""`` for none. Their content was
+            not read.
+        seconds: How long it took.
+
+    Example:
+        >>> report = AddReport(added=["a"], embedded=1)
+        >>> print(report)
+        1 added, 0 updated, 0 unchanged, 0 failed
+        >>> report
+        <AddReport: 1 added, 0 updated, 0 unchanged, 0 failed>
+        >>> report.ok
+        True
+    """
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    embedded: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failed
+
+    @property
+    def total(self) -> int:
+        """How many inputs there were."""
+        return len(self.added) + len(self.updated) + len(self.unchanged) + len(self.failed)
+
+    def __repr__(self) -> str:
+        return f"<AddReport: {self}>"
+
+    def __str__(self) -> str:
+        text = (
+            f"{len(self.added)} added, {len(self.updated)} updated, "
+            f"{len(self.unchanged)} unchanged, {len(self.failed)} failed"
+        )
+        if self.removed:
+            text += f", {len(self.removed)} removed"
+        if self.kept:
+            text += f", {len(self.kept)} kept"
+        unsupported = sorted(_UNSUPPORTED_IMAGES & self.skipped.keys())
+        if unsupported:
+            count = sum(self.skipped[suffix] for suffix in unsupported)
+            text += f"; {count} skipped, unsupported image format ({', '.join(unsupported)})"
+        elif self.skipped and not self.total:
+            suffixes = ", ".join(sorted(suffix or "no suffix" for suffix in self.skipped)[:8])
+            text += (
+                f"; {sum(self.skipped.values())} skipped, not images by their names ({suffixes})"
+            )
+        return text
