@@ -173,3 +173,58 @@ def test_items_can_be_synced_too(index, photos):
     items = [Item(photos / f"{n:02}.png", id=str(n)) for n in range(5)]
     index.add(items)
     assert index.sync(items[2:]).removed == ["0", "1"]
+
+
+def describe_each(index):
+    """Give each record its own metadata, so that the test sees where they go."""
+    for batch in index.scan():
+        for record in batch:
+            index.update_metadata(record.id, {"of": record.uri})
+
+
+def described(index):
+    return {record.uri: record.metadata.get("of") for batch in index.scan() for record in batch}
+
+
+def test_equal_images_in_a_folder_that_was_renamed_keep_their_own_metadata(index, tmp_path):
+    for name in ["a/x/cover.png", "a/x/blank.png", "a/y/cover.png", "b/cover.png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), "white").save(tmp_path / name)
+    index.sync(tmp_path)
+    describe_each(index)
+    (tmp_path / "a").rename(tmp_path / "new")
+    report = index.sync(tmp_path)
+    assert (len(report.added), len(report.removed), report.embedded) == (3, 3, 0)
+    assert described(index) == {
+        f"{tmp_path}/new/x/cover.png": f"{tmp_path}/a/x/cover.png",
+        f"{tmp_path}/new/x/blank.png": f"{tmp_path}/a/x/blank.png",
+        f"{tmp_path}/new/y/cover.png": f"{tmp_path}/a/y/cover.png",
+        f"{tmp_path}/b/cover.png": f"{tmp_path}/b/cover.png",
+    }
+
+
+def test_equal_images_whose_names_changed_share_their_metadata_out(index, tmp_path):
+    for number in range(4):
+        Image.new("RGB", (9, 9), "white").save(tmp_path / f"{number}.png")
+    index.sync(tmp_path)
+    describe_each(index)
+    before = set(described(index))
+    for number in range(4):
+        (tmp_path / f"{number}.png").rename(tmp_path / f"new{number}.png")
+    index.sync(tmp_path)
+    assert set(described(index).values()) == before
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_a_file_that_is_now_found_behind_a_link_keeps_its_metadata(index, tmp_path, copies):
+    folder = tmp_path / "photos"
+    (folder / "real").mkdir(parents=True)
+    for number in range(3):
+        image = Image.new("RGB", (9, 9), (0 if copies else 40 * number, 0, 0))
+        image.save(folder / "real" / f"{number}.png")
+    index.sync(f"{folder}/*/*.png")
+    describe_each(index)
+    before = described(index)
+    (folder / "also").symlink_to("real")
+    index.sync(f"{folder}/*/*.png")
+    assert set(described(index).values()) == set(before)

@@ -287,3 +287,73 @@ def test_a_glob_whose_root_is_missing_is_not_found(index, library, synced):
     with pytest.raises(SourceNotFoundError):
         index.sync(f"{library}/**/[0-9]*.png")
     assert index.count() == 24
+
+
+@pytest.mark.parametrize("left", ["an empty folder", "nothing"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda *folders: iter(folders),
+        lambda *folders: (str(folder) for folder in folders),
+        lambda *folders: [iter([folder]) for folder in folders],
+        lambda *folders: (f"{folder}/*.png" for folder in folders),
+    ],
+    ids=["iterator", "generator", "list of iterators", "globs"],
+)
+def test_iterators_of_folders_keep_what_is_out_of_reach_too(index, tmp_path, source, left):
+    here, share = tmp_path / "here", tmp_path / "share"
+    for number in range(4):
+        draw(here / f"{number}.png", number)
+        draw(share / f"{number}.png", 100 + number)
+    index.sync(source(here, share))
+    behind = ids_below(index, share)
+    unmount(share)
+    if left == "nothing":
+        share.rmdir()
+    report = index.sync(source(here, share))
+    assert (report.removed, sorted(report.kept), report.ok) == ([], behind, False)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_a_manifest_in_a_list_that_cannot_be_read_ends_the_sync(index, tmp_path, suffix):
+    manifests = [tmp_path / f"here{suffix}", tmp_path / f"share{suffix}"]
+    for number, manifest in enumerate(manifests):
+        draw(tmp_path / f"{number}.png", number)
+        rows = {".jsonl": f'{{"path": "{number}.png"}}\n'}
+        manifest.write_text(rows.get(suffix, f"path\n{number}.png\n"))
+    index.sync(manifests)
+    manifests[1].rename(tmp_path / "unplugged")
+    with pytest.raises(SourceError, match="nothing was removed"):
+        index.sync(manifests, allow_removing=True)
+    with pytest.raises(SourceError, match="nothing was removed"):
+        index.sync(map(str, manifests), allow_removing=True)
+    assert index.count() == 2
+
+
+def test_a_named_image_stays_whatever_was_looked_for_before_it(index, tmp_path):
+    folder = tmp_path / "photos"
+    for name in ["trip/0.png", "trip/1.png", "trip/2.png", "9.png"]:
+        draw(folder / name, len(name))
+    manifest = tmp_path / "best.csv"
+    manifest.write_text("path\nphotos/trip/1.png\n")
+    index.sync([folder, manifest])
+    [named] = [id for id in ids_below(index, folder) if "1.png" in index.get(id)[id].uri]
+    shutil.rmtree(folder / "trip")
+    report = index.sync([folder, manifest])
+    assert (len(report.removed), report.kept) == (2, [named])
+
+
+def test_a_row_whose_new_place_is_out_of_reach_keeps_its_record(index, tmp_path):
+    rows = []
+    for number in range(4):
+        draw(tmp_path / "old" / f"{number}.png", number)
+        rows.append(f"n{number},old/{number}.png")
+    manifest = tmp_path / "photos.csv"
+    manifest.write_text("\n".join(["id,path", *rows]))
+    index.sync(manifest)
+    (tmp_path / "old" / "1.png").unlink()
+    (tmp_path / "old" / "2.png").unlink()
+    draw(tmp_path / "new" / "3.png", 3)
+    manifest.write_text("id,path\nn0,old/0.png\nn1,share/1.png\nn2,new/2.png\nn3,new/3.png\n")
+    report = index.sync(manifest)
+    assert (report.removed, report.kept) == (["n2"], ["n1"])

@@ -24,7 +24,7 @@ from imagesearch.index._plan import Fate, Planned, Planner, Removal
 from imagesearch.index._progress import Progress, make_progress
 from imagesearch.protocols import VectorStore
 from imagesearch.sources import Payload, describe, estimate, expand, folder_of, is_one_image
-from imagesearch.sources._reach import listed_roots
+from imagesearch.sources._reach import watch_roots
 from imagesearch.types import (
     AddReport,
     Failure,
@@ -275,8 +275,7 @@ def bring_in(
             "source names: use add to bring it in, and delete to take records out"
         )
     started = time.monotonic()
-    # A generator cannot be looked at once more afterwards.
-    roots = listed_roots(source) if removing else ()
+    roots: set[str] = set()
     planner = Planner(index.store, reuse=removing)
     bar = make_progress(progress, estimate(source))
     try:
@@ -292,7 +291,9 @@ def bring_in(
                 progress=bar,
             )
             skipped: Counter[str] = Counter()
-            ingestion.run(expand(source, skipped=skipped))
+            # A generator cannot be looked at once more afterwards.
+            given = watch_roots(source, roots) if removing else source
+            ingestion.run(expand(given, skipped=skipped))
     finally:
         bar.close()
     report = replace(ingestion.report, embedded=ingestion.embedded, skipped=dict(skipped))

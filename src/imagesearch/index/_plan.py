@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,9 +17,11 @@ from imagesearch.errors import (
     SourceError,
     SourceNotFoundError,
 )
+from imagesearch.index._donors import Donors, has_moved
 from imagesearch.protocols import VectorStore
-from imagesearch.sources import Payload, describe, is_lost
+from imagesearch.sources import Payload, describe
 from imagesearch.sources._reach import Obstacle, Reach
+from imagesearch.sources.expand import is_manifest
 from imagesearch.types import AddReport, Failure, Record, canonical_metadata
 
 __all__ = ["MOST_UNASKED", "SHARE_UNASKED", "Fate", "Planned", "Planner", "Removal"]
@@ -53,13 +56,13 @@ class Planner:
         store: Open.
         reuse: Whether an image that the index holds under another id keeps its vector; costs one
             scan of the index when the first new image is met.
-        moved: Id of a record whose file is missing → id of the new record that has its image.
+        moved: Id of a record whose file is elsewhere now → id of the new record that has its image.
     """
 
     store: VectorStore
     reuse: bool = False
     moved: dict[str, str] = field(default_factory=dict)
-    _by_digest: dict[str, str] | None = None
+    _donors: Donors | None = None
 
     def plan(self, group: Sequence[Payload]) -> list[Planned]:
         """Decide about images, all with different ids; the plan holds none of their content.
@@ -82,7 +85,7 @@ class Planner:
             record = stored.get(donors.get(planned.record.id, ""))
             if record is None or record.digest != planned.record.digest:
                 continue
-            if planned.fate == "added" and is_lost(record.uri):
+            if planned.fate == "added" and has_moved(record.uri, planned.record.uri):
                 self.moved[record.id] = planned.record.id
         return [
             _inherit(planned, payload, stored.get(donors.get(payload.id, "")))
@@ -96,18 +99,9 @@ class Planner:
             return record.id
         if not self.reuse:
             return None
-        if self._by_digest is None:
-            self._by_digest = self._digests()
-        return self._by_digest.get(wanted.digest)
-
-    def _digests(self) -> dict[str, str]:
-        """Return an id for each digest; of several that of a file which is gone."""
-        by_digest: dict[str, str] = {}
-        for batch in self.store.scan():
-            for record in batch:
-                if record.digest and (record.digest not in by_digest or is_lost(record.uri)):
-                    by_digest[record.digest] = record.id
-        return by_digest
+        if self._donors is None:
+            self._donors = Donors(self.store)
+        return self._donors.find(wanted.digest, wanted.uri)
 
 
 def _decide(payload: Payload, record: Record | None) -> Planned:
@@ -129,7 +123,7 @@ def _inherit(planned: Planned, payload: Payload, donor: Record | None) -> Planne
         return planned
     record = replace(planned.record, vector=donor.vector)
     # A file that moved takes its metadata along; a copy of a file that is there still does not.
-    if planned.fate == "added" and payload.metadata is None and is_lost(donor.uri):
+    if planned.fate == "added" and payload.metadata is None and has_moved(donor.uri, payload.uri):
         record = replace(record, metadata=dict(donor.metadata))
     return replace(planned, record=record)
 
@@ -150,7 +144,7 @@ class Removal:
     Attributes:
         store: An open store.
         folder: Only records below this folder are considered; None considers all.
-        roots: Folders whose files the source lists; see `listed_roots`.
+        roots: Folders whose files the source lists; see `watch_roots`.
         seen: Ids that the source has.
         moved: Records whose image is in the source under another id, and that id.
         report: What was added before. Its failures gave no record: unless their image is gone,
@@ -161,7 +155,7 @@ class Removal:
 
     store: VectorStore
     folder: str | None
-    roots: tuple[str, ...]
+    roots: AbstractSet[str]
     seen: Collection[str]
     moved: Mapping[str, str]
     report: AddReport
@@ -211,7 +205,16 @@ class Removal:
 
     def _refuse_unclear_lines(self) -> None:
         for failure in self.report.failed:
-            if isinstance(failure.error, ManifestError) and failure.id is None:
+            if failure.id is not None:
+                continue
+            if isinstance(failure.error, FetchError | SourceNotFoundError) and is_manifest(
+                failure.source
+            ):
+                raise SourceError(
+                    f"nothing was removed: {failure.error}; cannot tell which records this manifest "
+                    "refers to: make it readable, or leave it out of the source, and sync again"
+                ) from failure.error
+            if isinstance(failure.error, ManifestError):
                 raise SourceError(
                     f"nothing was removed: {failure.error}; cannot tell which record this line "
                     "refers to: fix the line and sync again"
@@ -224,7 +227,7 @@ class Removal:
         kept_ids = {failure.id for failure in unreadable}
         # A folder that could not be listed stands for all records below it.
         kept_places = set(map(_place, unreadable))
-        missing_ids = {failure.id for failure in missing}
+        place_of_id = {failure.id: failure for failure in missing if failure.id is not None}
         missing_places = set(map(_place, missing))
         arrived = set(self.report.added)
         reach = Reach(self.roots)
@@ -241,10 +244,14 @@ class Removal:
                 if record.id in kept_ids or not kept_places.isdisjoint(_places(record.uri)):
                     kept.append(record.id)
                     continue
-                named = record.id in missing_ids or record.uri in missing_places
+                named = record.id in place_of_id or record.uri in missing_places
                 obstacle = None
                 if self.moved.get(record.id) not in arrived:
-                    obstacle = reach.obstacle_to(record.uri, named=named)
+                    # A manifest may look for the image elsewhere than where it was.
+                    failure = place_of_id.get(record.id)
+                    moved_on = failure is not None and failure.source != describe(record.uri)
+                    place = _place(failure) if failure is not None and moved_on else record.uri
+                    obstacle = reach.obstacle_to(place, named=named)
                 if obstacle is None:
                     gone.append(record.id)
                     continue

@@ -3,51 +3,57 @@
 from __future__ import annotations
 
 # Paths stay the text that their owner wrote, and folders hold millions of them.
-# ruff: noqa: PTH114, PTH116, PTH117, PTH118, PTH120
+# ruff: noqa: PTH113, PTH114, PTH116, PTH117, PTH120
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from imagesearch.errors import SourceError
+from imagesearch.sources.expand import holds_sources
 from imagesearch.sources.files import explain
 from imagesearch.sources.folder import is_glob, is_hidden
 from imagesearch.sources.naming import canonical_uri, is_url
 
-__all__ = ["Obstacle", "Reach", "listed_roots"]
+__all__ = ["Obstacle", "Reach", "watch_roots"]
 
 Obstacle: TypeAlias = tuple[str, str]
 """A place in the file system, and what is wrong with it: ``("/photos/nas", "is empty")``."""
 
 
-def listed_roots(source: object) -> tuple[str, ...]:
-    """Return the absolute folders whose files a source lists, without looking at them.
+def watch_roots(source: object, roots: set[str], *, depth: int = 0) -> object:
+    """Return a source like the given one, and note the folders whose files it lists.
 
     Such a source names images by listing the file system, so that an image it does not name may
     still be there: a folder itself, and the folder in which a glob begins. A manifest or an `Item`
-    says by itself which images there are.
+    says by itself which images there are. What an iterable gives is noted when it is given.
 
     Args:
-        source: As for `expand`; an iterable other than a list or set is taken to list nothing.
+        source: As for `expand`.
+        roots: Absolute folders are added here.
+        depth: How many iterables the source is in.
 
     Example:
-        >>> listed_roots(["/photos", "/scans/*/*.png"])
-        ('/photos', '/scans')
-        >>> listed_roots(iter(["/photos"]))
-        ()
+        >>> roots = set()
+        >>> list(watch_roots(iter(["/photos", "/scans/*/*.png"]), roots))
+        ['/photos', '/scans/*/*.png']
+        >>> sorted(roots)
+        ['/photos', '/scans']
     """
     if isinstance(source, str | os.PathLike):
         root = _root(os.fsdecode(source))
-        return () if root is None else (root,)
-    if isinstance(source, Collection) and not isinstance(source, bytes | bytearray | memoryview):
-        places = [one for one in source if isinstance(one, str | os.PathLike)]
-        return tuple(dict.fromkeys(root for place in places for root in listed_roots(place)))
-    return ()
+        if root is not None:
+            roots.add(root)
+        return source
+    content = isinstance(source, bytes | bytearray | memoryview)
+    if depth > 1 or content or not holds_sources(source):
+        return source
+    return (watch_roots(inner, roots, depth=depth + 1) for inner in source)
 
 
 def _root(path: str) -> str | None:
-    if not path or "\0" in path or is_url(path):
+    if not path or "\0" in path or is_url(path) or os.path.isfile(path):
         return None
     try:
         if is_glob(path) and not os.path.lexists(path):
@@ -76,13 +82,13 @@ class Reach:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     reach = Reach((folder,))
+        ...     reach = Reach({folder})
         ...     reach.obstacle_to(os.path.join(folder, "photo.jpg")) == (folder, "is empty")
         True
     """
 
-    roots: Sequence[str]
-    _known: dict[str, Obstacle | None] = field(default_factory=dict)
+    roots: AbstractSet[str]
+    _known: dict[tuple[str, bool], Obstacle | None] = field(default_factory=dict)
 
     def obstacle_to(self, uri: str, *, named: bool = False) -> Obstacle | None:
         """Return what hides a file; None if nothing does: it is there, it is gone, or not listed.
@@ -106,26 +112,31 @@ class Reach:
         return (uri, "was not found, and is there now") if named else None
 
     def _lists(self, path: str) -> bool:
-        return any(path.startswith(os.path.join(root, "")) for root in self.roots)
+        folder = os.path.dirname(path)
+        while folder not in self.roots:
+            folder, below = os.path.dirname(folder), folder
+            if folder == below:
+                return False
+        return True
 
     def _obstacle_in(self, folder: str, *, named: bool) -> Obstacle | None:
         """Return what is wrong with the nearest folder that exists above a missing file."""
         passed: list[str] = []
         while True:
-            if folder in self._known:
-                found = self._known[folder]
+            if (folder, named) in self._known:
+                found = self._known[folder, named]
                 break
             looked_at = _look(folder)
             if looked_at is not _MISSING:
                 found = looked_at
-                self._known[folder] = found
+                self._known[folder, named] = found
                 break
             parent = os.path.dirname(folder)
             if named or folder in self.roots or parent == folder:
                 return folder, "does not exist"
             passed.append(folder)
             folder = parent
-        self._known.update(dict.fromkeys(passed, found))
+        self._known.update(dict.fromkeys(((one, named) for one in passed), found))
         return found
 
 

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,14 @@ from imagesearch.sources.naming import canonical_uri, describe, is_url, printabl
 from imagesearch.sources.payload import check_item
 from imagesearch.types import Failure, Item
 
-__all__ = ["estimate", "expand", "folder_of", "is_one_image"]
+__all__ = [
+    "estimate",
+    "expand",
+    "folder_of",
+    "holds_sources",
+    "is_manifest",
+    "is_one_image",
+]
 
 Outcome: TypeAlias = Item | Failure
 
@@ -95,7 +102,7 @@ def _open(source: object, *, depth: int, skipped: Counter[str]) -> Iterator[Outc
             return iter((Item(source),))
         case np.ndarray():
             return iter((_array_item(source),))
-        case Iterable() if depth < 2 and _holds_sources(source):
+        case Iterable() if depth < 2 and holds_sources(source):
             return _each(source, depth=depth, skipped=skipped)
         case _:
             raise SourceError(f"{describe(source)} holds no images; {_remedy(source)}")
@@ -109,9 +116,14 @@ def _each(sources: Iterable[object], *, depth: int, skipped: Counter[str]) -> It
             yield Failure(describe(source), error, source.id if isinstance(source, Item) else None)
 
 
-def _holds_sources(source: object) -> bool:
-    """Whether iterating gives sources, and not keys, lines, columns or numbers."""
-    return not (
+def holds_sources(source: object) -> TypeGuard[Iterable[object]]:
+    """Return whether iterating gives sources, and not keys, lines, columns or numbers.
+
+    Example:
+        >>> holds_sources(["a.jpg"]), holds_sources({"a.jpg": 1}), holds_sources(3)
+        (True, False, False)
+    """
+    return isinstance(source, Iterable) and not (
         isinstance(source, Mapping | io.IOBase) or hasattr(source, "__array__") or _is_frame(source)
     )
 
@@ -248,6 +260,16 @@ def folder_of(source: object) -> str | None:
     return canonical_uri(path)
 
 
+def is_manifest(path: str) -> bool:
+    """Return whether a path has the suffix of a manifest, which need not exist.
+
+    Example:
+        >>> is_manifest("photos.CSV"), is_manifest("photos.jpg")
+        (True, False)
+    """
+    return os.path.splitext(path)[1].lower() in _CSV_SUFFIXES | _JSONL_SUFFIXES
+
+
 def is_one_image(source: object) -> bool:
     """Return whether a source is one image by itself, and nothing that lists images.
 
@@ -262,11 +284,8 @@ def is_one_image(source: object) -> bool:
             return True
         case str() | os.PathLike():
             path = os.fsdecode(source)
-            suffix = os.path.splitext(path)[1].lower()
             return is_url(path) or (
-                suffix not in _CSV_SUFFIXES | _JSONL_SUFFIXES
-                and os.path.lexists(path)
-                and not _is_folder(path)
+                not is_manifest(path) and os.path.lexists(path) and not _is_folder(path)
             )
         case _:
             return False
@@ -294,7 +313,7 @@ def _count(source: object, *, depth: int) -> int | None:
         if path and not is_url(path):
             if _is_folder(path):
                 return count_folder(path)
-            if os.path.splitext(path)[1].lower() in _CSV_SUFFIXES | _JSONL_SUFFIXES:
+            if is_manifest(path):
                 manifest = _manifest(path) if os.path.exists(path) else None
                 return 1 if manifest is None else manifest.count()
             if is_glob(path) and not os.path.lexists(path):
@@ -302,7 +321,7 @@ def _count(source: object, *, depth: int) -> int | None:
         return 1
     if isinstance(source, Item | bytes | bytearray | memoryview | Image.Image | np.ndarray):
         return 1
-    if not isinstance(source, Iterable) or not _holds_sources(source):
+    if not holds_sources(source):
         return 1
     if depth > 1 or not isinstance(source, Collection):
         return None if depth < 2 else 1
