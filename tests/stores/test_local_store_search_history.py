@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -310,3 +313,41 @@ def test_after_any_history_searches_agree_with_an_exact_scan(tmp_path, monkeypat
         "old": True,
         "outside": True,
     }
+
+
+def test_records_that_nobody_changes_are_found_in_every_thread_while_others_change(
+    store, monkeypatch
+):
+    monkeypatch.setattr(writing, "_WASTE_ROWS", 300)
+    monkeypatch.setattr(searching, "_TAIL", 100)
+    vectors, _ = clustered(1200, DIM, 1)
+    store.upsert(make_batch(vectors[:400], prefix="fixed"))
+    store.upsert(make_batch(vectors[400:], prefix="moving"))
+    store.search(vectors[:1], k=1)
+    fixed = ids_of("fixed", 400)
+    done, shares, sizes = threading.Event(), [], []
+
+    def search():
+        random = np.random.default_rng(0)
+        while not done.is_set():
+            rows = random.integers(400, size=30)
+            found = store.search(vectors[rows], k=int(random.choice([1, 10])))
+            sizes.extend(len({hit.id for hit in hits}) - len(hits) for hits in found)
+            shares.append(
+                np.mean([hits[0].id == fixed[row] for row, hits in zip(rows, found, strict=True)])
+            )
+
+    with ThreadPoolExecutor(3) as pool:
+        searches = [pool.submit(search) for _ in range(3)]
+        try:
+            for step in range(25):
+                moved, _ = clustered(60, DIM, 1, seed=step)
+                ids = [f"moving-{row:05d}" for row in range(step * 30, step * 30 + 60)]
+                store.upsert(make_batch(moved, ids=ids))
+                assert share_that_finds_itself(store, moved, ids) >= 0.95
+        finally:
+            done.set()
+        for one in searches:
+            one.result()
+    assert not any(sizes)
+    assert np.mean(shares) >= 0.98
