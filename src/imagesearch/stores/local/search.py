@@ -208,6 +208,8 @@ class Searcher:
         good = rows < snapshot.rows
         good[good] = mask[rows[good]]
         rows = rows[good]
+        if len(rows) <= 1 or counts.max() == 1:
+            return rows, exact_scores(query, snapshot.vectors[rows], self._metric)
         # Equal vectors are scored once.
         _, first, same = np.unique(number[good], return_index=True, return_inverse=True)
         return rows, exact_scores(query, snapshot.vectors[rows[first]], self._metric)[same]
