@@ -76,6 +76,22 @@ def test_separators_line_ends_and_byte_order_marks_make_no_difference(
     assert row.metadata == {"标签": "金鱼", "note": f"two{ending}lines{separator}more"}
 
 
+@pytest.mark.parametrize(
+    ("header", "separator", "name"),
+    [
+        ("x,y;path", ";", "x,y"),
+        ('"two\nlines";path', ";", "two\nlines"),
+        ('5" screen;path;"colour"', ";", '5" screen'),
+        ("x;y,path", ",", "x;y"),
+    ],
+)
+def test_the_separator_is_that_which_makes_a_column_of_images(manifest, header, separator, name):
+    columns = len(header.split(separator))
+    [row] = manifest(f"{header}\n" + separator.join(["1", "a.jpg", "red"][:columns]) + "\n")
+    assert row.uri.endswith("a.jpg")
+    assert row.metadata[name] == 1
+
+
 def test_a_tsv_is_separated_by_tabs_whatever_else_is_in_its_header(manifest):
     [row] = manifest("path\ta,b,c\nx.jpg\t1\n", name="photos.tsv")
     assert row.metadata == {"a,b,c": 1}

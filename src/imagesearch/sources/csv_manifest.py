@@ -26,6 +26,7 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-][0-9]+)?")
 _BOOLEANS = {"true": True, "false": False}
 _OWN = frozenset({"id", "path", "url"})
+_IMAGES = frozenset({"path", "url"})
 _INT64 = 2**63
 _MOST_DIGITS = 400  # more than the shortest form of any float has
 _LONGEST_ROW = 16 * 1024 * 1024  # characters; also where a quote that is never closed is given up
@@ -189,15 +190,26 @@ class CsvManifest:
             return "\t"
         header = next(self._lines(), "")
         unquoted = re.sub(r'"[^"]*"', "", header)
-        return max(_DELIMITERS, key=unquoted.count)
+        likely = sorted(_DELIMITERS, key=unquoted.count, reverse=True)
+        # Names may hold separators, quotes and line breaks, so counting alone is not enough.
+        return next(filter(self._separates_columns, likely), likely[0])
+
+    def _separates_columns(self, delimiter: str) -> bool:
+        """Return whether the header has a column of images if it is read with a delimiter."""
+        self._delimiter = delimiter
+        try:
+            _, header = next(self._rows(), (0, []))
+        except ManifestError:
+            return False
+        return isinstance(header, list) and not _IMAGES.isdisjoint(header)
 
     def _check_header(self, header: list[str] | ManifestError) -> list[str]:
         if isinstance(header, ManifestError):
             raise header
         if not any(header):
             raise ManifestError(f"{self._shown} is empty; its first line must name the columns")
-        if "path" not in header and "url" not in header:
-            near = next((name for name in header if name.lower() in {"path", "url"}), None)
+        if _IMAGES.isdisjoint(header):
+            near = next((name for name in header if name.lower() in _IMAGES), None)
             remedy = (
                 f"rename {near!r}, in lower case"
                 if near
