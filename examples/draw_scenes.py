@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagesearch.cli.pictures import draw_scene, kinds
+from imagesearch._demo_images import draw_scene, kinds
 
 SIZE = (160, 120)
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from imagesearch import ImageIndex, RecordBatch
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 from imagesearch.config import PluginConfig
 from imagesearch.plugins import make_embedder
 from tests.docs.walkthrough import TWINS, WALKTHROUGHS

@@ -17,7 +17,7 @@ from imagesearch import (
     MemoryStore,
     RecordBatch,
 )
-from imagesearch.cli.pictures import draw_scene, kinds
+from imagesearch._demo_images import draw_scene, kinds
 from imagesearch.copying import copy_projected
 from imagesearch.errors import (
     ConfigError,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch import DescriptorEmbedder
-from imagesearch.cli.pictures import draw_scene, kinds
+from imagesearch._demo_images import draw_scene, kinds
 
 __all__ = ["Scenes", "plane", "query", "scenes"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from imagesearch.cli.program import program
+from imagesearch.cli._program import program
 
 __all__ = ["command_line_guide"]
 

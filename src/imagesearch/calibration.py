@@ -15,13 +15,11 @@ from imagesearch.errors import ConfigError, QueryError
 from imagesearch.types import IndexMeta
 
 __all__ = [
-    "CONFIDENCE",
     "Calibration",
     "JudgedHits",
     "LearnedFrom",
     "QueryKind",
     "Threshold",
-    "checked_precision",
     "learn",
     "least_share",
 ]

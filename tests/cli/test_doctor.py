@@ -16,12 +16,10 @@ from PIL import Image
 from imagesearch import DescriptorEmbedder, ImageIndex, Item, LocalStore
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.diagnosis import Finding
-from imagesearch.diagnosis.configuration import config_findings
-from imagesearch.diagnosis.machine import room_findings
-from imagesearch.diagnosis.packages import read_requirement
-from imagesearch.diagnosis.probe import Probe, ProbeError
-from imagesearch.diagnosis.stores import store_findings
-from imagesearch.diagnosis.weights import hub_findings
+from imagesearch.diagnosis._machine import read_requirement, room_findings
+from imagesearch.diagnosis._plugins import config_findings, hub_findings
+from imagesearch.diagnosis._probe import Probe, ProbeError
+from imagesearch.diagnosis._stores import store_findings
 from tests.cli.installation import about, contents
 from tests.embedders.hub_server import HubServer
 

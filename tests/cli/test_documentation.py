@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from imagesearch.cli.program import program
+from imagesearch.cli._program import program
 
 DOCS = Path(__file__).parents[2] / "docs"
 

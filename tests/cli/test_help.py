@@ -10,7 +10,7 @@ import sys
 import click
 import pytest
 
-from imagesearch.cli.program import program
+from imagesearch.cli._program import program
 
 COMMANDS = sorted(program.commands)
 

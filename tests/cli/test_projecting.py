@@ -7,7 +7,7 @@ import json
 import pytest
 
 from imagesearch import DescriptorEmbedder, ImageIndex, Item
-from imagesearch.cli.pictures import draw_scene, kinds
+from imagesearch._demo_images import draw_scene, kinds
 
 
 def add(path, numbers, **options):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from imagesearch import DescriptorEmbedder, ImageIndex, Item
-from imagesearch.cli.terminal import fitted_lines
+from imagesearch.cli._terminal import fitted_lines
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals", allow_module_level=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesearch.cli.program import program
+from imagesearch.cli._program import program
 from imagesearch.config import check_options, load_config
 
 ROOT = Path(__file__).parents[2]

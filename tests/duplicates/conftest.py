@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 
 
 @functools.cache

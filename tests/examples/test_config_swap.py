@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesearch.cli.pictures import draw_scenes
+from imagesearch._demo_images import draw_scenes
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from imagesearch import ImageIndex, Item, LocalStore
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 from tests.examples.printing import EXAMPLES
 
 for needed in ("fastapi", "httpx", "python_multipart", "uvicorn"):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 
 ROOT = Path(__file__).parents[2]
 PLUGIN = ROOT / "examples" / "plugin"

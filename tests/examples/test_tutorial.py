@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imagesearch import DescriptorEmbedder
-from imagesearch.cli.pictures import draw_scene, kinds
+from imagesearch._demo_images import draw_scene, kinds
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "tutorial" / "reverse_image_search.py"
 

@@ -21,7 +21,7 @@ from PIL import Image
 from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
 from imagesearch._printable import printable, printable_json
 from imagesearch.errors import FetchError, SourceError
-from imagesearch.sources.fetch import fetch
+from imagesearch.sources._fetch import fetch
 
 CLEAR = "\x1b[2J\x1b[1;1H"
 FORBIDDEN = re.compile(

@@ -23,7 +23,7 @@ from imagesearch.errors import (
 )
 from imagesearch.images import DecoderPool, decode
 from imagesearch.ui import PageSettings
-from imagesearch.ui.view import IndexView
+from imagesearch.ui._view import IndexView
 from tests.bad_files import encode, picture
 
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs POSIX signals")

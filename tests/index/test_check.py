@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
-from imagesearch.cli.program import main
+from imagesearch.cli._program import main
 from imagesearch.errors import ConfigError, StoreCorruptError, UnsupportedOperationError
 
 COLOURS = ("red", "green", "blue", "white", "black", "orange")

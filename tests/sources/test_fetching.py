@@ -15,7 +15,7 @@ import pytest
 
 from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
 from imagesearch.sources import open_image, read
-from imagesearch.sources.fetch import fetch
+from imagesearch.sources._fetch import fetch
 from imagesearch.types import Item
 from tests.bad_files import encode, picture
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
+from imagesearch._demo_images import draw_scene, kinds
 from imagesearch.cli import main
-from imagesearch.cli.pictures import draw_scene, kinds
 from imagesearch.errors import ConfigError
 
 DIM = 6

@@ -33,7 +33,7 @@ def draw(folder: Path) -> list:
     from PIL import Image
 
     from imagesearch import Item
-    from imagesearch.cli.pictures import draw_scene
+    from imagesearch._demo_images import draw_scene
     from tests.small_embedder import SmallEmbedder
 
     folder.mkdir()

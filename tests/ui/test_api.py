@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 from tests.bad_files import png_chunk, png_header
 from tests.ui.conftest import ROOT, serving
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 from tests.ui.conftest import serving
 
 pytest.importorskip("gradio")

@@ -7,11 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesearch import Capability, ImageIndex, Item, MemoryStore
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 from imagesearch.errors import FilterError, UnsupportedFilterError
 from imagesearch.filters import matches, parse_filter
-from imagesearch.ui.facets import CHOICE_SLOTS, combine, compose, facets_of, kept
-from imagesearch.ui.fields import compose_filter, describe_values, sample_fields, summarise
+from imagesearch.ui._filter_form import (
+    CHOICE_SLOTS,
+    combine,
+    compose,
+    compose_filter,
+    describe_values,
+    facets_of,
+    kept,
+    sample_fields,
+    summarise,
+)
 from tests.small_embedder import SmallEmbedder
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagesearch import ImageIndex, Item, MemoryStore, Secret
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 from imagesearch.errors import (
     DecodeError,
     ManifestError,
@@ -16,16 +16,16 @@ from imagesearch.errors import (
     UnsupportedFilterError,
 )
 from imagesearch.ui import Login, PageSettings
-from imagesearch.ui.cards import report_html
-from imagesearch.ui.explaining import explain
-from imagesearch.ui.phrases import PHRASES
-from imagesearch.ui.view import IndexView
+from imagesearch.ui._cards import report_html
+from imagesearch.ui._page import explain
+from imagesearch.ui._text import PHRASES
+from imagesearch.ui._view import IndexView
 from tests.bad_files import png_chunk, png_header
 from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
 
 gradio = pytest.importorskip("gradio")
 
-from imagesearch.ui.guarding import guarded  # noqa: E402  # it imports Gradio
+from imagesearch.ui._page import guarded  # noqa: E402  # it imports Gradio
 
 LOGIN = (Login("ada", Secret("sesame")),)
 HUGE = png_header(30_000, 30_000) + png_chunk(b"IDAT", b"")

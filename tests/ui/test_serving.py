@@ -16,7 +16,7 @@ from imagesearch import ImageIndex, MemoryStore, Secret
 from imagesearch.cli import main
 from imagesearch.errors import ConfigError, MissingDependencyError
 from imagesearch.ui import Login, PageSettings, serve
-from imagesearch.ui.phrases import language_of
+from imagesearch.ui._text import language_of
 from tests.small_embedder import SmallEmbedder
 
 LOGIN = (Login("ada", Secret("sesame")),)

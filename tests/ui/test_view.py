@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imagesearch import ImageIndex, Item, LocalStore, MemoryStore, Secret
-from imagesearch.cli.pictures import draw_scene
+from imagesearch._demo_images import draw_scene
 from imagesearch.errors import (
     DecodeError,
     FilterError,
@@ -18,9 +18,9 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.ui import Login, PageSettings
-from imagesearch.ui.explaining import explain
-from imagesearch.ui.thumbnails import placeholder
-from imagesearch.ui.view import IndexView
+from imagesearch.ui._cards import placeholder
+from imagesearch.ui._page import explain
+from imagesearch.ui._view import IndexView
 from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
 
 LOGIN = (Login("ada", Secret("sesame")),)

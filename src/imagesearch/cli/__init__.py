@@ -1,5 +1,5 @@
 """The command line: what the library does, from a shell."""
 
-from imagesearch.cli.program import main
+from imagesearch.cli._program import main
 
 __all__ = ["main"]

@@ -7,10 +7,16 @@ from pathlib import Path
 import click
 
 from imagesearch._printable import printable
-from imagesearch.cli.candidates import complete_folders
-from imagesearch.cli.options import json_option, print_json, progress_option, store_options
-from imagesearch.cli.places import store_table, table_at
-from imagesearch.cli.terminal import Role, fitted_lines, painted, say, terminal_width
+from imagesearch.cli._options import (
+    complete_folders,
+    json_option,
+    print_json,
+    progress_option,
+    store_options,
+    store_table,
+    table_at,
+)
+from imagesearch.cli._terminal import Role, fitted_lines, painted, say, terminal_width
 from imagesearch.config import load_config
 from imagesearch.index._check import check_store
 from imagesearch.index._open import assemble

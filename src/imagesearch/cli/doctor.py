@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from imagesearch.cli.options import json_option, print_json, store_options
-from imagesearch.cli.places import DEFAULT_STORE
-from imagesearch.cli.terminal import Role, fitted_lines, painted, terminal_width
+from imagesearch.cli._options import DEFAULT_STORE, json_option, print_json, store_options
+from imagesearch.cli._terminal import Role, fitted_lines, painted, terminal_width
 from imagesearch.diagnosis import Finding, Status, diagnose
 
 __all__ = ["doctor"]

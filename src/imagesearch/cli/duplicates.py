@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from imagesearch._printable import printable
-from imagesearch.cli.candidates import complete_folders
-from imagesearch.cli.options import (
+from imagesearch.cli._options import (
+    OutputFile,
+    complete_folders,
     json_option,
     open_existing,
     print_json,
@@ -18,8 +19,7 @@ from imagesearch.cli.options import (
     store_options,
     where_option,
 )
-from imagesearch.cli.outputs import OutputFile
-from imagesearch.cli.terminal import complain, echo_table, is_terminal, say, terminal_width
+from imagesearch.cli._terminal import complain, echo_table, is_terminal, say, terminal_width
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Tier
 
 __all__ = ["duplicates"]

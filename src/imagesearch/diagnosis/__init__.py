@@ -1,6 +1,6 @@
 """Diagnosis: what is installed and configured here, whether it works, and how to mend it."""
 
-from imagesearch.diagnosis.examination import diagnose
+from imagesearch.diagnosis._examine import diagnose
 from imagesearch.diagnosis.finding import Finding, Status
 
 __all__ = ["Finding", "Status", "diagnose"]

@@ -3,8 +3,9 @@
 Each store compiles the tree to its own language; the evaluator is the executable specification.
 """
 
-from imagesearch.filters.evaluate import matches
-from imagesearch.filters.expression import (
+from imagesearch.filters._evaluate import matches
+from imagesearch.filters._parse import MAX_CONDITIONS, MAX_LENGTH, as_filter, parse_filter
+from imagesearch.filters._tree import (
     MAX_DEPTH,
     And,
     Compare,
@@ -16,12 +17,11 @@ from imagesearch.filters.expression import (
     Not,
     Operator,
     Or,
+    Scalar,
     fields_of,
+    format_filter,
 )
 from imagesearch.filters.field import Field
-from imagesearch.filters.formatting import format_filter
-from imagesearch.filters.operands import Scalar
-from imagesearch.filters.parsing import MAX_CONDITIONS, MAX_LENGTH, as_filter, parse_filter
 
 __all__ = [
     "MAX_CONDITIONS",

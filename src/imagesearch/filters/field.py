@@ -7,8 +7,17 @@ from reprlib import repr as shorten
 from typing import cast
 
 from imagesearch.errors import FilterError
-from imagesearch.filters.expression import Compare, Contains, Exists, Filter, IsIn, Not, Operator
-from imagesearch.filters.operands import Scalar, check_field
+from imagesearch.filters._tree import (
+    Compare,
+    Contains,
+    Exists,
+    Filter,
+    IsIn,
+    Not,
+    Operator,
+    Scalar,
+    check_field,
+)
 
 __all__ = ["Field"]
 

@@ -21,7 +21,7 @@ from imagesearch.index._donors import Donors, has_moved
 from imagesearch.protocols import VectorStore
 from imagesearch.sources import Payload, describe
 from imagesearch.sources._reach import Obstacle, Reach
-from imagesearch.sources.expand import is_manifest
+from imagesearch.sources.source import is_manifest
 from imagesearch.types import AddReport, Failure, Record, canonical_metadata
 
 __all__ = ["MOST_UNASKED", "SHARE_UNASKED", "Fate", "Planned", "Planner", "Removal"]

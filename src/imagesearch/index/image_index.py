@@ -524,7 +524,7 @@ class ImageIndex:
 
         Example:
             >>> from imagesearch import DescriptorEmbedder, MemoryStore
-            >>> from imagesearch.cli.pictures import draw_scene
+            >>> from imagesearch._demo_images import draw_scene
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add([draw_scene("fish", number) for number in range(6)])
             >>> index.fit_projection(MemoryStore(), dim=4).meta.dim
@@ -573,7 +573,7 @@ class ImageIndex:
 
         Example:
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
-            >>> from imagesearch.cli.pictures import draw_scene
+            >>> from imagesearch._demo_images import draw_scene
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> fish, boat = draw_scene("fish", 1), draw_scene("boat", 1)
             >>> _ = index.add([Item(fish, id="a"), Item(fish, id="b"), Item(boat, id="c")])
@@ -622,7 +622,7 @@ class ImageIndex:
 
         Example:
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
-            >>> from imagesearch.cli.pictures import draw_scene
+            >>> from imagesearch._demo_images import draw_scene
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add(Item(draw_scene("fish", 1), id="fish"))
             >>> index.is_duplicate(draw_scene("fish", 1)).tier

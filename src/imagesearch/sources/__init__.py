@@ -1,9 +1,15 @@
 """Sources: anything a user hands in → items, and items → their bytes and identity."""
 
-from imagesearch.sources.expand import estimate, expand, folder_of, is_one_image
-from imagesearch.sources.files import is_lost
-from imagesearch.sources.naming import canonical_uri, derive_id, describe
-from imagesearch.sources.payload import MAX_BYTES, Payload, held_bytes_of, open_image, read
+from imagesearch.sources._payload import (
+    MAX_BYTES,
+    Payload,
+    held_bytes_of,
+    is_lost,
+    open_image,
+    read,
+)
+from imagesearch.sources._uris import canonical_uri, derive_id, describe
+from imagesearch.sources.source import estimate, expand, folder_of, is_one_image
 
 __all__ = [
     "MAX_BYTES",

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from imagesearch.errors import SourceError
-from imagesearch.sources.expand import holds_sources
-from imagesearch.sources.files import explain
-from imagesearch.sources.folder import is_glob, is_hidden
-from imagesearch.sources.naming import canonical_uri, is_url
+from imagesearch.sources._payload import explain
+from imagesearch.sources._uris import canonical_uri, is_url
+from imagesearch.sources._walk import is_glob, is_hidden
+from imagesearch.sources.source import holds_sources
 
 __all__ = ["Obstacle", "Reach", "watch_roots"]
 

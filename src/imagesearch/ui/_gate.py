@@ -23,8 +23,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from imagesearch.ui.phrases import language_of, phrase
-from imagesearch.ui.settings import Authority, PageSettings, parse_authority
+from imagesearch.ui._settings import Authority, PageSettings, parse_authority
+from imagesearch.ui._text import language_of, phrase
 
 __all__ = ["Gate", "gate_lifespan"]
 

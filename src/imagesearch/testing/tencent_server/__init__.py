@@ -16,12 +16,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imagesearch.testing.tencent_server.faults import Fault, FaultKind, Faults
-from imagesearch.testing.tencent_server.limits import Behaviour, Limits
-from imagesearch.testing.tencent_server.server import LoggedRequest, TencentServer
+from imagesearch.testing.tencent_server._answers import Behaviour, Limits
+from imagesearch.testing.tencent_server.server import (
+    Fault,
+    FaultKind,
+    Faults,
+    LoggedRequest,
+    TencentServer,
+)
 
 if TYPE_CHECKING:
-    from imagesearch.testing.tencent_server.rpc import TencentRpcServer
+    from imagesearch.testing.tencent_server._rpc import TencentRpcServer
 
 __all__ = [
     "Behaviour",
@@ -37,7 +42,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "TencentRpcServer":
-        from imagesearch.testing.tencent_server.rpc import TencentRpcServer
+        from imagesearch.testing.tencent_server._rpc import TencentRpcServer
 
         return TencentRpcServer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

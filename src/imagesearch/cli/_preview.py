@@ -1,0 +1,108 @@
+"""``--dry-run``: opening indexes so that nothing can be changed."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+
+from imagesearch._rendering import one_line
+from imagesearch.cli._options import foreign_collection
+from imagesearch.cli._terminal import Role, is_terminal, painted
+from imagesearch.config import PluginConfig, check_options
+from imagesearch.index import ImageIndex
+from imagesearch.index._dry_run import RehearsalEmbedder, RehearsalStore
+from imagesearch.plugins import make_store, plugin_class
+from imagesearch.protocols import VectorStore
+from imagesearch.stores.local.side_files import without_side_files
+from imagesearch.types import EmbeddingSpec, IndexMeta
+
+__all__ = ["dry_run_option", "echo_listed", "open_rehearsal", "open_untouched", "rehearse_new"]
+
+
+# As many lines of each kind as a person reads.
+_LISTED = 20
+
+dry_run_option = click.option(
+    "-n", "--dry-run", is_flag=True, help="Only say what would be done; nothing is changed."
+)
+
+
+@contextmanager
+def open_untouched(
+    table: PluginConfig, config: Path | None = None
+) -> Iterator[tuple[VectorStore, IndexMeta | None]]:
+    """Open a store that exists for reading only, and leave its files as they are.
+
+    Args:
+        table: Which store.
+        config: The TOML file that it is from, which knows what is in a foreign collection.
+
+    Yields:
+        The store, open, and its meta; not open, and None, if it holds no index.
+    """
+    cls = plugin_class("stores", table.kind)
+    options = dict(table.options)
+    if "read_only" in inspect.signature(cls).parameters:
+        options["read_only"] = True
+    quiet = PluginConfig(table.kind, options, table.folder)
+    with ExitStack() as closing:
+        if table.kind == "local":
+            place = check_options(cls, quiet)["path"]
+            closing.enter_context(without_side_files(Path(place)))
+        store = make_store(quiet)
+        closing.callback(store.close)
+        meta = store.describe()
+        if meta is None and (foreign := foreign_collection(config)) is not None:
+            meta = foreign.meta
+        if meta is not None:
+            store.open(meta)
+        yield store, meta
+
+
+@contextmanager
+def open_rehearsal(
+    table: PluginConfig, config: Path | None = None
+) -> Iterator[tuple[ImageIndex, RehearsalStore] | None]:
+    """Open an index on which everything can be tried: no model is loaded, nothing is written.
+
+    Args:
+        table: Which store.
+        config: As for `open_untouched`.
+
+    Yields:
+        The index and what notes its changes; None if the store holds no index.
+    """
+    with open_untouched(table, config) as (store, meta):
+        if meta is None:
+            yield None
+        else:
+            yield _rehearsed(store, meta)
+
+
+def rehearse_new() -> tuple[ImageIndex, RehearsalStore]:
+    """Return an empty index that is nowhere, for a store that holds none yet."""
+    store = make_store(PluginConfig("memory"))
+    meta = IndexMeta(EmbeddingSpec("a new embedder", 1, normalised=True, fingerprint=""))
+    store.open(meta)
+    return _rehearsed(store, meta)
+
+
+def echo_listed(word: str, role: Role, names: Iterable[str]) -> None:
+    """Print a line for each name, behind a word; to a person only the first."""
+    listed = list(names)
+    shown = listed[:_LISTED] if is_terminal(sys.stdout) else listed
+    for name in shown:
+        click.echo(f"{painted(word, role)} {one_line(name)}")
+    if len(listed) > len(shown):
+        rest = f"… and {len(listed) - len(shown)} more; --json lists all"
+        click.echo(painted(rest, "faint"))
+
+
+def _rehearsed(store: VectorStore, meta: IndexMeta) -> tuple[ImageIndex, RehearsalStore]:
+    rehearsal = RehearsalStore(store, meta)
+    return ImageIndex(store=rehearsal, embedder=RehearsalEmbedder(meta.embedding)), rehearsal

@@ -1,0 +1,191 @@
+"""The program: its commands, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+import imagesearch
+from imagesearch.cli._terminal import Role, colour_choice, complain, say
+from imagesearch.cli.add import add, sync
+from imagesearch.cli.calibrate import calibrate
+from imagesearch.cli.check import check
+from imagesearch.cli.completion import completion
+from imagesearch.cli.copy import copy
+from imagesearch.cli.delete import delete
+from imagesearch.cli.demo import demo
+from imagesearch.cli.doctor import doctor
+from imagesearch.cli.duplicates import duplicates
+from imagesearch.cli.eval import evaluate
+from imagesearch.cli.info import info
+from imagesearch.cli.search import search
+from imagesearch.cli.serve import serve
+from imagesearch.errors import ImageSearchError
+
+__all__ = ["main"]
+
+
+_EXIT_ERROR = 3
+_EXIT_INTERRUPTED = 130
+# What other programs call the same.
+_OTHER_WORDS = {
+    "diagnose": "doctor",
+    "evaluate": "eval",
+    "export": "copy",
+    "find": "search",
+    "fsck": "check",
+    "import": "add",
+    "index": "add",
+    "insert": "add",
+    "list": "info",
+    "ls": "info",
+    "migrate": "copy",
+    "query": "search",
+    "remove": "delete",
+    "repair": "check",
+    "rm": "delete",
+    "show": "info",
+    "stats": "info",
+    "status": "info",
+    "ui": "serve",
+    "update": "sync",
+    "verify": "check",
+    "web": "serve",
+}
+
+
+class _Program(click.Group):
+    """A group that says what may have been meant by a command that it does not have."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        raise click.UsageError(f"there is no command {name!r}{self._meant(name)}", ctx)
+
+    def _meant(self, name: str) -> str:
+        word = _OTHER_WORDS.get(name.lower())
+        close = [word] if word else difflib.get_close_matches(name, self.commands, 1)
+        if close:
+            return f"; did you mean {close[0]!r}?"
+        if Path(name).is_dir():
+            return f"; to index that folder: imagesearch add {name}"
+        if Path(name).is_file():
+            return f"; to search for that picture: imagesearch search {name}"
+        return f"; there are: {', '.join(sorted(self.commands))}"
+
+
+@click.group(
+    cls=_Program,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 all is well, 1 some inputs failed, or check or doctor found a "
+    "problem (each is named), 2 wrong usage, 3 nothing could be done (the message says why), 130 interrupted. "
+    "Colours are for terminals; NO_COLOR=1 turns them off, FORCE_COLOR=1 on.",
+)
+@click.version_option(imagesearch.__version__, prog_name="imagesearch")
+@click.option("-v", "--verbose", is_flag=True, help="Tell more on standard error.")
+@click.pass_context
+def program(context: click.Context, verbose: bool) -> None:
+    """Search images by image, by text and by both (以图搜图).
+
+    \b
+    imagesearch add photos/               index a folder (made on first use)
+    imagesearch search query.jpg          find the pictures most like this one
+    imagesearch doctor                    say what is installed, and what is wrong
+    """
+    context.color = colour_choice()
+    logging.basicConfig(level=logging.WARNING, handlers=[_Complaints()])
+    logging.getLogger("imagesearch").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    # It tells of every attempt that a store repeats; what fails in the end is told anyway.
+    logging.getLogger("urllib3").setLevel(logging.NOTSET if verbose else logging.ERROR)
+
+
+for _command in (
+    add,
+    sync,
+    search,
+    info,
+    delete,
+    copy,
+    evaluate,
+    calibrate,
+    duplicates,
+    check,
+    serve,
+    demo,
+    doctor,
+    completion,
+):
+    program.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit.
+
+    Args:
+        arguments: The words after the program's name; None takes the process's own.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+
+    Example:
+        >>> try:
+        ...     main(["--version"])
+        ... except SystemExit as exit:
+        ...     print(exit.code)
+        imagesearch, version ...
+        0
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal has no characters for must not end the program.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        result = program.main(arguments, prog_name="imagesearch", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(_EXIT_INTERRUPTED)
+    except click.ClickException as error:
+        _show(error)
+        sys.exit(error.exit_code)
+    except ImageSearchError as error:
+        complain(str(error))
+        sys.exit(_EXIT_ERROR)
+    except OSError as error:
+        complain(f"{error.filename or ''}: {error.strerror or error}".removeprefix(": "))
+        sys.exit(_EXIT_ERROR)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _show(error: click.ClickException) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # Its message is the help; nothing else has to be said.
+        say(error.format_message(), err=True)
+        return
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        click.echo(error.ctx.get_usage(), err=True)
+        click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.option_name in {"-v", "--verbose"}:
+        message += f" It stands before the command: imagesearch {error.option_name} COMMAND."
+    complain(message)
+
+
+class _Complaints(logging.Handler):
+    """Shows what the library logs in the way of all other messages."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        role: Role = "faint"
+        if record.levelno >= logging.WARNING:
+            role = "error" if record.levelno >= logging.ERROR else "warning"
+        text = record.getMessage()
+        if record.exc_info:
+            text += f"\n{logging.Formatter().formatException(record.exc_info)}"
+        complain(text, word=record.levelname.capitalize(), role=role)

@@ -1,0 +1,128 @@
+"""``imagesearch delete``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from imagesearch.cli._options import (
+    hint_at_unknown_fields,
+    json_option,
+    no_index,
+    open_existing,
+    print_json,
+    store_options,
+    store_table,
+    where_option,
+)
+from imagesearch.cli._preview import dry_run_option, echo_listed, open_rehearsal
+from imagesearch.cli._terminal import complain, is_terminal
+from imagesearch.index import ImageIndex
+
+__all__ = ["delete"]
+
+
+_EXIT_DECLINED = 130
+
+
+@click.command(short_help="Delete records by id or by filter.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@where_option("All records that match, instead of ids. On a terminal you are asked before they go.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@store_options
+@dry_run_option
+@json_option
+def delete(
+    ids: tuple[str, ...],
+    where: str | None,
+    yes: bool,
+    config: Path | None,
+    store: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Delete records by id, or by filter; image files are never touched.
+
+    \b
+    Examples:
+      imagesearch delete 4f2a91d3 77c0be12
+      imagesearch delete --where 'sold = true' --dry-run
+      imagesearch delete --where 'sold = true' --yes
+    """
+    if bool(ids) == (where is not None):
+        raise click.UsageError("say what to delete: either IDs or --where")
+    wanted = list(dict.fromkeys(ids)) if ids else None
+    if dry_run:
+        return _rehearse(wanted, where, config, store, as_json=as_json)
+    with open_existing(config, store) as index:
+        if where is not None and not yes and not _agreed(index, where):
+            click.echo("nothing was deleted", err=True)
+            return _EXIT_DECLINED
+        deleted = index.delete(wanted, where=where)
+        left = index.count()
+    if as_json:
+        print_json(deleted=deleted, images=left)
+    else:
+        click.echo(f"{deleted} deleted; {left} images in the index")
+    _explain(wanted, where, deleted, config, store)
+    return 0
+
+
+def _rehearse(
+    ids: list[str] | None,
+    where: str | None,
+    config: Path | None,
+    store: Path | None,
+    *,
+    as_json: bool,
+) -> int:
+    with open_rehearsal(store_table(config, store), config if store is None else None) as opened:
+        if opened is None:
+            raise no_index(config, store)
+        index, rehearsal = opened
+        deleted = index.delete(ids, where=where)
+        left = index.count() - deleted
+    if as_json:
+        for id, uri in rehearsal.deleted.items():
+            print_json(status="deleted", id=id, uri=uri, dry_run=True)
+        print_json(deleted=deleted, images=left, dry_run=True)
+    else:
+        lines = (f"{id}  {uri}" for id, uri in rehearsal.deleted.items())
+        echo_listed("would delete ", "error", lines)
+        click.echo(f"would be: {deleted} deleted; {left} images (dry run: nothing was changed)")
+    _explain(ids, where, deleted, config, store)
+    return 0
+
+
+def _agreed(index: ImageIndex, where: str) -> bool:
+    """Ask a person; a program, which nobody can answer for, has said what it wants."""
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        return True
+    matching = index.count(where)
+    if not matching:
+        return True
+    try:
+        return click.confirm(f"Delete {matching} of {index.count()} records?", err=True)
+    except click.Abort:
+        # The terminal's cursor stands behind its ^C.
+        click.echo(err=True)
+        return False
+
+
+def _explain(
+    ids: list[str] | None,
+    where: str | None,
+    deleted: int,
+    config: Path | None,
+    store: Path | None,
+) -> None:
+    if ids is not None and deleted < len(ids):
+        complain(
+            f"{len(ids) - deleted} of {len(ids)} ids are not in the index",
+            word="Note",
+            role="warning",
+        )
+    elif not deleted:
+        hint_at_unknown_fields(config, store, where)

@@ -1,0 +1,371 @@
+"""What ``imagesearch eval`` compares: indexes that exist, or galleries that it builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+
+from imagesearch.cli._options import (
+    DEFAULT_STORE,
+    OutputFile,
+    complete_embedders,
+    complete_fields,
+    complete_files,
+    given,
+    json_option,
+    open_existing,
+    print_json,
+    progress_option,
+    where_option,
+)
+from imagesearch.cli._terminal import complain, say, terminal_width
+from imagesearch.config import PluginConfig, load_config
+from imagesearch.evaluation import (
+    Comparison,
+    Contender,
+    PerLabel,
+    build_gallery,
+    compare,
+    draw_gallery,
+    paired_queries,
+)
+from imagesearch.index import ImageIndex
+from imagesearch.plugins import make_embedder, make_store
+from imagesearch.types import Failure
+
+__all__ = ["Drawing", "evaluate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Opens or builds what is searched, and draws from it if that is wanted.
+
+    Attributes:
+        label: Field of the label.
+        per_label: How many images of each label are drawn; None for all.
+        progress: Whether a bar is shown; None for a terminal only.
+    """
+
+    label: str
+    per_label: PerLabel | None
+    progress: bool | None
+
+    def indexes(
+        self, stores: Sequence[Path], configs: Sequence[Path]
+    ) -> Iterator[tuple[str, ImageIndex]]:
+        """Open the indexes that are named, or the usual one."""
+        for store in stores:
+            yield str(store), self._draw(open_existing(None, store))
+        # As everywhere, --store goes before a config that the environment names.
+        for config in configs if not stores or given("configs") else ():
+            yield str(config), self._draw(open_existing(config, None, embeds=True))
+        if not stores and not configs:
+            yield DEFAULT_STORE, self._draw(open_existing(None, None))
+
+    def galleries(
+        self,
+        gallery: str,
+        embedders: Sequence[str],
+        configs: Sequence[Path],
+        failures: list[Failure],
+    ) -> Iterator[tuple[str, ImageIndex]]:
+        """Build one index in memory with each embedder; adds to `failures` what gave no record."""
+        for name, config in _embedders(embedders, configs):
+            index, report = build_gallery(
+                gallery,
+                make_embedder(config),
+                label=self.label,
+                per_label=self.per_label,
+                progress=self.progress,
+            )
+            failures.extend(report.failed)
+            yield name, index
+
+    def _draw(self, index: ImageIndex) -> ImageIndex:
+        if self.per_label is None:
+            return index
+        with index:
+            return draw_gallery(index, self.per_label, label=self.label)
+
+
+def _embedders(
+    embedders: Sequence[str], configs: Sequence[Path]
+) -> Iterator[tuple[str, PluginConfig]]:
+    for config in configs:
+        table = load_config(config).embedder
+        if table is None:
+            raise click.UsageError(
+                f"{config} has no [embedder] table, which --gallery needs; add one, or use "
+                "--embedder"
+            )
+        yield str(config), table
+    for embedder in embedders:
+        kind, colon, model = embedder.partition(":")
+        yield embedder, PluginConfig(kind, {"model": model} if colon else {})
+    if not embedders and not configs:
+        yield "timm:resnet50.a1_in1k", PluginConfig("timm")
+
+
+_EXIT_SOME_FAILED = 1
+
+_file = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command("eval", short_help="Measure how well images are found.")
+@click.argument("queries", required=False, metavar="[QUERIES]", shell_complete=complete_files)
+@click.option(
+    "--pairs",
+    type=_file,
+    help="Instead of QUERIES: a CSV file with the columns query (or query_id, query_text), "
+    "relevant (or relevant_id) and perhaps grade.",
+)
+@click.option(
+    "-s",
+    "--store",
+    "stores",
+    envvar="IMAGESEARCH_STORE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A local index, or a TOML file with a [store] table; repeat it to compare several with "
+    f"the first.  [env: IMAGESEARCH_STORE; default: {DEFAULT_STORE}]",
+)
+@click.option(
+    "--config",
+    "configs",
+    envvar="IMAGESEARCH_CONFIG",
+    multiple=True,
+    type=_file,
+    help="TOML file with a [store] table, or with --gallery, with an [embedder] table; repeatable."
+    "  [env: IMAGESEARCH_CONFIG]",
+)
+@click.option(
+    "--gallery",
+    metavar="SOURCE",
+    shell_complete=complete_files,
+    help="Index these images in memory and search them, instead of an index that exists.",
+)
+@click.option(
+    "-e",
+    "--embedder",
+    "embedders",
+    multiple=True,
+    metavar="KIND[:MODEL]",
+    shell_complete=complete_embedders,
+    help="With --gallery: the embedder; repeat it to compare several with the first.  [default: "
+    "timm:resnet50.a1_in1k]",
+)
+@click.option(
+    "--per-class",
+    metavar="N|N-M",
+    help="Search only N images of each label, drawn at random, or between N and M.",
+)
+@click.option(
+    "--project",
+    "projections",
+    multiple=True,
+    metavar="DIM",
+    type=click.IntRange(min=1),
+    help="Measure beside each index the same one projected to DIM elements, fitted on it and kept "
+    "in memory; repeatable.",
+)
+@click.option(
+    "--expand",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Measure beside each index the same one searched with expand=N.",
+)
+@click.option(
+    "--augment",
+    default=0,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Measure beside each index the same one searched with augment=N; with --expand: with both.",
+)
+@click.option(
+    "-k",
+    "depths",
+    multiple=True,
+    default=(10,),
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Depth of the metrics; repeatable.",
+)
+@click.option(
+    "--label",
+    default="label",
+    show_default=True,
+    metavar="FIELD",
+    shell_complete=complete_fields,
+    help="Column or metadata field with a query's label; where no query has it, the name of the "
+    "image's folder is its label.",
+)
+@click.option(
+    "--index-label",
+    metavar="FIELD",
+    shell_complete=complete_fields,
+    help="The same for the records that are searched.  [default: as --label]",
+)
+@where_option("Search only records that match, such as 'year < 2020'.")
+@click.option(
+    "--exclude-self/--include-self",
+    default=True,
+    show_default=True,
+    help="Take a query that is in the index itself, by id, URI or bytes, out of its own answers.",
+)
+@click.option(
+    "--r-precision",
+    is_flag=True,
+    help="Measure R-precision too, the fair number where labels differ in size; searches as deep "
+    "as the largest label.",
+)
+@click.option(
+    "--exact/--no-exact",
+    default=None,
+    help="Compare with an exact scan of all vectors (ANN recall).  [default: up to 200,000 "
+    "records]",
+)
+@click.option(
+    "--resamples",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Bootstrap resamples behind the 95 % intervals.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap and of --per-class.")
+@click.option("--html", type=OutputFile(), help="Save a page with the worst queries as pictures.")
+@click.option(
+    "--worst",
+    default=12,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="How many queries of each index the page shows.",
+)
+@progress_option
+@json_option
+def evaluate(
+    queries: str | None,
+    pairs: Path | None,
+    stores: tuple[Path, ...],
+    configs: tuple[Path, ...],
+    gallery: str | None,
+    embedders: tuple[str, ...],
+    per_class: str | None,
+    projections: tuple[int, ...],
+    expand: int,
+    augment: int,
+    depths: tuple[int, ...],
+    label: str,
+    index_label: str | None,
+    where: str | None,
+    exclude_self: bool,
+    r_precision: bool,
+    exact: bool | None,
+    resamples: int,
+    seed: int,
+    html: Path | None,
+    worst: int,
+    progress: bool | None,
+    as_json: bool,
+) -> int:
+    """Measure how well images are found: precision, recall, mAP, nDCG, MRR, latency.
+
+    QUERIES are images whose right answers are known by their label: class folders, or a CSV or
+    JSONL manifest. With several indexes or embedders the gain over the first is shown too.
+
+    \b
+    Examples:
+      imagesearch eval test/ --store photos.idx --html worst.html
+      imagesearch eval test/ --gallery train/ -e timm:resnet50.a1_in1k -e descriptors
+      imagesearch eval test/ --gallery train/ --per-class 1-10 --project 128 --r-precision
+      imagesearch eval test/ --store photos.idx --expand 5 --augment 5
+    """
+    if (queries is None) == (pairs is None):
+        raise click.UsageError("say what to ask: either QUERIES or --pairs")
+    if gallery is None and embedders:
+        raise click.UsageError("--embedder needs --gallery; an existing index knows its own")
+    if gallery is not None and given("stores"):
+        raise click.UsageError("give either --gallery or --store, not both")
+    asked = paired_queries(pairs) if pairs is not None else queries
+    drawing = Drawing(
+        index_label if index_label is not None else label,
+        PerLabel.parse(per_class, seed=seed) if per_class is not None else None,
+        progress,
+    )
+    failures: list[Failure] = []
+    with ExitStack() as open_indexes:
+        contenders: list[Contender] = []
+        named = (
+            drawing.indexes(stores, configs)
+            if gallery is None
+            else drawing.galleries(gallery, embedders, configs, failures)
+        )
+        for name, index in named:
+            open_indexes.enter_context(index)
+            contenders.append(Contender(index, name))
+            for dim in projections:
+                memory = make_store(PluginConfig("memory"))
+                projected = index.fit_projection(memory, dim=dim, progress=progress)
+                open_indexes.enter_context(projected)
+                contenders.append(Contender(projected, f"{name} projected to {dim}"))
+        if expand or augment:
+            contenders += _refined(contenders, {"expand": expand, "augment": augment})
+        comparison = compare(
+            contenders,
+            asked,
+            k=depths,
+            label=label,
+            index_label=index_label,
+            where=where,
+            exclude_self=exclude_self,
+            r_precision=r_precision,
+            exact=exact,
+            resamples=resamples,
+            seed=seed,
+            progress=progress,
+        )
+    _print(comparison, as_json=as_json)
+    if html is not None:
+        say(f"saved {comparison.save_html(html, worst=worst)}", err=True)
+    return _print_failures(comparison, failures)
+
+
+def _refined(contenders: Sequence[Contender], options: Mapping[str, int]) -> list[Contender]:
+    words = ", ".join(f"{name} {number}" for name, number in options.items() if number)
+    return [
+        replace(contender, name=f"{contender.name}, {words}", options=options)
+        for contender in contenders
+    ]
+
+
+def _print(comparison: Comparison, *, as_json: bool) -> None:
+    if not as_json:
+        say(comparison.to_table(width=terminal_width()))
+        return
+    gains = comparison.differences()
+    for evaluation in comparison.evaluations:
+        facts = evaluation.to_dict()
+        if evaluation.name in gains:
+            facts["gain"] = {
+                metric: gain.to_dict() for metric, gain in gains[evaluation.name].items()
+            }
+        print_json(**facts)
+
+
+def _print_failures(comparison: Comparison, gallery: Sequence[Failure]) -> int:
+    first = comparison.evaluations[0]
+    failed = {
+        (failure.source, str(failure.error))
+        for failure in (*gallery, *(f for each in comparison.evaluations for f in each.failed))
+    }
+    for source, reason in sorted(failed):
+        complain(f"{source}: {reason}", word="failed")
+    for query in first.unjudgeable:
+        complain(f"{query.name}: {query.reason}", word="unjudgeable", role="warning")
+    for name in first.missing:
+        complain(name, word="not in the index", role="warning")
+    return _EXIT_SOME_FAILED if failed else 0

@@ -1,0 +1,323 @@
+"""Read one item: its bytes, whatever it is, without waiting and without bound."""
+
+from __future__ import annotations
+
+# ruff: noqa: PTH109, PTH115, PTH117
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
+from imagesearch.images import decode, from_array, upright_rgb
+from imagesearch.sources._fetch import fetch
+from imagesearch.sources._uris import canonical_uri, derive_id, describe, is_url, printable
+from imagesearch.types import ImageSource, Item, check_id, check_metadata
+
+__all__ = [
+    "MAX_BYTES",
+    "Payload",
+    "check_item",
+    "explain",
+    "held_bytes_of",
+    "is_lost",
+    "open_image",
+    "read",
+    "read_file",
+    "refuse_kind",
+]
+
+
+# Paths stay the text that their owner wrote, and folders hold millions of them.
+
+
+def read_file(path: str, *, max_bytes: int) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        SourceNotFoundError: Nothing of that name, or a link to nothing.
+        FetchError: No permission, no regular file, larger than `max_bytes`, or an I/O error.
+    """
+    # A FIFO without a writer would block a plain open for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    except (OSError, ValueError) as error:
+        raise explain(path, error) from error
+    try:
+        status = os.fstat(descriptor)
+        refuse_kind(path, status.st_mode)
+        if status.st_size > max_bytes:
+            raise _too_large(path, status.st_size, max_bytes)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data: bytes | None = file.read(max_bytes + 1)
+    except SourceError:
+        raise
+    except OSError as error:
+        raise explain(path, error) from error
+    finally:
+        os.close(descriptor)
+    if data is None:
+        # Files of the system, such as /proc/kmsg, look regular and have no data when opened
+        # without waiting.
+        raise FetchError(f"{printable(path)} has no data to read, so it is not an image file")
+    if len(data) > max_bytes:
+        raise _too_large(path, len(data), max_bytes)
+    return data
+
+
+def refuse_kind(path: str, mode: int) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        FetchError: `mode` is that of a folder, FIFO, socket or device.
+    """
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise FetchError(f"{printable(path)} is a folder, where one image is expected")
+    kinds = (
+        (stat.S_ISFIFO, "a FIFO (named pipe)"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    kind = next((words for test, words in kinds if test(mode)), "no regular file")
+    raise FetchError(f"{printable(path)} is {kind}, not a file; copy the image into a file")
+
+
+def is_lost(uri: str) -> bool:
+    """Return whether a URI is a path where nothing is any more; URLs and contents never are.
+
+    Example:
+        >>> is_lost("/no/such/photo.jpg"), is_lost("https://example.org/photo.jpg")
+        (True, False)
+    """
+    return os.path.isabs(uri) and not os.path.lexists(uri)
+
+
+def explain(path: str, error: OSError | ValueError) -> SourceError:
+    """Return the error of this library for a failed look at a path."""
+    shown = printable(path)
+    if isinstance(error, ValueError):
+        return SourceNotFoundError(f"{shown!r} cannot be a path: {error}")
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            try:
+                target = os.readlink(path)
+            except OSError:
+                return SourceNotFoundError(
+                    f"{shown} does not exist (looked for from {printable(os.getcwd())})"
+                    if not os.path.isabs(path)
+                    else f"{shown} does not exist"
+                )
+            return SourceNotFoundError(
+                f"{shown} is a symbolic link to {printable(target)}, which does not exist"
+            )
+        case errno.ELOOP:
+            return SourceNotFoundError(f"{shown} is a symbolic link that leads back to itself")
+        case errno.ENAMETOOLONG:
+            return SourceNotFoundError(f"{shown[:80]}… is too long to be a path")
+        case errno.EACCES | errno.EPERM:
+            return FetchError(f"{shown} cannot be read: permission denied")
+        case errno.ENXIO:
+            return FetchError(f"{shown} is a socket or device, not a file")
+        case _:
+            return FetchError(f"{shown} cannot be read: {error.strerror or error}")
+
+
+def _too_large(path: str, size: int, max_bytes: int) -> FetchError:
+    return FetchError(
+        f"{printable(path)} has {size / 1e6:.0f} MB; an image of at most {max_bytes / 1e6:.0f} MB "
+        "is read; save a smaller copy"
+    )
+
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Largest encoded image that is read; the pixels of the largest image decoded take as much."""
+
+_RGB = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Payload:
+    """One image that has been read but not decoded.
+
+    Attributes:
+        id: Given by the item, else derived from the URI, or from the content where there is none.
+        uri: An absolute path, a URL, or ``sha256:…`` for bytes and in-memory images.
+        digest: Hex SHA-256 of the encoded bytes; for in-memory images of the size and the upright
+            RGB pixels.
+        metadata: The user's own fields, checked; None if the item says nothing about them.
+        content: The encoded bytes, or for in-memory images the upright RGB image.
+    """
+
+    id: str
+    uri: str
+    digest: str
+    metadata: dict[str, Any] | None
+    content: bytes | Image.Image
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of memory it holds: encoded ones, or an in-memory image's pixels."""
+        if isinstance(self.content, bytes):
+            return len(self.content)
+        return self.content.width * self.content.height * _RGB
+
+    def open(self, *, shrink_to: int | None = None) -> Image.Image:
+        """Return the upright RGB image.
+
+        Args:
+            shrink_to: As for `imagesearch.images.decode`; in-memory images keep their size.
+
+        Raises:
+            DecodeError: The bytes are no image that the policy accepts.
+            MissingDependencyError: The format needs an optional package.
+        """
+        if isinstance(self.content, Image.Image):
+            return self.content
+        return decode(self.content, shrink_to=shrink_to, name=describe(self.uri))
+
+
+def read(item: Item) -> Payload:
+    """Read one item: fetch its bytes and establish who it is.
+
+    Any number of threads may read at once.
+
+    Raises:
+        SourceNotFoundError: The path or URL names nothing.
+        FetchError: It cannot be read, is no regular file, or is larger than `MAX_BYTES`.
+        DecodeError: An in-memory image that the policy does not accept.
+        SourceError: The source is no single image.
+        StoreRequestError: The id or the metadata cannot be kept.
+
+    Example:
+        >>> payload = read(Item(b"not yet decoded", metadata={"label": "fish"}))
+        >>> payload.uri[:12], payload.id == payload.digest[:32]
+        ('sha256:13304', True)
+    """
+    item = check_item(item)
+    content = _content(item.source)
+    digest = _digest(content)
+    uri = item.uri if item.uri is not None else f"sha256:{digest}"
+    derived = derive_id(uri) if item.uri is not None else digest[:32]
+    return Payload(
+        id=item.id if item.id is not None else derived,
+        uri=uri,
+        digest=digest,
+        metadata=None if item.metadata is None else dict(item.metadata),
+        content=content,
+    )
+
+
+def held_bytes_of(source: object) -> int:
+    """Return how many bytes a source's payload will hold, where that is known unread; else 0.
+
+    Example:
+        >>> held_bytes_of(np.zeros((10, 20), np.uint8)), held_bytes_of("photo.jpg")
+        (600, 0)
+    """
+    match source:
+        case bytes():
+            return len(source)
+        case Image.Image():
+            return source.width * source.height * _RGB
+        case np.ndarray(shape=(height, width, *_)):
+            return int(height * width * _RGB)
+        case _:
+            return 0
+
+
+def open_image(source: ImageSource | Item, *, shrink_to: int | None = None) -> Image.Image:
+    """Open one image, as a query is opened: a path, URL, bytes, PIL image or array.
+
+    Args:
+        source: What `Item.source` may be, or an item.
+        shrink_to: As for `imagesearch.images.decode`.
+
+    Raises:
+        SourceError: It cannot be found, read or decoded; see `read`.
+        MissingDependencyError: The format needs an optional package.
+
+    Example:
+        >>> open_image(Image.new("L", (4, 3))).mode
+        'RGB'
+    """
+    source = check_item(source if isinstance(source, Item) else Item(source)).source
+    uri = canonical_uri(source) if isinstance(source, str | os.PathLike) else None
+    content = _content(source)
+    if isinstance(content, Image.Image):
+        return content
+    name = "the image" if uri is None else describe(uri)
+    return decode(content, shrink_to=shrink_to, name=name)
+
+
+def check_item(item: Item) -> Item:
+    """Return an item with its URI filled in and its metadata copied and checked.
+
+    Raises:
+        SourceError: Its source is not one of the kinds that hold one image.
+        StoreRequestError: The id or the metadata cannot be kept.
+    """
+    source: Any = item.source
+    if isinstance(source, bytearray | memoryview):
+        source = bytes(source)
+    if not isinstance(source, str | os.PathLike | bytes | Image.Image | np.ndarray):
+        raise SourceError(
+            f"an item's source is {describe(source)}; give a path, an http(s) URL, bytes, a PIL "
+            "image or an array"
+        )
+    if not isinstance(item.metadata, Mapping | None):
+        raise SourceError(
+            f"an item's metadata is {describe(item.metadata)}; give a mapping of names to values"
+        )
+    id = None if item.id is None else check_id(item.id)
+    uri = item.uri
+    if uri is None and isinstance(source, str | os.PathLike):
+        uri = canonical_uri(source)
+    elif uri is not None and (not isinstance(uri, str) or not uri or not _is_unicode(uri)):
+        raise SourceError(f"an item's uri is {uri!r}; give non-empty text, or leave it out")
+    metadata = None if item.metadata is None else check_metadata(item.metadata)
+    return Item(source, id, metadata, uri)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _content(source: ImageSource) -> bytes | Image.Image:
+    match source:
+        case bytes():
+            return source
+        case Image.Image():
+            return upright_rgb(source, name="the PIL image")
+        case np.ndarray():
+            return from_array(source, name="the array")
+        case str() if is_url(source):
+            return fetch(canonical_uri(source))
+        case str() | os.PathLike():
+            return read_file(os.fsdecode(source), max_bytes=MAX_BYTES)
+        case _:
+            raise SourceError(
+                f"{describe(source)} is no image; give a path, an http(s) URL, bytes, a PIL image "
+                "or an array"
+            )
+
+
+def _digest(content: bytes | Image.Image) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(f"{content.mode} {content.width}x{content.height}\n".encode())
+    digest.update(content.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,168 @@
+"""Collection: the documents of one collection, what is visible of them, and exact search."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.testing.tencent_server._conditions import Condition
+
+__all__ = ["Collection", "Document", "View"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """A stored document: its fields, without the vector, and its vector."""
+
+    fields: Mapping[str, Any]
+    vector: NDArray[np.float32]
+
+
+@dataclass(slots=True, eq=False)
+class View:
+    """What one kind of read sees, in the order of writing."""
+
+    documents: dict[str, Document] = field(default_factory=dict)
+    _matrix: NDArray[np.float64] | None = None
+
+    def put(self, id: str, document: Document | None) -> None:
+        """Replace a document as a whole, or remove it; a replaced one moves to the end."""
+        self.documents.pop(id, None)
+        if document is not None:
+            self.documents[id] = document
+        self._matrix = None
+
+    def matrix(self) -> NDArray[np.float64]:
+        """All vectors, row by row."""
+        if self._matrix is None:
+            rows = [document.vector for document in self.documents.values()]
+            self._matrix = np.stack(rows).astype(np.float64) if rows else np.empty((0, 0))
+        return self._matrix
+
+
+class Collection:
+    """One collection, as ``/collection/create`` described it.
+
+    Attributes:
+        info: What ``/collection/describe`` says.
+        types: Field type of every field with a filter index.
+        dimension: Of the vectors.
+        metric: ``COSINE``, ``IP`` or ``L2``.
+    """
+
+    def __init__(self, info: dict[str, Any], *, visibility_delay: float) -> None:
+        self.info = info
+        indexes = info["indexes"]
+        vector = next(index for index in indexes if index["fieldType"] == "vector")
+        self.dimension: int = vector["dimension"]
+        self.metric: str = vector["metricType"]
+        self.needs_rebuild: bool = vector["indexType"].startswith("IVF")
+        self.types: dict[str, str] = {
+            index["fieldName"]: index["fieldType"]
+            for index in indexes
+            if index["indexType"] == "filter"
+        }
+        self._delay = visibility_delay
+        self._current = View()
+        self._visible = View() if visibility_delay else self._current
+        self._pending: deque[tuple[float, str, Document | None]] = deque()
+        self._unindexed: set[str] = set()
+
+    def write(self, id: str, document: Document | None, *, build_index: bool = True) -> bool:
+        """Replace or remove a document; returns whether it existed."""
+        existed = id in self._current.documents
+        self._current.put(id, document)
+        if self._delay:
+            self._pending.append((time.monotonic() + self._delay, id, document))
+        if document is not None and not build_index:
+            self._unindexed.add(id)
+        else:
+            self._unindexed.discard(id)
+        return existed
+
+    def is_indexed(self, id: str) -> bool:
+        """Return whether the vector index has a document."""
+        return id not in self._unindexed
+
+    def truncate(self) -> int:
+        """Remove everything."""
+        ids = list(self._current.documents)
+        for id in ids:
+            self.write(id, None)
+        return len(ids)
+
+    def rebuild(self) -> None:
+        """Put all documents into the vector index."""
+        self._unindexed.clear()
+
+    def view(self, *, strong: bool) -> View:
+        """Return what a strongly or an eventually consistent read sees now."""
+        now = time.monotonic()
+        while self._pending and self._pending[0][0] <= now:
+            _, id, document = self._pending.popleft()
+            self._visible.put(id, document)
+        return self._current if strong else self._visible
+
+    def search(
+        self,
+        view: View,
+        queries: NDArray[np.float64],
+        *,
+        limit: int,
+        condition: Condition | None,
+        squared: bool,
+    ) -> list[list[tuple[str, float]]]:
+        """Return for each query the ids and scores of the best documents, best first."""
+        ids = list(view.documents)
+        rows = [
+            row
+            for row, (id, document) in enumerate(view.documents.items())
+            if id not in self._unindexed
+            and (condition is None or condition(document.fields) is True)
+        ]
+        if not rows:
+            return [[] for _ in queries]
+        vectors = view.matrix()
+        vectors = vectors if len(rows) == len(ids) else vectors[rows]
+        return [
+            [(ids[rows[place]], float(scores[place])) for place in order[:limit]]
+            for scores, order in (
+                _ranked(query, vectors, self.metric, squared=squared) for query in queries
+            )
+        ]
+
+    def select(
+        self, view: View, *, ids: Sequence[str], condition: Condition | None
+    ) -> list[tuple[str, Document]]:
+        """Return the documents that are among `ids`, if any are given, and meet the condition."""
+        chosen = (
+            [(id, view.documents[id]) for id in dict.fromkeys(ids) if id in view.documents]
+            if ids
+            else list(view.documents.items())
+        )
+        if condition is None:
+            return chosen
+        return [pair for pair in chosen if condition(pair[1].fields) is True]
+
+
+def _ranked(
+    query: NDArray[np.float64], vectors: NDArray[np.float64], metric: str, *, squared: bool
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    match metric:
+        case "L2":
+            distances = ((vectors - query) ** 2).sum(axis=1)
+            scores = distances if squared else np.sqrt(distances)
+            return scores, np.argsort(scores, kind="stable")
+        case "COSINE":
+            lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+            scores = (vectors @ query) / np.where(lengths > 0, lengths, 1.0)
+            return scores, np.argsort(-scores, kind="stable")
+        case _:
+            scores = vectors @ query
+            return scores, np.argsort(-scores, kind="stable")

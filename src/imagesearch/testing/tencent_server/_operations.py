@@ -1,0 +1,296 @@
+"""Operations: what each path of the service does, with its checks."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from imagesearch.testing.tencent_server._answers import ApiError, Behaviour, Code, Limits
+from imagesearch.testing.tencent_server._collection import Collection, Document, View
+from imagesearch.testing.tencent_server._conditions import Condition, read_condition
+from imagesearch.testing.tencent_server._requests import (
+    check_document,
+    check_ids,
+    check_indexes,
+    check_page,
+    check_vector,
+    require,
+)
+
+__all__ = ["Operations"]
+
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
+_Body = Mapping[str, Any]
+
+
+class Operations:
+    """The service's state and operations; `call` is thread-safe."""
+
+    def __init__(self, limits: Limits, behaviour: Behaviour) -> None:
+        self._limits = limits
+        self._behaviour = behaviour
+        self._lock = threading.RLock()
+        self._databases: dict[str, float] = {}
+        self._collections: dict[str, Collection] = {}
+        self._paths: dict[str, Callable[[_Body], dict[str, Any]]] = {
+            "/database/list": self._list_databases,
+            "/database/create": self._create_database,
+            "/database/drop": self._drop_database,
+            "/collection/create": self._create_collection,
+            "/collection/describe": self._describe,
+            "/collection/list": self._list_collections,
+            "/collection/drop": self._drop_collection,
+            "/collection/truncate": self._truncate,
+            "/index/rebuild": self._rebuild,
+            "/document/upsert": self._upsert,
+            "/document/query": self._query,
+            "/document/search": self._search,
+            "/document/delete": self._delete,
+            "/document/update": self._update,
+            "/document/count": self._count,
+        }
+
+    def call(self, path: str, body: _Body) -> dict[str, Any]:
+        """Do what a request asks.
+
+        Raises:
+            ApiError: The service refuses it.
+        """
+        operation = self._paths.get(path)
+        if operation is None:
+            raise ApiError(Code.INVALID_PARAMETER, f"unknown path {path}")
+        with self._lock:
+            return operation(body)
+
+    def _list_databases(self, _body: _Body) -> dict[str, Any]:
+        info = {
+            name: {
+                "createTime": "2025-01-01 00:00:00",
+                "dbType": "BASE_DB",
+                "count": sum(c.info["database"] == name for c in self._collections.values()),
+            }
+            for name in self._databases
+        }
+        return {"databases": list(self._databases), "info": info}
+
+    def _create_database(self, body: _Body) -> dict[str, Any]:
+        name = _name(body, "database")
+        if name in self._databases:
+            raise ApiError(Code.DATABASE_EXISTS, f"Database already exist: {name}")
+        self._databases[name] = time.monotonic()
+        return {"affectedCount": 1}
+
+    def _drop_database(self, body: _Body) -> dict[str, Any]:
+        name = self._database(body)
+        del self._databases[name]
+        for key in [k for k, c in self._collections.items() if c.info["database"] == name]:
+            del self._collections[key]
+        return {"affectedCount": 1}
+
+    def _create_collection(self, body: _Body) -> dict[str, Any]:
+        database = self._database(body)
+        if time.monotonic() < self._databases[database] + self._behaviour.database_delay:
+            raise ApiError(Code.INDEX_NOT_READY, f"Database not ready: {database}")
+        name = _name(body, "collection")
+        # Names are unique in the whole instance, across databases.
+        if name in self._collections:
+            raise ApiError(Code.COLLECTION_EXISTS, f"Collection already exist: {name}")
+        shards = require(body, "shardNum", int)
+        if not 1 <= shards <= 100:
+            raise ApiError(Code.OUT_OF_RANGE, f"shardNum {shards} is not in [1,100]")
+        info = {
+            "database": database,
+            "collection": name,
+            "documentCount": 0,
+            "replicaNum": require(body, "replicaNum", int),
+            "shardNum": shards,
+            "createTime": "2025-01-01 00:00:00",
+            "description": body.get("description", ""),
+            "indexes": check_indexes(require(body, "indexes", list), self._limits),
+            "indexStatus": {"status": "ready", "startTime": ""},
+        }
+        self._collections[name] = Collection(
+            info, visibility_delay=self._behaviour.visibility_delay
+        )
+        return {"affectedCount": 1}
+
+    def _describe(self, body: _Body) -> dict[str, Any]:
+        # documentCount lags behind on the service too; /document/count is exact.
+        return {"collection": self._collection(body).info}
+
+    def _list_collections(self, body: _Body) -> dict[str, Any]:
+        database = self._database(body)
+        infos = (collection.info for collection in self._collections.values())
+        return {"collections": [info for info in infos if info["database"] == database]}
+
+    def _drop_collection(self, body: _Body) -> dict[str, Any]:
+        del self._collections[self._collection(body).info["collection"]]
+        return {"affectedCount": 1}
+
+    def _truncate(self, body: _Body) -> dict[str, Any]:
+        self._collection(body).truncate()
+        return {"affectedCount": 1}
+
+    def _rebuild(self, body: _Body) -> dict[str, Any]:
+        self._collection(body).rebuild()
+        return {"task_ids": []}
+
+    def _upsert(self, body: _Body) -> dict[str, Any]:
+        collection = self._collection(body)
+        documents = require(body, "documents", list)
+        if not 1 <= len(documents) <= self._limits.documents_per_upsert:
+            raise ApiError(
+                Code.OUT_OF_RANGE,
+                f"documents has {len(documents)}, not [1,{self._limits.documents_per_upsert}]",
+            )
+        checked = [
+            check_document(document, collection, self._limits, self._behaviour)
+            for document in documents
+        ]
+        build = bool(body.get("buildIndex", True)) and not collection.needs_rebuild
+        for id, document in checked:
+            collection.write(id, document, build_index=build)
+        return {"affectedCount": len(documents)}
+
+    def _query(self, body: _Body) -> dict[str, Any]:
+        collection, query = self._collection(body), require(body, "query", dict)
+        ids = check_ids(query, self._limits)
+        limit = check_page(query.get("limit", 1), self._limits)
+        offset = query.get("offset", 0)
+        if type(offset) is not int or offset < 0:
+            raise ApiError(Code.INVALID_PARAMETER, f"offset {offset!r}")
+        if self._limits.offset_is_multiple_of_limit and offset % limit:
+            raise ApiError(Code.INVALID_PARAMETER, f"offset {offset} is no multiple of {limit}")
+        view = self._view(collection, body)
+        found = collection.select(view, ids=ids, condition=self._condition(collection, query))
+        for rule in reversed(query.get("sort", [])):
+            field = rule.get("fieldName")
+            if collection.types.get(field) != "uint64":
+                raise ApiError(Code.SORT_FIELD, f"cannot sort by {field}")
+            found.sort(
+                key=lambda pair: pair[1].fields.get(field, 0),
+                reverse=rule.get("direction") == "desc",
+            )
+        page = [_answer(id, document, query) for id, document in found[offset : offset + limit]]
+        return {"count": len(page), "documents": page}
+
+    def _search(self, body: _Body) -> dict[str, Any]:
+        collection, search = self._collection(body), require(body, "search", dict)
+        limit = check_page(search.get("limit", 10), self._limits)
+        vectors = require(search, "vectors", list)
+        if not 1 <= len(vectors) <= self._limits.vectors_per_search:
+            raise ApiError(
+                Code.OUT_OF_RANGE,
+                f"{len(vectors)} vectors, not [1,{self._limits.vectors_per_search}]",
+            )
+        ef = search.get("params", {}).get("ef", 10)
+        if not 1 <= ef <= 32_768:
+            raise ApiError(Code.OUT_OF_RANGE, f"ef {ef} is not in [1,32768]")
+        queries = np.stack([check_vector(vector, collection.dimension) for vector in vectors])
+        view = self._view(collection, body)
+        results = collection.search(
+            view,
+            queries.astype(np.float64),
+            limit=limit,
+            condition=self._condition(collection, search),
+            squared=self._behaviour.l2_squared,
+        )
+        return {
+            "documents": [
+                [
+                    {
+                        **_answer(id, view.documents[id], search),
+                        "score": self._rounded(score),
+                    }
+                    for id, score in best
+                ]
+                for best in results
+            ]
+        }
+
+    def _delete(self, body: _Body) -> dict[str, Any]:
+        # With neither ids nor filter this removes everything, as the service does.
+        collection, query = self._collection(body), require(body, "query", dict)
+        ids = check_ids(query, self._limits)
+        found = collection.select(
+            collection.view(strong=True), ids=ids, condition=self._condition(collection, query)
+        )
+        for id, _ in found[: query.get("limit")]:
+            collection.write(id, None)
+        return {"affectedCount": len(found[: query.get("limit")])}
+
+    def _update(self, body: _Body) -> dict[str, Any]:
+        collection, query = self._collection(body), require(body, "query", dict)
+        ids = check_ids(query, self._limits)
+        changes = require(body, "update", dict)
+        if "id" in changes:
+            raise ApiError(Code.INVALID_PARAMETER, "update must not contain id")
+        if not ids and "filter" not in query:
+            raise ApiError(Code.INVALID_PARAMETER, "update needs documentIds or filter")
+        found = collection.select(
+            collection.view(strong=True), ids=ids, condition=self._condition(collection, query)
+        )
+        for id, old in found:
+            merged = {"id": id, "vector": old.vector.tolist(), **old.fields, **changes}
+            checked = check_document(merged, collection, self._limits, self._behaviour)
+            collection.write(*checked, build_index=collection.is_indexed(id))
+        return {"affectedCount": len(found)}
+
+    def _count(self, body: _Body) -> dict[str, Any]:
+        collection = self._collection(body)
+        condition = self._condition(collection, body.get("query", {}))
+        view = self._view(collection, body)
+        return {"count": len(collection.select(view, ids=(), condition=condition))}
+
+    def _view(self, collection: Collection, body: _Body) -> View:
+        consistency = body.get("readConsistency", "eventualConsistency")
+        if consistency not in ("eventualConsistency", "strongConsistency"):
+            raise ApiError(Code.INVALID_PARAMETER, f"readConsistency {consistency!r}")
+        return collection.view(strong=consistency == "strongConsistency")
+
+    def _condition(self, collection: Collection, query: _Body) -> Condition | None:
+        if "filter" not in query:
+            return None
+        return read_condition(require(query, "filter", str), collection.types, self._behaviour)
+
+    def _rounded(self, score: float) -> float:
+        decimals = self._behaviour.score_decimals
+        return score if decimals is None else round(score, decimals)
+
+    def _database(self, body: _Body) -> str:
+        name: str = require(body, "database", str)
+        if name not in self._databases:
+            raise ApiError(Code.NO_DATABASE, f"Database not exist: {name}")
+        return name
+
+    def _collection(self, body: _Body) -> Collection:
+        database = self._database(body)
+        name = require(body, "collection", str)
+        collection = self._collections.get(name)
+        if collection is None or collection.info["database"] != database:
+            raise ApiError(Code.NO_COLLECTION, f"Collection not exist: {name}")
+        return collection
+
+
+def _name(body: _Body, key: str) -> str:
+    name: str = require(body, key, str)
+    if not _NAME.fullmatch(name):
+        raise ApiError(Code.INVALID_NAME, f"invalid {key} name {name!r}")
+    return name
+
+
+def _answer(id: str, document: Document, request: _Body) -> dict[str, Any]:
+    wanted = request.get("outputFields")
+    fields = {
+        name: value for name, value in document.fields.items() if wanted is None or name in wanted
+    }
+    answer = {"id": id, **fields}
+    if request.get("retrieveVector"):
+        answer["vector"] = document.vector.tolist()
+    return answer
