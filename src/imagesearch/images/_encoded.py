@@ -7,12 +7,14 @@ it is given the file, or the opened image its tiles, in a form that it reads rig
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from PIL import Image
 
-from imagesearch.errors import DecodeError, UnsupportedImageError
+from imagesearch.errors import DecodeError, ImageTooLargeError, UnsupportedImageError
 from imagesearch.images._headers import (
     MAX_CHUNKS,
     PngHeader,
@@ -21,17 +23,28 @@ from imagesearch.images._headers import (
     tiff_header,
 )
 from imagesearch.images._jpeg import Jpeg
+from imagesearch.images._metadata import shared_exif
 from imagesearch.images._samples import Samples, samples_of
-from imagesearch.images.limits import check_size
+from imagesearch.images.limits import MAX_PIXELS, check_size
 
-__all__ = ["MAX_SCANS", "Encoded", "read_planes_rightly"]
+__all__ = ["Encoded", "read_planes_rightly"]
 
-MAX_SCANS = 100
+_MAX_SCANS = 100
 """Most scans of one JPEG. Encoders write about ten; each costs a pass over all coefficients, for a
-few bytes. libjpeg-turbo's djpeg suggests the same number (-maxscans)."""
+few bytes."""
+
+_MAX_SCANNED = 4_000_000_000
+"""Most samples that all scans of one JPEG go through, about 1 ns each; ten scans of the largest
+image with half as much chroma are 2.7 thousand millions."""
 
 _MAX_STRIPS = 1_000_000
 """Most strips or tiles of a TIFF: 16 x 16 tiles of the largest image are 700,000."""
+
+_MAX_SHARING = 16
+"""How often the bytes of a TIFF may be read: several tiles of one colour may share theirs."""
+
+_MAX_ICONS = 1000
+"""Images of one ICO; programs write up to a dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +72,21 @@ class Encoded:
             DecodeError: It has more scans, chunks or strips than its decoding may take.
         """
         tiff = tiff_header(data)
-        encoded = cls(_with_known_photometric(data, tiff), jpeg, png_header(data), tiff)
-        if jpeg is not None and len(jpeg.scans) > MAX_SCANS:
-            raise DecodeError(
-                f"{name} is a JPEG with {len(jpeg.scans):,} scans; at most {MAX_SCANS} are decoded, "
-                "so that a small file cannot take minutes; export it again"
-            )
-        if encoded.png is not None and encoded.png.chunks > MAX_CHUNKS:
+        png = png_header(data)
+        if jpeg is not None:
+            _check_scans(jpeg, name)
+        if png is not None and png.chunks > MAX_CHUNKS:
             raise DecodeError(
                 f"{name} is a PNG with more than {MAX_CHUNKS:,} chunks, so that reading it would "
                 "take long; export it again"
             )
-        if tiff is not None and (
-            tiff.segments > _MAX_STRIPS or tiff.tag_bytes > 2 * len(data) + MAX_CHUNKS
-        ):
-            raise DecodeError(
-                f"{name} is a TIFF with {tiff.segments:,} strips or tiles and {tiff.tag_bytes:,} "
-                "bytes of tags, so that reading it would take long; export it again"
-            )
+        if tiff is not None:
+            _check_strips(tiff, len(data), name)
         if data.startswith(b"\0\0\1\0"):
             _check_icons(data, max_pixels=max_pixels, name=name)
-        return encoded
+        if data[4:8] == b"ftyp":
+            _check_exif(data, name)
+        return cls(_with_known_photometric(data, tiff), jpeg, png, tiff)
 
     def samples(self, opened: Image.Image) -> Samples | None:
         """Return what the numbers of an opened image's single channel mean."""
@@ -103,7 +110,7 @@ class Encoded:
         width, height = opened.size
         pixels = width * height
         if self.jpeg is not None and len(self.jpeg.scans) > 1:
-            return _coefficient_bytes(self.jpeg)
+            return 2 * sum(_samples_of(self.jpeg).values())  # libjpeg keeps all coefficients
         if (tiff := self.tiff) is not None:
             segment = 0
             if tiff.compression != 1:
@@ -112,6 +119,9 @@ class Encoded:
             # Pillow turns a TIFF upright by itself, beside what it has read.
             turned = getattr(opened, "tag_v2", {}).get(_ORIENTATION, 1) != 1
             return segment + (4 * pixels if turned else 0)
+        if opened.format == "WEBP" and self.data.endswith(_ZEROS):
+            # Such a file is decoded again without its last bytes, and the two are compared.
+            return int(pixels * 3 * _DECODER_BYTES["WEBP"])
         return int(pixels * _DECODER_BYTES.get(opened.format or "", 0.0) * _bands(opened))
 
 
@@ -183,25 +193,71 @@ def _with_known_photometric(data: bytes, tiff: TiffHeader | None) -> bytes:
 _DECODER_BYTES = {"WEBP": 13.0, "AVIF": 12.0, "HEIF": 12.0, "JPEG2000": 5.5}
 
 
+_ZEROS = bytes(256)
+
+
 def _bands(opened: Image.Image) -> int:
     return len(opened.getbands()) if opened.format == "JPEG2000" else 1
 
 
-def _coefficient_bytes(jpeg: Jpeg) -> int:
-    """Bytes of the coefficients, which libjpeg keeps until the last scan: 2 for each sample."""
+def _samples_of(jpeg: Jpeg) -> dict[int, int]:
+    """Return how many coefficients each component of a JPEG has, whole blocks as they are kept."""
     across = max((component.horizontal for component in jpeg.components), default=1) or 1
     down = max((component.vertical for component in jpeg.components), default=1) or 1
-    return 2 * sum(
-        64
+    return {
+        component.id: 64
         * math.ceil(jpeg.width * component.horizontal / across / 8)
         * math.ceil(jpeg.height * component.vertical / down / 8)
         for component in jpeg.components
-    )
+    }
+
+
+def _check_scans(jpeg: Jpeg, name: str) -> None:
+    samples = _samples_of(jpeg)
+    scanned = sum(samples.get(part[0], 0) for scan in jpeg.scans for part in scan.components)
+    if len(jpeg.scans) > _MAX_SCANS or scanned > _MAX_SCANNED:
+        raise DecodeError(
+            f"{name} is a JPEG of {jpeg.width}×{jpeg.height} with {len(jpeg.scans):,} scans; at most "
+            f"{_MAX_SCANS} scans and {_MAX_SCANNED:,} samples in all of them are decoded, so that "
+            "a small file cannot take minutes; export it again"
+        )
+
+
+def _check_strips(tiff: TiffHeader, size: int, name: str) -> None:
+    if (
+        tiff.segments > _MAX_STRIPS
+        or max(tiff.segment_bytes, tiff.tag_bytes) > _MAX_SHARING * size + _MAX_STRIPS
+    ):
+        raise DecodeError(
+            f"{name} is a TIFF of {size:,} bytes with {tiff.segments:,} strips or tiles of "
+            f"{tiff.segment_bytes:,} bytes and {tiff.tag_bytes:,} bytes of tags, so that reading it "
+            "would take long; export it again"
+        )
+
+
+_TIFF_START = re.compile(rb"II\*\0|MM\0\*")
+
+
+def _check_exif(data: bytes, name: str) -> None:
+    """Check the EXIF block of an AVIF or HEIC, which their readers parse before anything else."""
+    for found in islice(_TIFF_START.finditer(data), 16):
+        if shared_exif(data[found.start() :]):
+            raise DecodeError(
+                f"{name} has EXIF entries that share the same bytes, so that reading them would "
+                "fill the memory; remove its metadata"
+            )
 
 
 def _check_icons(data: bytes, *, max_pixels: int, name: str) -> None:
     """Check the PNGs and bitmaps within an ICO, whose own sizes Pillow meets while decoding."""
-    for at in range(6, 6 + 16 * min(int.from_bytes(data[4:6], "little"), MAX_CHUNKS), 16):
+    count = int.from_bytes(data[4:6], "little")
+    if count > _MAX_ICONS:
+        raise DecodeError(
+            f"{name} is an ICO with {count:,} images, so that reading it would take long; save one "
+            "of them"
+        )
+    pixels = 0
+    for at in range(6, 6 + 16 * count, 16):
         start = int.from_bytes(data[at + 12 : at + 16], "little")
         icon = data[start : start + 33]
         if icon.startswith(b"\x89PNG\r\n\x1a\n") and len(icon) == 33:
@@ -213,3 +269,9 @@ def _check_icons(data: bytes, *, max_pixels: int, name: str) -> None:
             continue
         if width and height:
             check_size(width, height, max_pixels=max_pixels, name=name)
+        pixels += width * height
+    if pixels > MAX_PIXELS:
+        raise ImageTooLargeError(
+            f"{name} is an ICO whose images have {pixels / 1e6:.4g} megapixels in all; at most "
+            f"{MAX_PIXELS / 1e6:.4g} are decoded; save one of them"
+        )

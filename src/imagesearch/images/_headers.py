@@ -104,6 +104,7 @@ class TiffHeader:
         extra: Meaning of samples beyond the colours: 1 and 2 are alpha.
         segment: Width and height of a strip or tile, in pixels.
         segments: Number of strips or tiles.
+        segment_bytes: Encoded bytes of all strips or tiles together, as far as they are counted.
         tag_bytes: Bytes of all tags' values. Entries that share a value count it each time, as
             Pillow keeps a copy for each.
     """
@@ -121,13 +122,14 @@ class TiffHeader:
     extra: tuple[int, ...]
     segment: tuple[int, int]
     segments: int
+    segment_bytes: int
     tag_bytes: int
 
 
 _FORMATS: dict[int, SampleFormat] = {1: "unsigned", 2: "signed", 3: "float"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIPS, _CHANNELS, _ROWS, _PLANAR = 273, 277, 278, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _EXTRA, _FORMAT = 322, 323, 324, 338, 339
+_STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
+_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _EXTRA, _FORMAT = 322, 323, 324, 325, 338, 339
 _MAX_VALUES = 64
 """Values of one tag that are read: bits and formats have one for each sample."""
 
@@ -174,6 +176,7 @@ def tiff_header(data: bytes) -> TiffHeader | None:
         if tiled
         else (width, min(first(_ROWS, height), height)),
         segments=segments.count if segments else 0,
+        segment_bytes=_sum(data, tags.get(_TILE_BYTES if tiled else _STRIP_BYTES)),
         tag_bytes=tag_bytes,
     )
 
@@ -191,11 +194,30 @@ def tag_bytes_of(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Tag:
-    """A tag of whole numbers: its first values, their number, and where the first one stands."""
+    """A tag of whole numbers: its first values, all their count, and how and where they stand."""
 
     values: tuple[int, ...]
     count: int
-    lowest_byte: int
+    code: str
+    offset: int
+
+    @property
+    def lowest_byte(self) -> int:
+        """Where the lowest byte of the first value is."""
+        return self.offset if self.code.startswith("<") else self.offset + self.size - 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of one value."""
+        return struct.calcsize(self.code)
+
+
+def _sum(data: bytes, tag: _Tag | None) -> int:
+    """Add up a tag's values, if all of them are there."""
+    if tag is None or tag.offset + tag.count * tag.size > len(data):
+        return 0
+    block = memoryview(data)[tag.offset : tag.offset + tag.count * tag.size]
+    return sum(value for (value,) in struct.iter_unpack(tag.code, block))
 
 
 # Bytes of TIFF's types, and how struct knows those of whole numbers.
@@ -231,7 +253,7 @@ def _directory(data: bytes) -> tuple[dict[int, _Tag], int] | None:
             shown = min(length, _MAX_VALUES)
             if kind in _WHOLE and tag not in tags and where + shown * size <= len(data):
                 values = struct.unpack_from(f"{order}{shown}{_WHOLE[kind]}", data, where)
-                tags[tag] = _Tag(values, length, where if order == "<" else where + size - 1)
+                tags[tag] = _Tag(values, length, order + _WHOLE[kind], where)
     except struct.error:
         pass  # a directory that is cut short; what it holds so far may still be told
     return tags, total

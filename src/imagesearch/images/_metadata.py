@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from imagesearch.errors import DecodeError
 from imagesearch.images._headers import tag_bytes_of
 
 __all__ = ["shared_exif", "without_metadata"]
@@ -17,10 +18,13 @@ _LARGE = 1 << 16
 """Bytes of metadata that are left to Pillow, so that ordinary photos are not copied."""
 
 
-def without_metadata(data: bytes) -> bytes:
+def without_metadata(data: bytes, *, name: str = "image") -> bytes:
     r"""Return a JPEG or GIF without large metadata; other data and ordinary files as they are.
 
     Kept are the orientation, the colour space and what the pixels need.
+
+    Raises:
+        DecodeError: A GIF with more blocks before its image than can be skipped in a short time.
 
     Example:
         >>> without_metadata(b"\x89PNG...")
@@ -29,7 +33,7 @@ def without_metadata(data: bytes) -> bytes:
     if data.startswith(b"\xff\xd8\xff"):
         return _bare_jpeg(data)
     if data.startswith((b"GIF87a", b"GIF89a")):
-        return _bare_gif(data)
+        return _bare_gif(data, name)
     return data
 
 
@@ -48,6 +52,8 @@ _APP0, _EXIF, _ADOBE = 0xE0, 0xE1, 0xEE
 _METADATA = frozenset(range(0xE0, 0xF0)) | {_COMMENT}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _MAX_SEGMENTS = 10_000
+_MAX_BLOCKS = 2_000_000
+"""Blocks of up to 255 bytes that are stepped over before a GIF's image, 0.1 to 0.5 µs each."""
 
 
 def _bare_jpeg(data: bytes) -> bytes:
@@ -83,22 +89,29 @@ def _bare_jpeg(data: bytes) -> bytes:
     return data
 
 
-def _bare_gif(data: bytes) -> bytes:
+def _bare_gif(data: bytes, name: str) -> bytes:
     """Drop comments and applications' blocks before the first image."""
     if len(data) < 13:
         return data
     head = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)
     control = b""  # the last graphic control extension: what is transparent
     position = head
+    blocks = 0
     while position < len(data) and data[position] != 0x2C:
         if data[position] == 0x3B:
             return data
-        start, position = position, position + 1
+        if blocks > _MAX_BLOCKS:
+            raise DecodeError(
+                f"{name} is a GIF with more than {_MAX_BLOCKS:,} blocks before its image, so that "
+                "reading it would take long; export it again"
+            )
+        start, position, blocks = position, position + 1, blocks + 1
         if data[start] != 0x21:
             continue
         position += 1
-        while position < len(data) and data[position]:
+        while position < len(data) and data[position] and blocks <= _MAX_BLOCKS:
             position += 1 + data[position]
+            blocks += 1
         position += 1
         if data[start + 1 : start + 2] == b"\xf9":
             control = data[start:position]

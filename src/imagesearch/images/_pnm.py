@@ -24,10 +24,12 @@ __all__ = ["is_pnm", "read_pnm"]
 
 _MAGIC = re.compile(rb"P[1-6Ff][ \t\n\v\f\r#]")
 # Possessive, so that blanks and comments without end are passed in one go.
-_TOKEN = re.compile(rb"(?:[ \t\n\v\f\r]++|#[^\r\n]*+[\r\n])*+([^\s#]{1,20})")
+_TOKEN = re.compile(rb"(?:[ \t\n\v\f\r]++|#[^\r\n]*+[\r\n])*+([^\s#]{1,20}+)(?=[\s#])")
 _COMMENT = re.compile(rb"#[^\r\n]*+")
 _BLANKS = b" \t\n\v\f\r"
+_NUMBERS = re.compile(rb"(?:\s*+[0-9]{1,9}+(?![0-9]))*+\s*+")
 _TEXT_PIECE = 1 << 20
+_MAX_COMMENTS = 10_000
 
 _Rows = Callable[[int, int], NDArray[Any]]
 
@@ -61,12 +63,14 @@ def read_pnm(data: bytes, *, max_pixels: int, name: str) -> Image.Image:
     end = 2
     for _ in range(2 if kind in b"14" else 3):
         token = _TOKEN.match(data, end)
+        if token is None:
+            raise _damaged(name, "its header ends early")
         try:
-            number = float(token[1]) if token else -1.0
+            number = float(token[1])
             numbers.append(number if kind in b"Ff" and len(numbers) == 2 else int(number))
         except (ValueError, OverflowError) as error:
-            raise _damaged(name, f"its header has {token and token[1]!r}") from error
-        end = token.end() if token else end
+            raise _damaged(name, f"its header has {token[1]!r}") from error
+        end = token.end()
     width, height = int(numbers[0]), int(numbers[1])
     check_size(width, height, max_pixels=max_pixels, name=name)
     check_memory("RGB", (width, height), name=name)
@@ -116,6 +120,8 @@ def _text_rows(
     text: bytes, shape: tuple[int, int, int], bits: bool, maximum: int, name: str
 ) -> _Rows:
     width, height, channels = shape
+    if text.count(b"#") > _MAX_COMMENTS:
+        raise _damaged(name, f"it has more than {_MAX_COMMENTS:,} comments")
     text = _COMMENT.sub(b"", text)
     samples = np.empty(width * height * channels, np.uint8)
     filled = at = 0
@@ -140,11 +146,12 @@ def _numbers(piece: bytes, bits: bool, maximum: int, name: str) -> NDArray[np.ui
         if digits.size and (digits.min() < ord("0") or digits.max() > ord("1")):
             raise _damaged(name, "a bit is neither 0 nor 1")
         return np.where(digits == ord("1"), 0, 255).astype(np.uint8)
-    try:
-        values = np.array(piece.split()).astype(np.int64) if piece.strip() else np.empty(0, int)
-    except (ValueError, OverflowError) as error:
-        raise _damaged(name, "a sample is not a number") from error
-    if values.size and (values.min() < 0 or values.max() > maximum):
+    if _NUMBERS.fullmatch(piece) is None:
+        raise _damaged(name, "a sample is not a number")
+    values: NDArray[Any] = np.empty(0, np.int64)
+    if not piece.isspace():
+        values = np.fromstring(piece, np.int64, sep=" ")
+    if values.size and (values.max() > maximum):
         raise _damaged(name, f"a sample is not from 0 to {maximum}")
     return _scaled(values, maximum)
 

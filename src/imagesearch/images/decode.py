@@ -101,7 +101,7 @@ def decode(
         raise ValueError(f"shrink_to={shrink_to}; give the pixels that are needed, at least 1")
     if not data:
         raise DecodeError(f"{name} is empty (0 bytes); fetch or export it again")
-    data = without_metadata(data)
+    data = without_metadata(data, name=name)
     jpeg = read_jpeg(data, name=name)
     if jpeg is not None and (kind := unsupported_jpeg(jpeg)) is not None:
         raise _unsupported(name, kind)
