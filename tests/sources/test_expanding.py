@@ -123,13 +123,32 @@ def test_a_folder_named_like_an_image_is_read_as_a_folder(tmp_path):
         ("**/*.png", ["b.png", "sub/c.png", "sub/deep/d.png"]),
         ("**/deep/*", ["sub/deep/d.png"]),
         ("**/**/d.png", ["sub/deep/d.png"]),
+        ("**/**/**/**/*.png", ["b.png", "sub/c.png", "sub/deep/d.png"]),
+        ("**/*/**/d.png", ["sub/deep/d.png"]),
         ("sub/**", ["sub/c.png", "sub/deep/d.png"]),
+        ("sub/**/**", ["sub/c.png", "sub/deep/d.png"]),
         ("s*/*.png", ["sub/c.png"]),
         (".*.png", [".hidden.png"]),
     ],
 )
 def test_a_glob_gives_what_it_matches_once_each_and_in_order(tree, pattern, expected):
     assert names(f"{tree}/{pattern}", tree) == expected
+
+
+@pytest.mark.parametrize("pattern", ["/".join(["**"] * 9), "/".join(["**", "*"] * 9)])
+def test_a_glob_lists_a_folder_no_more_often_for_more_stars(tmp_path, monkeypatch, pattern):
+    folder = tmp_path
+    for _ in range(12):
+        folder /= "d"
+        folder.mkdir()
+        (folder / "e").mkdir()
+    (folder / "a.png").write_bytes(b"")
+    listed = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    assert names(f"{tmp_path}/{pattern}", tmp_path) == ["/".join(["d"] * 12 + ["a.png"])]
+    # For each of 25 folders and 18 parts at most what lies below; nested walks would be millions.
+    assert len(listed) <= 25 * 18 * 25
 
 
 def test_a_relative_glob_gives_absolute_uris(tree, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -255,3 +257,18 @@ def test_a_bad_jsonl_line_is_reported_with_its_number_and_the_rest_is_read(manif
 def test_a_json_array_is_refused_with_its_remedy(manifest):
     with pytest.raises(ManifestError, match="one object on each line"):
         manifest('[{"path": "a.jpg"}]', name="p.jsonl")
+
+
+def test_a_csv_of_very_many_columns_is_checked_in_one_pass(tmp_path):
+    # Comparing each name with all others would take 40 thousand million steps.
+    manifest = tmp_path / "wide.csv"
+    columns = [f"c{number}" for number in range(200_000)]
+    manifest.write_text(",".join(["path", *columns]) + "\n", encoding="utf-8")
+    code = f"from imagesearch.sources import expand; print(len(list(expand({str(manifest)!r}))))"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert run.stdout.strip() == "0"
+    manifest.write_text(",".join(["path", *columns, "c7"]) + "\n", encoding="utf-8")
+    with pytest.raises(ManifestError, match="two columns named 'c7'"):
+        expand(str(manifest))

@@ -11,6 +11,7 @@ import math
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -276,7 +277,7 @@ class CsvManifest:
                 raise ManifestError(
                     f"{self._shown}: column {position} has no name; name or drop it"
                 )
-        doubled = sorted({name for name in header if header.count(name) > 1})
+        doubled = sorted(name for name, count in Counter(header).items() if count > 1)
         if doubled:
             raise ManifestError(f"{self._shown} has two columns named {doubled[0]!r}; rename one")
         try:

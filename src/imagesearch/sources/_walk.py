@@ -185,7 +185,8 @@ def is_glob(text: str) -> bool:
 def match_glob(pattern: str, *, skipped: Counter[str] | None = None) -> Iterator[str]:
     """Yield the paths that a pattern matches, in the order of their names.
 
-    ``*``, ``?`` and ``[…]`` match within one name, ``**`` matches any number of folders. Hidden
+    ``*``, ``?`` and ``[…]`` match within one name, ``**`` matches any number of folders. However
+    many ``**`` there are, each folder is matched once against each part of the pattern. Hidden
     names are matched only by a part that starts with a dot. Unless the last part spells out a
     suffix (``*.csv``), only folders and names with an image's suffix are given. A part that is the
     name of something that exists, such as ``Rome [2024]``, stands for that alone.
@@ -196,11 +197,13 @@ def match_glob(pattern: str, *, skipped: Counter[str] | None = None) -> Iterator
     """
     drive, rest = os.path.splitdrive(pattern)
     start = drive + os.sep if rest.startswith((os.sep, "/")) else drive
-    parts = [part for part in re.split(r"[/\\]" if os.sep == "\\" else "/", rest) if part]
+    split = [part for part in re.split(r"[/\\]" if os.sep == "\\" else "/", rest) if part]
+    # Two of them in a row say no more than one.
+    parts = [part for at, part in enumerate(split) if part != "**" or split[at - 1 : at] != ["**"]]
     last = parts[-1] if parts else ""
     spelled = bool(re.search(r"\.[^.*?\[\]]+$", last))
     given: set[str] = set()
-    for path in _match(start, parts):
+    for path in _match(start, parts, set()):
         if path in given:
             continue
         given.add(path)
@@ -210,19 +213,23 @@ def match_glob(pattern: str, *, skipped: Counter[str] | None = None) -> Iterator
             skipped[suffix_of(path)] += 1
 
 
-def _match(folder: str, parts: list[str]) -> Iterator[str]:
+def _match(folder: str, parts: list[str], seen: set[tuple[str, int]]) -> Iterator[str]:
+    """Yield what matches below a folder, but for what `seen` says has been matched already."""
     if not parts:
         yield folder
         return
+    if (folder, len(parts)) in seen:
+        return
+    seen.add((folder, len(parts)))
     part, rest = parts[0], parts[1:]
     if part == "**":
         if not rest:
             yield folder or os.curdir
             return
         for inner in _folders(folder):
-            yield from _match(inner, rest)
+            yield from _match(inner, rest, seen)
     elif os.path.lexists(path := os.path.join(folder, part)):
-        yield from _match(path, rest)
+        yield from _match(path, rest, seen)
     elif is_glob(part):
         names = _names(folder)
         if names is None:
@@ -235,7 +242,7 @@ def _match(folder: str, parts: list[str]) -> Iterator[str]:
             if matches(os.path.normcase(name)):
                 path = os.path.join(folder, name)
                 if not rest or os.path.isdir(path):
-                    yield from _match(path, rest)
+                    yield from _match(path, rest, seen)
 
 
 def _folders(top: str) -> Iterator[str]:
