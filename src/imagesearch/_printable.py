@@ -13,8 +13,9 @@ invisible characters stay, because emoji and Indic and Persian words are written
 from __future__ import annotations
 
 import re
+from reprlib import Repr
 
-__all__ = ["printable", "printable_json"]
+__all__ = ["printable", "printable_json", "shorten"]
 
 _CONTROLS = (
     "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
@@ -57,3 +58,20 @@ def printable_json(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()
+
+
+_SHORTEN = Repr()
+_SHORTEN.maxstring = _SHORTEN.maxother = 100
+
+
+def shorten(value: object) -> str:
+    """Return a value as a message shows it: what a caller gave, of any type and size.
+
+    Example:
+        >>> shorten("photo"), shorten(10**5000), shorten(list(range(100)))
+        ("'photo'", '<int>', '[0, 1, 2, 3, 4, 5, ...]')
+    """
+    try:
+        return _SHORTEN.repr(value)
+    except Exception:  # noqa: BLE001  # Python writes out no huge integer, and a class may raise
+        return f"<{type(value).__name__}>"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._printable import shorten
 from imagesearch.errors import ConfigError
 
-__all__ = ["as_float32", "as_real", "as_whole", "at_least", "chunks"]
+__all__ = ["as_float32", "as_real", "as_whole", "at_least", "chunks", "flag", "is_one_of"]
 
 
 def as_whole(value: Any) -> int | None:
@@ -42,8 +43,33 @@ def at_least(least: int, number: Any, name: str) -> int:
     """
     whole = as_whole(number)
     if whole is None or whole < least:
-        raise ConfigError(f"{name}={number!r}; it must be a whole number ≥ {least}")
+        raise ConfigError(f"{name}={shorten(number)}; it must be a whole number ≥ {least}")
     return whole
+
+
+def flag(value: object, name: str) -> bool:
+    """Return an option that is true or false.
+
+    Raises:
+        ConfigError: It is something else, such as the text ``"no"``, which Python calls true.
+
+    Example:
+        >>> flag(np.True_, "replace")
+        True
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ConfigError(f"{name} must be True or False, got {shorten(value)}")
+
+
+def is_one_of(value: object, allowed: Iterable[str]) -> bool:
+    """Return whether a value is one of some words; an array, which compares as many, is none.
+
+    Example:
+        >>> is_one_of("best", ("best", "mean")), is_one_of(np.array([1, 2]), ("best", "mean"))
+        (True, False)
+    """
+    return isinstance(value, str) and value in set(allowed)
 
 
 def as_real(value: Any) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from imagesearch._printable import shorten
 from imagesearch._validation import as_real
 from imagesearch.errors import ConfigError, QueryError
 from imagesearch.types import IndexMeta
@@ -317,7 +318,9 @@ def checked_precision(precision: float) -> float:
     """
     share = as_real(precision)
     if share is None or not 0 < share < 1:
-        raise ConfigError(f"precision={precision!r}; it must be above 0 and below 1, such as 0.95")
+        raise ConfigError(
+            f"precision={shorten(precision)}; it must be above 0 and below 1, such as 0.95"
+        )
     return share
 
 

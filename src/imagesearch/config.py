@@ -26,9 +26,9 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from reprlib import repr as shorten
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from imagesearch._printable import shorten
 from imagesearch.errors import ConfigError
 from imagesearch.types import METRICS, Metric, Secret
 
@@ -93,7 +93,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         'memory'
     """
     if not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"a config file is given by its path, not as {path!r}")
+        raise ConfigError(f"a config file is given by its path, not as {shorten(path)}")
     file = Path(path)
     try:
         text = file.read_bytes()

@@ -15,6 +15,7 @@ import difflib
 import importlib.metadata
 from typing import Literal, cast
 
+from imagesearch._printable import shorten
 from imagesearch.config import PluginConfig, check_options
 from imagesearch.errors import ConfigError, ImageSearchError, UnknownPluginError
 from imagesearch.protocols import Embedder, VectorStore, missing_members
@@ -51,7 +52,7 @@ def plugin_class(group: Group, kind: str) -> type:
         close = difflib.get_close_matches(kind, points, n=1)
         suggestion = f" (did you mean {close[0]!r}?)" if close else ""
         raise UnknownPluginError(
-            f"no {group[:-1]} is called {kind!r}{suggestion}; installed are: "
+            f"no {group[:-1]} is called {shorten(kind)}{suggestion}; installed are: "
             f"{', '.join(sorted(points)) or 'none (is imagesearch-index installed?)'}"
         )
     try:
@@ -60,7 +61,7 @@ def plugin_class(group: Group, kind: str) -> type:
         raise
     except Exception as error:
         raise ConfigError(
-            f"the {group[:-1]} {kind!r} of {_distribution(points[kind])} cannot be loaded: "
+            f"the {group[:-1]} {shorten(kind)} of {_distribution(points[kind])} cannot be loaded: "
             f"{type(error).__name__}: {error}"
         ) from error
     return cast(type, loaded)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from imagesearch._printable import shorten
 from imagesearch._validation import as_whole
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.protocols import VectorStore
@@ -101,7 +102,7 @@ def _checked(dim: int, count: int, input_dim: int) -> int:
     """Return the length of projected vectors that can be fitted on that many records."""
     wanted = as_whole(dim)
     if wanted is None:
-        raise ConfigError(f"dim={dim!r}; give a whole number, such as 128")
+        raise ConfigError(f"dim={shorten(dim)}; give a whole number, such as 128")
     largest = min(count, input_dim) - 1
     if largest < 1:
         raise ConfigError(

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from reprlib import repr as shorten
 
+from imagesearch._printable import shorten
 from imagesearch._validation import as_real
 from imagesearch.errors import ManifestError, QueryError, SourceError, SourceNotFoundError
 from imagesearch.sources import canonical_uri, describe, expand
@@ -62,7 +62,7 @@ class EvaluationQuery:
         for name, grade in grades.items():
             if grade is None:
                 raise QueryError(
-                    f"the grade of {name!r} is {self.relevant[name]!r}; give a finite number"
+                    f"the grade of {name!r} is {shorten(self.relevant[name])}; give a finite number"
                 )
         kept = {name: grade for name, grade in grades.items() if grade is not None and grade > 0}
         object.__setattr__(self, "relevant", kept)
@@ -132,7 +132,7 @@ def field_label(metadata: Metadata, field: str) -> str | None:
     value = metadata.get(field)
     if isinstance(value, list | dict):
         raise QueryError(
-            f"the label field {field!r} holds {value!r}; a label is one text or number. For "
+            f"the label field {field!r} holds {shorten(value)}; a label is one text or number. For "
             "several right answers give a pairs file"
         )
     return None if value is None or value == "" else str(value)

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args, overload
 
 from PIL import Image
 
+from imagesearch._printable import shorten
 from imagesearch._rendering import Tile, html_page, text_table
 from imagesearch._validation import as_real, as_whole
 from imagesearch.duplicates._tiers import BITS
@@ -216,17 +217,17 @@ class Rules:
         """
         named = _named(tiers)
         if not named or not named <= set(TIERS):
-            raise ConfigError(f"tiers={tiers!r}; give one or more of {', '.join(TIERS)}")
+            raise ConfigError(f"tiers={shorten(tiers)}; give one or more of {', '.join(TIERS)}")
         least = None if threshold is None else as_real(threshold)
         if threshold is not None and (least is None or least > 1):
             raise ConfigError(
-                f"threshold={threshold!r}; it is a score, a number of at most 1, or None for what "
+                f"threshold={shorten(threshold)}; it is a score, a number of at most 1, or None for what "
                 "the index suggests"
             )
         most = as_whole(max_bits)
         if most is None or not 0 <= most < BITS // 2:
             raise ConfigError(
-                f"max_bits={max_bits!r}; unrelated pictures differ in about {BITS // 2} of {BITS} "
+                f"max_bits={shorten(max_bits)}; unrelated pictures differ in about {BITS // 2} of {BITS} "
                 f"bits, so give a whole number from 0 to {BITS // 2 - 1}"
             )
         return cls(tuple(tier for tier in TIERS if tier in named), least, most, mirrored)

@@ -15,7 +15,8 @@ from torch import nn
 
 from imagesearch._cpus import available_cpus
 from imagesearch._forks import notice_fork, on_fork
-from imagesearch._validation import at_least
+from imagesearch._printable import shorten
+from imagesearch._validation import at_least, is_one_of
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.vectors import normalise
 
@@ -137,8 +138,8 @@ def check_running(batch_size: int | None, precision: str) -> None:
     """
     if batch_size is not None:
         at_least(1, batch_size, "batch_size")
-    if precision not in {"fp32", "bf16"}:
-        raise ConfigError(f"precision={precision!r}; use 'fp32' or 'bf16'")
+    if not is_one_of(precision, ("fp32", "bf16")):
+        raise ConfigError(f"precision={shorten(precision)}; use 'fp32' or 'bf16'")
 
 
 class Runner(Protocol):

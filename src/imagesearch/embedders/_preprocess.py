@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagesearch._printable import shorten
 from imagesearch.errors import ConfigError
 
 __all__ = ["CROP_MODES", "INTERPOLATIONS", "Preprocessing"]
@@ -76,13 +77,15 @@ class Preprocessing:
         if not 0 < self.crop_pct <= 2:
             raise ConfigError(f"crop_pct={self.crop_pct}; it must be above 0 and at most 2")
         if self.crop_mode not in CROP_MODES:
-            raise ConfigError(f"crop_mode={self.crop_mode!r}; use one of {', '.join(CROP_MODES)}")
+            raise ConfigError(
+                f"crop_mode={shorten(self.crop_mode)}; use one of {', '.join(CROP_MODES)}"
+            )
         if self.interpolation not in INTERPOLATIONS:
             raise ConfigError(
-                f"interpolation={self.interpolation!r}; use one of {', '.join(INTERPOLATIONS)}"
+                f"interpolation={shorten(self.interpolation)}; use one of {', '.join(INTERPOLATIONS)}"
             )
         if self.method not in {"fast", "exact"}:
-            raise ConfigError(f"preprocessing={self.method!r}; use 'fast' or 'exact'")
+            raise ConfigError(f"preprocessing={shorten(self.method)}; use 'fast' or 'exact'")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
                 raise ConfigError(f"{name}={list(values)}; give three finite numbers")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from imagesearch._printable import printable
+from imagesearch._printable import printable, shorten
 from imagesearch.embedders import fingerprint
 from imagesearch.embedders._clip_models import PREPROCESSING, ClipSource, find_model, open_clip
 from imagesearch.embedders._clip_text import (
@@ -188,7 +188,7 @@ class OpenClipEmbedder:
     ) -> None:
         check_running(batch_size, precision)
         if preprocessing not in {"fast", "exact"}:
-            raise ConfigError(f"preprocessing={preprocessing!r}; use 'fast' or 'exact'")
+            raise ConfigError(f"preprocessing={shorten(preprocessing)}; use 'fast' or 'exact'")
         place = choose_device(device)
 
         source = find_model(model, pretrained, weights)
@@ -299,7 +299,9 @@ def _settings(network: Any) -> dict[str, Any]:
 def _preprocessing_of(settings: dict[str, Any], method: Literal["fast", "exact"]) -> Preprocessing:
     mode = settings["resize_mode"]
     if mode not in _CROP_MODES:
-        raise ConfigError(f"resize_mode={mode!r} is unknown; use one of {', '.join(_CROP_MODES)}")
+        raise ConfigError(
+            f"resize_mode={shorten(mode)} is unknown; use one of {', '.join(_CROP_MODES)}"
+        )
     height, width = settings["size"]
     oblong = height != width and mode == "shortest"
     return Preprocessing(

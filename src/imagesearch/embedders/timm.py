@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagesearch._printable import shorten
 from imagesearch.embedders import fingerprint
 from imagesearch.embedders._inference import (
     Inference,
@@ -76,7 +77,7 @@ def _channels(name: str, values: Any) -> tuple[float, ...]:
     try:
         return tuple(float(value) for value in values)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name}={values!r}; give three numbers") from error
+        raise ConfigError(f"{name}={shorten(values)}; give three numbers") from error
 
 
 def height_and_width(input_size: Any, img_size: Any) -> tuple[int, int] | None:
@@ -103,7 +104,7 @@ def height_and_width(input_size: Any, img_size: Any) -> tuple[int, int] | None:
             return side, side
         case [int(height), int(width)] | [3, int(height), int(width)]:
             return height, width
-    raise ConfigError(f"input_size={wanted!r}; give a side or [height, width] in pixels")
+    raise ConfigError(f"input_size={shorten(wanted)}; give a side or [height, width] in pixels")
 
 
 def json_values(model_args: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def json_values(model_args: Mapping[str, Any]) -> dict[str, Any]:
         return dict(json.loads(json.dumps(dict(model_args), allow_nan=False)))
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"model_args={model_args!r} is not made of JSON values ({error}); an index must be "
+            f"model_args={shorten(model_args)} is not made of JSON values ({error}); an index must be "
             "able to store it"
         ) from error
 
@@ -304,7 +305,7 @@ def _place(runtime: str, device: str) -> torch.device:
             # Where it is missing, that is said before the weights load.
             importlib.import_module("imagesearch.embedders._openvino")
             return torch.device("cpu")
-    raise ConfigError(f"runtime={runtime!r}; use 'torch' or 'openvino'")
+    raise ConfigError(f"runtime={shorten(runtime)}; use 'torch' or 'openvino'")
 
 
 def _runner(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from imagesearch._printable import shorten
 from imagesearch._validation import at_least
 from imagesearch.errors import ConfigError
 from imagesearch.evaluation._measure import Settings, measure
@@ -183,6 +184,8 @@ def _named(
 ) -> list[Contender]:
     if isinstance(contenders, Mapping):
         given = [Contender(index, name) for name, index in contenders.items()]
+    elif not isinstance(contenders, Iterable):
+        raise ConfigError(f"contenders must be a list of indexes, got {shorten(contenders)}")
     else:
         given = []
         for each in contenders:

@@ -6,13 +6,13 @@ import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from reprlib import repr as shorten
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._pipeline import embed_one
+from imagesearch._printable import shorten
 from imagesearch.errors import (
     ConfigError,
     EmbeddingError,

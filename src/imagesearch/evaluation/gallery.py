@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
+from imagesearch._printable import shorten
+from imagesearch._validation import as_whole
 from imagesearch.config import PluginConfig
 from imagesearch.errors import ConfigError, QueryError
 from imagesearch.index import ImageIndex
@@ -45,9 +47,10 @@ class PerLabel:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.most:
+        least, most = as_whole(self.least), as_whole(self.most)
+        if least is None or most is None or not 1 <= least <= most:
             raise ConfigError(
-                f"{self.least} to {self.most} images of each label cannot be drawn; give 1 or "
+                f"{shorten(self.least)} to {shorten(self.most)} images of each label cannot be drawn; give 1 or "
                 "more, the smaller number first"
             )
 
@@ -60,7 +63,9 @@ class PerLabel:
         """
         match = re.fullmatch(r"\s*(\d+)\s*(?:[-–]\s*(\d+)\s*)?", text)
         if match is None:
-            raise ConfigError(f"{text!r} is no number of images for each label, such as 2 or 1-10")
+            raise ConfigError(
+                f"{shorten(text)} is no number of images for each label, such as 2 or 1-10"
+            )
         return cls(int(match[1]), int(match[2] or match[1]), seed)
 
     def choose(self, labelled: Iterable[tuple[str, str]]) -> set[str]:

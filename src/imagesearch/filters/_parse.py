@@ -22,9 +22,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from reprlib import repr as shorten
 from typing import cast
 
+from imagesearch._printable import shorten
 from imagesearch.errors import FilterError
 from imagesearch.filters._tree import (
     KEYWORDS,
@@ -160,7 +160,10 @@ def _right_form(where: object) -> str:
         case Field():
             return f"{where!r}.exists() or {where!r} == VALUE"
         case Mapping() if where:
-            return " & ".join(f"(Field({name!r}) == {value!r})" for name, value in where.items())
+            fields = (
+                f"(Field({shorten(name)}) == {shorten(value)})" for name, value in where.items()
+            )
+            return " & ".join(fields)
         case _:
             return """(Field("label") == "cat") & (Field("price") < 10), or the same as text"""
 

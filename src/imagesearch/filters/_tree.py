@@ -11,6 +11,7 @@ from typing import TypeAlias, assert_never, cast
 
 import numpy as np
 
+from imagesearch._printable import shorten
 from imagesearch.errors import FilterError
 
 __all__ = [
@@ -40,9 +41,9 @@ Scalar: TypeAlias = str | int | float | bool
 def check_field(name: object) -> str:
     """Return a usable field name, or raise `FilterError`."""
     if not isinstance(name, str) or not name:
-        raise FilterError(f"field name {name!r} is not a non-empty text")
+        raise FilterError(f"field name {shorten(name)} is not a non-empty text")
     if "\0" in name:
-        raise FilterError(f"field name {name!r} contains a NUL character; remove it")
+        raise FilterError(f"field name {shorten(name)} contains a NUL character; remove it")
     _check_unicode(name)
     return str.__str__(name)
 
@@ -74,7 +75,7 @@ def check_scalar(value: object) -> Scalar:
             raise FilterError("None compares with nothing; use Field(name).exists(), or its ~")
         case _:
             raise FilterError(
-                f"{value!r} is a {type(value).__name__}; filters compare text, numbers and "
+                f"{shorten(value)} is a {type(value).__name__}; filters compare text, numbers and "
                 "true/false"
             )
 
@@ -83,7 +84,7 @@ def _check_unicode(text: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise FilterError(f"{text!r} is not valid Unicode (a lone surrogate)") from error
+        raise FilterError(f"{shorten(text)} is not valid Unicode (a lone surrogate)") from error
 
 
 KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "exists", "true", "false"})
@@ -280,7 +281,7 @@ class Contains(Filter):
         check_field(self.field)
         if not isinstance(self.value, str):
             raise FilterError(
-                f"contains looks for text in a list of texts, not for {self.value!r}; "
+                f"contains looks for text in a list of texts, not for {shorten(self.value)}; "
                 "to compare a single value use == or is_in"
             )
         object.__setattr__(self, "value", check_scalar(self.value))
@@ -380,7 +381,7 @@ def _depth(word: str, operands: tuple[Filter, ...]) -> int:
     for operand in operands:
         if not isinstance(operand, Filter):
             raise FilterError(
-                f"'{word}' combines filters, not {operand!r}; put comparisons in parentheses: "
+                f"'{word}' combines filters, not {shorten(operand)}; put comparisons in parentheses: "
                 '(Field("a") == 1) & (Field("b") == 2)'
             )
     depth = 1 + max(operand.depth for operand in operands)

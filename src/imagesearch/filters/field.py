@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from reprlib import repr as shorten
 from typing import cast
 
+from imagesearch._printable import shorten
 from imagesearch.errors import FilterError
 from imagesearch.filters._tree import (
     Compare,
@@ -71,7 +71,7 @@ class Field:
             label in ("cat", "dog")
         """
         if isinstance(values, str | bytes):
-            raise FilterError(f"is_in takes a list of values; write is_in([{values!r}])")
+            raise FilterError(f"is_in takes a list of values; write is_in([{shorten(values)}])")
         try:
             # An array of no dimensions, among others, claims to be iterable and is not.
             return IsIn(self.name, tuple(values))

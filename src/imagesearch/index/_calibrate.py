@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._printable import printable
+from imagesearch._printable import printable, shorten
 from imagesearch._validation import at_least, chunks
 from imagesearch.calibration import (
     Calibration,
@@ -351,7 +351,7 @@ def calibrate(
     if source is not None and pairs is not None:
         raise ConfigError("give calibrate either a source of labelled images or pairs")
     if not isinstance(label, str):
-        raise ConfigError(f"label={label!r}; give the name of one field")
+        raise ConfigError(f"label={shorten(label)}; give the name of one field")
     if not isinstance(pairs, str | os.PathLike | None):
         raise ConfigError(
             f"pairs is a {type(pairs).__name__}; give the path of a pairs file, or a list of "
@@ -443,7 +443,7 @@ def _judged(
     group_of = {id: number for number, group in enumerate(copies) for id in group.ids}
     if not group_of:
         raise QueryError(
-            f"no record has the field {label!r} and no two are copies of each other, so "
+            f"no record has the field {shorten(label)} and no two are copies of each other, so "
             "nothing says which hits are right; give labelled images, pairs, or the field of the labels"
         )
     return "duplicates", asking.by_groups(group_of)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from reprlib import repr as shorten
 
+from imagesearch._printable import shorten
 from imagesearch._validation import chunks
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter

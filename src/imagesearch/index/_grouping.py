@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._printable import shorten
 from imagesearch.errors import QueryError
 from imagesearch.filters import And, Compare, Filter, Operator
 from imagesearch.protocols import VectorStore
@@ -114,7 +115,7 @@ def _mean(
         return hit.score
     if not isinstance(value, str | int | float):
         raise QueryError(
-            f"group_by={field!r}: record {hit.id!r} has {value!r} there, and the mean is taken over "
+            f"group_by={field!r}: record {hit.id!r} has {shorten(value)} there, and the mean is taken over "
             "groups that share one text, number or truth value; use group_score='best'"
         )
     same = Compare(field, Operator.EQ, value)

@@ -12,6 +12,8 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from imagesearch._pipeline import Embedded, Pipeline, grouped
+from imagesearch._printable import shorten
+from imagesearch._validation import is_one_of
 from imagesearch.errors import (
     ConfigError,
     EmbeddingError,
@@ -267,8 +269,8 @@ def bring_in(
 
     See `ImageIndex.add` and `ImageIndex.sync`; `batch_size` is the index's own.
     """
-    if on_error not in ("collect", "raise"):
-        raise ConfigError(f"on_error={on_error!r}; use 'collect' or 'raise'")
+    if not is_one_of(on_error, ("collect", "raise")):
+        raise ConfigError(f"on_error={shorten(on_error)}; use 'collect' or 'raise'")
     if removing and is_one_image(source):
         raise SourceError(
             f"{describe(source)} is one image, and sync makes the index hold nothing but what its "

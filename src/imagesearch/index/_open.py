@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from reprlib import repr as shorten
 
 from imagesearch._forks import ForkSafeLock
+from imagesearch._printable import shorten
 from imagesearch.config import PluginConfig
 from imagesearch.copying import copy_projected
 from imagesearch.errors import ConfigError
@@ -103,7 +103,7 @@ def assemble(
     if path is not None and store is None:
         if not isinstance(path, (str, os.PathLike)):
             raise ConfigError(
-                f"{path!r} is no path: ImageIndex takes a folder first; a store and an embedder go "
+                f"{shorten(path)} is no path: ImageIndex takes a folder first; a store and an embedder go "
                 "by name, ImageIndex(store=…, embedder=…)"
             )
         store = local_store(path)
@@ -161,7 +161,7 @@ def fit_into(
         The store that holds it, open.
     """
     if not isinstance(into, str | os.PathLike) and not supports(into, VectorStore):
-        raise ConfigError(f"into={into!r} is neither a path nor a store")
+        raise ConfigError(f"into={shorten(into)} is neither a path nor a store")
     if into is index.store:
         raise ConfigError(
             "into is this index's own store, whose vectors stay as they are; give a new path, or "

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._printable import shorten
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
 from imagesearch.protocols import VectorStore
@@ -55,7 +56,7 @@ class Refinement:
     def __post_init__(self) -> None:
         for name, number in (("expand", self.expand), ("augment", self.augment)):
             if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
-                raise QueryError(f"{name}={number!r}; give a whole number ≥ 0, 0 for none")
+                raise QueryError(f"{name}={shorten(number)}; give a whole number ≥ 0, 0 for none")
 
     @property
     def wanted(self) -> bool:
@@ -81,7 +82,7 @@ class Refinement:
             )
         if self.wanted and isinstance(min_score, str):
             raise QueryError(
-                f"min_score={min_score!r} was learned from plain scores, which expand and augment "
+                f"min_score={shorten(min_score)} was learned from plain scores, which expand and augment "
                 "raise; leave them out, or give a number as min_score"
             )
 

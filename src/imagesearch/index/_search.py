@@ -7,14 +7,14 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from reprlib import repr as shorten
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from imagesearch._validation import as_whole
+from imagesearch._printable import shorten
+from imagesearch._validation import as_whole, flag, is_one_of
 from imagesearch.calibration import Calibration
 from imagesearch.errors import QueryError, SourceError, UnsupportedOperationError
 from imagesearch.filters import Filter
@@ -164,7 +164,7 @@ def least_score(
             raise QueryError(f"min_score must be a number or 'calibrated', got {shorten(wanted)}")
         return least
     if wanted != "calibrated":
-        raise QueryError(f"min_score={wanted!r}; give a number or 'calibrated'")
+        raise QueryError(f"min_score={shorten(wanted)}; give a number or 'calibrated'")
     calibration = read_calibration(index.store)
     if calibration is None:
         raise QueryError(
@@ -215,12 +215,15 @@ class Search:
     def __post_init__(self) -> None:
         whole = as_whole(self.k)
         if whole is None or whole < 1:
-            raise QueryError(f"k={self.k!r}; ask for a whole number of hits, at least one")
+            raise QueryError(f"k={shorten(self.k)}; ask for a whole number of hits, at least one")
         object.__setattr__(self, "k", whole)
-        if self.group_score not in ("best", "mean"):
-            raise QueryError(f"group_score={self.group_score!r}; use 'best' or 'mean'")
+        object.__setattr__(self, "exclude_self", flag(self.exclude_self, "exclude_self"))
+        if not is_one_of(self.group_score, ("best", "mean")):
+            raise QueryError(f"group_score={shorten(self.group_score)}; use 'best' or 'mean'")
         if self.group_by is not None and not (isinstance(self.group_by, str) and self.group_by):
-            raise QueryError(f"group_by={self.group_by!r}; give the name of one metadata field")
+            raise QueryError(
+                f"group_by={shorten(self.group_by)}; give the name of one metadata field"
+            )
 
     def answer(self, index: Assembly, queries: Sequence[Query]) -> list[Hits]:
         """Return the hits of each query.

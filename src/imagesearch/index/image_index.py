@@ -9,7 +9,8 @@ from typing import Self
 
 from numpy.typing import ArrayLike
 
-from imagesearch._validation import at_least
+from imagesearch._printable import shorten
+from imagesearch._validation import at_least, flag
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
 from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Match, Rules, Tier
@@ -248,7 +249,7 @@ class ImageIndex:
             progress=progress,
             batch_size=self._batch_size,
             removing=True,
-            allow_removing=allow_removing,
+            allow_removing=flag(allow_removing, "allow_removing"),
         )
 
     def search(
@@ -387,7 +388,7 @@ class ImageIndex:
             >>> index.get(["a", "b"])["a"].metadata
             {'n': 1}
         """
-        return self.store.get(as_ids(ids), vectors=vectors)
+        return self.store.get(as_ids(ids), vectors=flag(vectors, "vectors"))
 
     def delete(
         self, ids: str | Iterable[str] | None = None, *, where: Filter | str | None = None
@@ -455,7 +456,9 @@ class ImageIndex:
             >>> index.update_metadata("a", {"sold": True}), index.get("a")["a"].metadata
             (1, {'n': 1, 'sold': True})
         """
-        return update_records(self.store, ids, metadata, as_filter(where), keep=not replace)
+        return update_records(
+            self.store, ids, metadata, as_filter(where), keep=not flag(replace, "replace")
+        )
 
     def count(self, where: Filter | str | None = None) -> int:
         """Return how many records there are, or how many match.
@@ -488,7 +491,9 @@ class ImageIndex:
             >>> [record.id for batch in index.scan() for record in batch]
             ['a']
         """
-        return self.store.scan(where=as_filter(where), batch_size=batch_size, vectors=vectors)
+        return self.store.scan(
+            where=as_filter(where), batch_size=batch_size, vectors=flag(vectors, "vectors")
+        )
 
     def fit_projection(
         self,
@@ -582,7 +587,9 @@ class ImageIndex:
         """
         rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
         if against is not None and not isinstance(against, ImageIndex):
-            raise ConfigError(f"against={against!r} is no ImageIndex; open it: ImageIndex(…)")
+            raise ConfigError(
+                f"against={shorten(against)} is no ImageIndex; open it: ImageIndex(…)"
+            )
         other = (against.store, against.meta) if against is not None else None
         return find_copies(
             self._index, rules, where=as_filter(where), against=other, progress=progress
@@ -751,6 +758,7 @@ class ImageIndex:
             >>> report.ok, report.damaged
             (True, ())
         """
+        repair, remove = flag(repair, "repair"), flag(remove, "remove")
         if remove and not repair:
             raise ConfigError("remove=True goes with repair=True")
         return check_store(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from imagesearch._printable import shorten
 from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
 from imagesearch.images import decode, from_array, upright_rgb
 from imagesearch.sources._fetch import fetch
@@ -283,7 +284,7 @@ def check_item(item: Item) -> Item:
     if uri is None and isinstance(source, str | os.PathLike):
         uri = canonical_uri(source)
     elif uri is not None and (not isinstance(uri, str) or not uri or not _is_unicode(uri)):
-        raise SourceError(f"an item's uri is {uri!r}; give non-empty text, or leave it out")
+        raise SourceError(f"an item's uri is {shorten(uri)}; give non-empty text, or leave it out")
     metadata = None if item.metadata is None else check_metadata(item.metadata)
     return Item(source, id, metadata, uri)
 

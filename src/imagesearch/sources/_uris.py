@@ -11,7 +11,7 @@ from urllib.parse import urldefrag, urlsplit
 import numpy as np
 from PIL import Image
 
-from imagesearch._printable import printable
+from imagesearch._printable import printable, shorten
 from imagesearch.errors import SourceError
 from imagesearch.types import Item
 
@@ -140,7 +140,7 @@ def describe(source: object) -> str:
         case np.ndarray():
             return f"an array of shape {source.shape} and type {source.dtype}"
         case _:
-            shown = repr(source) if isinstance(source, int | float | None) else ""
+            shown = shorten(source) if isinstance(source, int | float | None) else ""
             return f"{shown} ({type(source).__name__})" if shown else f"a {type(source).__name__}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._printable import shorten
 from imagesearch._validation import as_whole
 from imagesearch.errors import StoreRequestError
 from imagesearch.filters import Filter
@@ -82,7 +83,9 @@ def check_batch_size(batch_size: int) -> None:
         >>> check_batch_size(1000)
     """
     if not _is_count(batch_size):
-        raise StoreRequestError(f"batch_size={batch_size!r}; it must be a whole number, at least 1")
+        raise StoreRequestError(
+            f"batch_size={shorten(batch_size)}; it must be a whole number, at least 1"
+        )
 
 
 def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float32]:
@@ -106,7 +109,7 @@ def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float3
         [[0.0, 1.0]]
     """
     if not _is_count(k):
-        raise StoreRequestError(f"k={k!r}; ask for a whole number of hits, at least one")
+        raise StoreRequestError(f"k={shorten(k)}; ask for a whole number of hits, at least one")
     queries = check_vectors(vectors, meta.dim, meta.metric)
     return unit_or_as_is(queries) if meta.metric == "cosine" else queries
 
@@ -174,7 +177,13 @@ def note_text(name: str, value: Any) -> str | None:
         ('{"pages": [1, 2]}', None)
     """
     if not isinstance(name, str) or not name:
-        raise StoreRequestError(f"a note is kept under a name, not under {name!r}")
+        raise StoreRequestError(f"a note is kept under a name, not under {shorten(name)}")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise StoreRequestError(
+            f"the note's name {shorten(name)} is not valid Unicode (a lone surrogate)"
+        ) from error
     if value is None:
         return None
     try:
@@ -183,9 +192,9 @@ def note_text(name: str, value: Any) -> str | None:
         # Tuples and keys that are numbers would come back as something else.
         same = json.loads(text) == value
     except (TypeError, ValueError, RecursionError) as error:
-        raise StoreRequestError(f"note {name!r} is no JSON value: {error}") from error
+        raise StoreRequestError(f"note {shorten(name)} is no JSON value: {error}") from error
     if not same:
         raise StoreRequestError(
-            f"note {name!r} is no JSON value: use lists, texts as keys, and no tuples"
+            f"note {shorten(name)} is no JSON value: use lists, texts as keys, and no tuples"
         )
     return text

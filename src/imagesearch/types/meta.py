@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._printable import shorten
+from imagesearch._validation import as_whole, is_one_of
 from imagesearch.errors import ConfigError, EmbeddingError, ImageSearchError, IncompatibleIndexError
 
 __all__ = ["METRICS", "EmbeddingSpec", "IndexMeta", "Metric", "Projection"]
@@ -161,8 +163,12 @@ class EmbeddingSpec:
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise ConfigError(f"embedder {self.name!r} says dim={self.dim}; it must be ≥ 1")
+        dim = as_whole(self.dim)
+        if dim is None or dim < 1:
+            raise ConfigError(
+                f"embedder {shorten(self.name)} says dim={shorten(self.dim)}; it must be ≥ 1"
+            )
+        object.__setattr__(self, "dim", dim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +196,10 @@ class IndexMeta:
         return self.embedding.dim if self.projection is None else self.projection.dim
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise ConfigError(f"metric {self.metric!r} is unknown; use one of {', '.join(METRICS)}")
+        if not is_one_of(self.metric, METRICS):
+            raise ConfigError(
+                f"metric {shorten(self.metric)} is unknown; use one of {', '.join(METRICS)}"
+            )
 
     def require_compatible(self, wanted: IndexMeta, *, where: str) -> None:
         """Refuse to mix vectors that cannot be compared.

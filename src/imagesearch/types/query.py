@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from reprlib import repr as shorten
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from imagesearch._printable import shorten
 from imagesearch._validation import as_float32, as_real
 from imagesearch.errors import QueryError
 from imagesearch.types.records import ImageSource
@@ -125,7 +125,7 @@ class Query:
             raise QueryError("Query.image takes an image source, not a Query")
         share = as_real(focus)
         if share is None or not 0 <= share <= 1:
-            raise QueryError(f"focus={focus!r}; give a number from 0 to 1")
+            raise QueryError(f"focus={shorten(focus)}; give a number from 0 to 1")
         region = None if box is None else _whole_pixels(box)
         return Query((ImageTerm(source, box=region, focus=share),))
 
@@ -138,7 +138,7 @@ class Query:
             text 'a red shoe'
         """
         if not isinstance(text, str) or not text.strip():
-            raise QueryError(f"text {text!r} says nothing to look for")
+            raise QueryError(f"text {shorten(text)} says nothing to look for")
         return Query((TextTerm(text),))
 
     @staticmethod
@@ -150,7 +150,7 @@ class Query:
             id 'sku-1'
         """
         if not isinstance(id, str) or not id:
-            raise QueryError(f"id {id!r} is not a non-empty string")
+            raise QueryError(f"id {shorten(id)} is not a non-empty string")
         return Query((IdTerm(id),))
 
     @staticmethod
@@ -216,12 +216,14 @@ def _whole_pixels(box: Sequence[float]) -> Box:
             f"box must be four numbers (left, top, right, bottom in pixels), got {shorten(box)}"
         ) from error
     if not all(map(math.isfinite, (left, top, right, bottom))):
-        raise QueryError(f"box {box!r} holds NaN or infinity")
+        raise QueryError(f"box {shorten(box)} holds NaN or infinity")
     if left < 0 or top < 0:
-        raise QueryError(f"box {box!r} starts outside of the image; left and top are at least 0")
+        raise QueryError(
+            f"box {shorten(box)} starts outside of the image; left and top are at least 0"
+        )
     if left >= right or top >= bottom:
         raise QueryError(
-            f"box {box!r} is empty; left must be less than right and top less than bottom"
+            f"box {shorten(box)} is empty; left must be less than right and top less than bottom"
         )
     return math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
 

@@ -7,13 +7,13 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as shorten
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagesearch._printable import shorten
 from imagesearch._validation import as_float32
 from imagesearch.errors import StoreRequestError
 
@@ -70,11 +70,11 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
     for name in metadata:
         if not isinstance(name, str) or not name:
             raise StoreRequestError(
-                f"metadata field name {name!r} is not a non-empty string; rename it"
+                f"metadata field name {shorten(name)} is not a non-empty string; rename it"
             )
         if name in RESERVED_FIELDS:
             raise StoreRequestError(
-                f"metadata cannot have a field named {name!r}: every record has its own {name}; "
+                f"metadata cannot have a field named {shorten(name)}: every record has its own {name}; "
                 f"rename the field (for example to 'original_{name}')"
             )
     return {_text(name, name): _plain(value, name, 0) for name, value in metadata.items()}
@@ -112,7 +112,9 @@ def updated_metadata(
 
 def _plain(value: object, name: str, depth: int) -> MetadataValue:
     if depth > _MAX_DEPTH:
-        raise StoreRequestError(f"metadata field {name!r} is nested more than {_MAX_DEPTH} deep")
+        raise StoreRequestError(
+            f"metadata field {shorten(name)} is nested more than {_MAX_DEPTH} deep"
+        )
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     match value:
@@ -124,14 +126,14 @@ def _plain(value: object, name: str, depth: int) -> MetadataValue:
             if not -_INT64 <= value < _INT64:
                 # Python refuses to write out an integer of thousands of digits.
                 raise StoreRequestError(
-                    f"metadata field {name!r}: an integer of {value.bit_length()} bits does not "
+                    f"metadata field {shorten(name)}: an integer of {value.bit_length()} bits does not "
                     "fit in 64 bits; store it as text"
                 )
             return int(value)
         case float():
             if not math.isfinite(value):
                 raise StoreRequestError(
-                    f"metadata field {name!r}: {value} is not a finite number; leave the field out"
+                    f"metadata field {shorten(name)}: {value} is not a finite number; leave the field out"
                 )
             return float(value)
         case list() | tuple():
@@ -142,19 +144,21 @@ def _plain(value: object, name: str, depth: int) -> MetadataValue:
             }
         case _:
             raise StoreRequestError(
-                f"metadata field {name!r} holds a {type(value).__name__}; use text, a number, "
+                f"metadata field {shorten(name)} holds a {type(value).__name__}; use text, a number, "
                 "true/false, None, or lists and dicts of these"
             )
 
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
-        raise StoreRequestError(f"metadata field {name!r} has a key {value!r} that is not text")
+        raise StoreRequestError(
+            f"metadata field {shorten(name)} has a key {shorten(value)} that is not text"
+        )
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise StoreRequestError(
-            f"metadata field {name!r}: {value!r} is not valid Unicode (a lone surrogate)"
+            f"metadata field {shorten(name)}: {shorten(value)} is not valid Unicode (a lone surrogate)"
         ) from error
     # A text enumeration's own str() may be its name in the program, such as Label.CAT.
     return str.__str__(value)
@@ -176,18 +180,20 @@ def check_id(id: object) -> str:
         'sku-1'
     """
     if not isinstance(id, str) or not id:
-        raise StoreRequestError(f"id {id!r} is not a non-empty string")
+        raise StoreRequestError(f"id {shorten(id)} is not a non-empty string")
     try:
         length = len(id.encode())
     except UnicodeEncodeError as error:
-        raise StoreRequestError(f"id {id!r} is not valid Unicode (a lone surrogate)") from error
+        raise StoreRequestError(
+            f"id {shorten(id)} is not valid Unicode (a lone surrogate)"
+        ) from error
     if length > MAX_ID_BYTES:
         raise StoreRequestError(
             f"id {id[:40]!r}… has {length} UTF-8 bytes, at most {MAX_ID_BYTES} are allowed; "
             "leave the id out to have a short one derived"
         )
     if any(ord(character) < 32 or ord(character) == 127 for character in id):
-        raise StoreRequestError(f"id {id!r} contains control characters; remove them")
+        raise StoreRequestError(f"id {shorten(id)} contains control characters; remove them")
     # A text enumeration hashes and prints by its name in the program, not by what it says.
     return str.__str__(id)
 
@@ -244,6 +250,10 @@ class RecordBatch:
     vectors: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("ids", "uris", "digests", "metadata"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple | list):
+                raise StoreRequestError(f"{name} must be a tuple or list, got {shorten(values)}")
         lengths = {len(self.ids), len(self.uris), len(self.digests), len(self.metadata)}
         if self.vectors is not None:
             object.__setattr__(self, "vectors", _matrix(self.vectors))
@@ -257,7 +267,9 @@ class RecordBatch:
         seen: set[str] = set()
         for id in self.ids:
             if check_id(id) in seen:
-                raise StoreRequestError(f"id {id!r} appears twice in one batch; send it once")
+                raise StoreRequestError(
+                    f"id {shorten(id)} appears twice in one batch; send it once"
+                )
             seen.add(id)
 
     def __len__(self) -> int:

@@ -7,9 +7,9 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as shorten
 from typing import Any
 
+from imagesearch._printable import shorten
 from imagesearch._rendering import one_line
 from imagesearch.errors import FilterError, UnsupportedFilterError
 from imagesearch.filters import (

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from reprlib import repr as shorten
 from typing import Any
 from uuid import uuid4
 
 from PIL import Image
 
+from imagesearch._printable import shorten
 from imagesearch._validation import as_real, as_whole
 from imagesearch.errors import (
     DecodeError,

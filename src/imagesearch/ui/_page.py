@@ -7,12 +7,11 @@ import inspect
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from reprlib import repr as shorten
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 
-from imagesearch._printable import printable
+from imagesearch._printable import printable, shorten
 from imagesearch._rendering import html_text
 from imagesearch.errors import (
     DecodeError,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from imagesearch._printable import shorten
+from imagesearch._validation import is_one_of
 from imagesearch.errors import ConfigError
 from imagesearch.stores.local.encoding import Dtype
 
@@ -34,13 +36,13 @@ class Options:
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        if self.engine not in get_args(Engine):
+        if not is_one_of(self.engine, get_args(Engine)):
             raise ConfigError(
-                f"engine={self.engine!r} is unknown; use one of {', '.join(get_args(Engine))}"
+                f"engine={shorten(self.engine)} is unknown; use one of {', '.join(get_args(Engine))}"
             )
-        if self.dtype is not None and self.dtype not in get_args(Dtype):
+        if self.dtype is not None and not is_one_of(self.dtype, get_args(Dtype)):
             raise ConfigError(
-                f"dtype={self.dtype!r} is unknown; use one of {', '.join(get_args(Dtype))}, or "
+                f"dtype={shorten(self.dtype)} is unknown; use one of {', '.join(get_args(Dtype))}, or "
                 "leave it out for what the index has (float32 for a new one)"
             )
         _check("M", self.M, 2, 1000)
@@ -52,4 +54,4 @@ class Options:
 
 def _check(name: str, value: object, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigError(f"{name}={value!r}; give a whole number from {least} to {most}")
+        raise ConfigError(f"{name}={shorten(value)}; give a whole number from {least} to {most}")
