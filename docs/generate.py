@@ -13,6 +13,7 @@ from generating.errors import errors_page  # noqa: E402
 from generating.examples import examples_page  # noqa: E402
 from generating.layers import layer_table  # noqa: E402
 from generating.option_tables import option_tables  # noqa: E402
+from generating.reliability import reliability_figures  # noqa: E402
 from generating.sections import fill  # noqa: E402
 
 
@@ -26,6 +27,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reference" / "errors.md": errors_page(),
         DOCS / "configuration.md": _filled("configuration.md", tables),
         DOCS / "design.md": _filled("design.md", layers),
+        DOCS / "reliability.md": _filled("reliability.md", reliability_figures(DOCS / "figures")),
     }
 
 
