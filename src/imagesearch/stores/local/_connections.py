@@ -36,6 +36,9 @@ _PATIENCE = 30_000
 # Attempts to read between the writes of others, and the pause in seconds before the next one.
 _ATTEMPTS = 40
 _PAUSE_S = 0.025
+# Attempts to connect while the log holds writes: closing an index removes the shared memory a moment
+# before the log.
+_CLOSING = 8
 
 # File systems keep times in steps of up to 10 ms (a tick of the kernel's clock): a file that was
 # changed within this time could change again and have the same time.
@@ -205,14 +208,23 @@ def read_database(path: Path, work: Callable[[sqlite3.Connection], T], *, read_o
 
 
 def _connected_to_read(path: Path, mode: str) -> ReadConnection:
-    try:
-        return _probed(path, f"mode={mode}")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in _UNSHARED or not path.exists():
-            raise
-        stamp = _settled_stamp(path) if _may(path, os.R_OK) else None
-        if stamp is None:
-            raise (_refusal(path) or error) from error
+    for attempt in range(_CLOSING):
+        try:
+            return _probed(path, f"mode={mode}")
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code not in _UNSHARED or not path.exists():
+                raise
+            stamp = _settled_stamp(path)
+            if stamp is not None:
+                return _connected_without_locks(path, stamp)
+            if attempt == _CLOSING - 1 or not _may(path, os.R_OK):
+                raise (_refusal(path) or error) from error
+        time.sleep(_PAUSE_S)
+    raise OvertakenError(path)
+
+
+def _connected_without_locks(path: Path, stamp: _Stamp) -> ReadConnection:
     try:
         connection = _probed(path, "mode=ro&immutable=1")
     except sqlite3.Error:
@@ -228,18 +240,15 @@ def _connected_to_read(path: Path, mode: str) -> ReadConnection:
 
 def _settled_stamp(path: Path) -> _Stamp | None:
     """Return a stamp that no later write can leave as it is; None if the log holds writes."""
-    stamp = None
     for _ in range(_ATTEMPTS):
         stamp = _stamp(path)
-        if stamp is not None:
-            age = time.time_ns() - max(stamp.modified_ns, stamp.changed_ns)
-            if not 0 <= age < _TICK_NS:
-                return stamp
-        # A log that is about to be removed looks like one that holds writes.
+        if stamp is None:
+            return None
+        age = time.time_ns() - max(stamp.modified_ns, stamp.changed_ns)
+        if not 0 <= age < _TICK_NS:
+            return stamp
         time.sleep(_PAUSE_S)
-    if stamp is not None:
-        raise OvertakenError(path)
-    return None
+    raise OvertakenError(path)
 
 
 def _stamp(path: Path) -> _Stamp | None:

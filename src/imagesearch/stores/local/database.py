@@ -103,7 +103,16 @@ class Database:
         """
         connection = self._writing_connection()
         self.require_in_place()
-        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            # SQLite opens a file only for reading where it fails to open it for writing, and all
+            # connections of a process share that.
+            self._disconnect()
+            connection = self._writing_connection()
+            connection.execute("BEGIN IMMEDIATE")
         try:
             # What is damaged must not be sealed as if it were sound.
             read_state(connection)
@@ -161,10 +170,7 @@ class Database:
         with self._lock:
             self._leave_parent()
             self._closed = True
-            connections = [*self._idle, *([self._writer] if self._writer else [])]
-            self._idle, self._writer = [], None
-        for connection in connections:
-            connection.close()
+        self._disconnect()
 
     def _borrow(self) -> ReadConnection:
         stale = []
@@ -223,6 +229,14 @@ class Database:
     def _require_same(self, connection: sqlite3.Connection, file: FileIdentity) -> None:
         if file != self.file or _index_identity(connection, self._path) != self._identity:
             raise ReplacedError(self._watched)
+
+    def _disconnect(self) -> None:
+        """Close all connections that are not in use."""
+        with self._lock:
+            connections = [*self._idle, *([self._writer] if self._writer else [])]
+            self._idle, self._writer = [], None
+        for connection in connections:
+            connection.close()
 
     def _require_open(self) -> None:
         if self._retired:

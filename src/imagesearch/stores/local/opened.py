@@ -132,14 +132,17 @@ def open_index(
 ) -> Opened:
     """Create an index, or verify the one that is there; see `LocalStore.open`."""
     for _ in range(_ATTEMPTS):
-        before = file_identity(layout.database)
+        with translated(path):
+            before = file_identity(layout.database)
         try:
             return _open(path, layout, lock, meta, options, read_only=read_only)
         except (OvertakenError, ReplacedError):
             pass
         except StoreCorruptError:
             # Files of two indexes contradict each other.
-            if file_identity(layout.database) == before:
+            with translated(path):
+                same = file_identity(layout.database) == before
+            if same:
                 raise
     return _open(path, layout, lock, meta, options, read_only=read_only)
 
