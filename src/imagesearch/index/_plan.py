@@ -241,10 +241,15 @@ class Removal:
                 total += record.id not in arrived
                 if record.id in self.seen:
                     continue
-                if record.id in kept_ids or not kept_places.isdisjoint(_places(record.uri)):
+                if record.id in kept_ids or not kept_places.isdisjoint(
+                    # Failures name their places as they are shown, without control characters.
+                    _places(record.uri) | _places(describe(record.uri))
+                ):
                     kept.append(record.id)
                     continue
-                named = record.id in place_of_id or record.uri in missing_places
+                named = record.id in place_of_id or not missing_places.isdisjoint(
+                    {record.uri, describe(record.uri)}
+                )
                 obstacle = None
                 if self.moved.get(record.id) not in arrived:
                     # A manifest may look for the image elsewhere than where it was.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -229,8 +230,9 @@ class CsvManifest:
                             f"{self._shown} is UTF-16 text; save it as UTF-8 "
                             "(in Excel: 'CSV UTF-8')"
                         )
+                    mark = codecs.BOM_UTF8 if number == 1 else b""
                     try:
-                        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                        text = line.removeprefix(mark).decode()
                     except UnicodeDecodeError as error:
                         raise undecodable(f"{self._shown}:{number}", line) from error
                     # Old Mac line ends would make one line of the whole file.

@@ -96,11 +96,21 @@ def refuse_kind(path: str, mode: int) -> None:
 def is_lost(uri: str) -> bool:
     """Return whether a URI is a path where nothing is any more; URLs and contents never are.
 
+    What may not be looked at is not lost.
+
     Example:
         >>> is_lost("/no/such/photo.jpg"), is_lost("https://example.org/photo.jpg")
         (True, False)
     """
-    return os.path.isabs(uri) and not os.path.lexists(uri)
+    if not os.path.isabs(uri):
+        return False
+    try:
+        os.lstat(uri)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 def explain(path: str, error: OSError | ValueError) -> SourceError:

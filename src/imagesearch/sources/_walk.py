@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-# ruff: noqa: PTH112, PTH116, PTH118, PTH122, PTH208
+# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH122, PTH208
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import translate
-from pathlib import Path
 
 from imagesearch.errors import FetchError, SourceError
 from imagesearch.images import looks_like_image_name
@@ -142,10 +141,11 @@ def identity(folder: str) -> tuple[int, int] | None:
 
 def leads_back(path: str) -> bool:
     """Whether a path is a link to a folder that it lies in, so that there is nothing new behind it."""
-    link = Path(path)
-    return (
-        link.is_symlink() and link.is_dir() and link.parent.resolve().is_relative_to(link.resolve())
-    )
+    # Not by `Path`, which raises where a folder may be listed but not entered.
+    if not (os.path.islink(path) and os.path.isdir(path)):
+        return False
+    above = os.path.realpath(os.path.dirname(path) or os.curdir)
+    return os.path.join(above, "").startswith(os.path.join(os.path.realpath(path), ""))
 
 
 def is_hidden(name: str) -> bool:
