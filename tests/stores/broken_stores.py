@@ -13,8 +13,9 @@ from imagesearch.errors import StoreError, StoreRequestError
 from imagesearch.filters import matches
 from imagesearch.protocols import Capability
 from imagesearch.stores import check_update
+from imagesearch.stores.local import LocalStore
 from imagesearch.stores.memory import MemoryStore
-from imagesearch.types import Hit, Record, RecordBatch, updated_metadata
+from imagesearch.types import CheckResult, Hit, Record, RecordBatch, updated_metadata
 
 
 class LosesNestedMetadata(MemoryStore):
@@ -335,8 +336,40 @@ class BringsBackWhatOtherHandlesDeleted(LocksOnlyItsOwnHandle):
     pass
 
 
+class ChecksNothing(LocalStore):
+    """Says that all is well, and searches what is damaged."""
+
+    takes_place = True
+
+    def __init__(self, place):
+        super().__init__(place / "photos.idx")
+
+    def check(self, *, progress=None):
+        yield CheckResult("all", "ok", "fine")
+
+
+class AlarmsWithoutCause(LocalStore):
+    takes_place = True
+
+    def __init__(self, place):
+        super().__init__(place / "photos.idx")
+
+    def check(self, *, progress=None):
+        yield CheckResult("all", "problem", "it feels damaged", "buy a new disk")
+
+
 def made(kind, place):
     return kind(place) if getattr(kind, "takes_place", False) else kind()
+
+
+def damage(place, id):
+    """Flip a bit of a record's vector, where there is a file with vectors."""
+    found = list(place.glob("photos.idx/vectors-*"))
+    for vectors in found:
+        body = bytearray(vectors.read_bytes())
+        body[int(id[-5:]) * (len(body) // 14)] ^= 1
+        vectors.write_bytes(body)
+    return bool(found)
 
 
 class SearchesFiltersAmongTheNewestOnly(MemoryStore):

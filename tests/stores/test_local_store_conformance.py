@@ -6,12 +6,24 @@ from imagesearch.stores.local import LocalStore
 from imagesearch.testing import VectorStoreConformance
 
 
+def flip_a_bit(place, id):
+    [vectors] = (place / "photos.idx").glob("vectors-*")
+    body = bytearray(vectors.read_bytes())
+    # Twelve records, then two that replace the first two.
+    body[int(id[-5:]) * (len(body) // 14)] ^= 1
+    vectors.write_bytes(body)
+    return True
+
+
 class TestExactLocalStore(VectorStoreConformance):
     large_batch = 1100
     model_examples = 12
 
     def make_store(self, place):
         return LocalStore(place / "photos.idx", engine="exact")
+
+    def damage(self, place, id):
+        return flip_a_bit(place, id)
 
 
 class TestLocalStoreWithGraph(VectorStoreConformance):
@@ -23,6 +35,9 @@ class TestLocalStoreWithGraph(VectorStoreConformance):
     def make_store(self, place):
         pytest.importorskip("hnswlib")
         return LocalStore(place / "photos.idx", engine="hnsw", exact_below=100)
+
+    def damage(self, place, id):
+        return flip_a_bit(place, id)
 
 
 @pytest.mark.slow
@@ -39,6 +54,9 @@ class TestLocalStoreOfHalves(VectorStoreConformance):
         pytest.importorskip("hnswlib")
         return LocalStore(place / "photos.idx", engine="hnsw", exact_below=100, dtype="float16")
 
+    def damage(self, place, id):
+        return flip_a_bit(place, id)
+
 
 class TestLocalStoreOfBytes(VectorStoreConformance):
     large_batch = 1001
@@ -50,3 +68,6 @@ class TestLocalStoreOfBytes(VectorStoreConformance):
 
     def make_store(self, place):
         return LocalStore(place / "photos.idx", engine="exact", dtype="int8")
+
+    def damage(self, place, id):
+        return flip_a_bit(place, id)

@@ -49,6 +49,8 @@ CAUGHT_BY = {
     "BringsBackWhatOtherHandlesDeleted": (
         "test_a_client_that_updates_brings_back_nothing_that_another_one_deleted"
     ),
+    "ChecksNothing": "test_a_damaged_vector_is_named_and_not_searched",
+    "AlarmsWithoutCause": "test_a_sound_store_has_no_problems",
     "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
     "SearchesFiltersAmongTheNewestOnly": "test_a_filter_finds_old_records_after_later_additions",
     "LosesSightOfOthersAmongCopies": "test_many_equal_vectors_do_not_hide_the_others",
@@ -77,6 +79,8 @@ _SUITE = """
 class Test{store}(VectorStoreConformance):
     def make_store(self, place):
         return broken_stores.made(broken_stores.{store}, place)
+    def damage(self, place, id):
+        return broken_stores.damage(place, id)
 """
 
 

@@ -11,6 +11,7 @@ pytest.register_assert_rewrite(
         for module in (
             "approximate",
             "batches",
+            "checking",
             "deleting",
             "filtering",
             "model",
@@ -29,6 +30,7 @@ pytest.register_assert_rewrite(
 
 from imagesearch.testing.stores.approximate import ApproximateSearchRules  # noqa: E402
 from imagesearch.testing.stores.batches import BatchRules  # noqa: E402
+from imagesearch.testing.stores.checking import CheckingRules  # noqa: E402
 from imagesearch.testing.stores.deleting import DeletingRules  # noqa: E402
 from imagesearch.testing.stores.filtering import FilterRules  # noqa: E402
 from imagesearch.testing.stores.model import ModelRules  # noqa: E402
@@ -58,6 +60,7 @@ class VectorStoreConformance(
     NotingRules,
     ThreadRules,
     SharingRules,
+    CheckingRules,
     ModelRules,
     ApproximateSearchRules,
 ):

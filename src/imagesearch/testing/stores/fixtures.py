@@ -82,6 +82,19 @@ class StoreFixtures:
     def settle(self, store: VectorStore) -> None:
         """Wait until all that was written can be read; nothing to do for most stores."""
 
+    def damage(self, place: Path, id: str) -> bool:
+        """Change the stored vector of one of twelve records from outside, for a `SupportsCheck`.
+
+        Args:
+            place: As for `make_store`; no handle is open.
+            id: The record; ``id-00003`` is the fourth that was written.
+
+        Returns:
+            Whether it was changed; False, the default, if the suite cannot do that.
+        """
+        del place, id
+        return False
+
     def write(self, store: VectorStore, batch: RecordBatch) -> None:
         """Upsert and wait until it can be read."""
         store.upsert(batch)
