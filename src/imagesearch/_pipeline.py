@@ -17,10 +17,12 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from imagesearch._cpus import available_cpus
 from imagesearch._validation import as_float32
 from imagesearch.errors import EmbeddingError, ImageSearchError
+from imagesearch.images import is_blank
 from imagesearch.protocols import Embedder
 from imagesearch.sources import Payload, derive_id, describe, held_bytes_of, read
 from imagesearch.types import Failure, Item
@@ -46,6 +48,9 @@ class Pipeline:
         embedder: Gives what makes the vectors; asked when the first image needs one, so that a
             source without any change loads no model.
 
+    Attributes:
+        blank: Ids of the images, of those that were embedded, that show nothing but one colour.
+
     Example:
         >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
         >>> from PIL import Image
@@ -58,6 +63,7 @@ class Pipeline:
 
     def __init__(self, embedder: Callable[[], Embedder]) -> None:
         self._embedder = embedder
+        self.blank: set[str] = set()
         workers = available_cpus()
         self._cpu = ThreadPoolExecutor(workers, thread_name_prefix="imagesearch-prepare")
         self._reading = ThreadPoolExecutor(workers + 2, thread_name_prefix="imagesearch-read")
@@ -140,8 +146,14 @@ class Pipeline:
             nothing.set_result([])
             return nothing
         embedder = self._embedder()
-        prepared = [self._cpu.submit(_prepare, embedder, payload) for payload in group]
+        prepared = [self._cpu.submit(self._prepare, embedder, payload) for payload in group]
         return self._model.submit(_embed_group, embedder, prepared)
+
+    def _prepare(self, embedder: Embedder, payload: Payload) -> NDArray[Any]:
+        image = payload.open(shrink_to=embedder.spec.decode_size)
+        if is_blank(image):
+            self.blank.add(payload.id)
+        return _preprocess(embedder, payload, image)
 
 
 def embed_one(embedder: Embedder, payload: Payload) -> NDArray[np.float32]:
@@ -161,14 +173,14 @@ def embed_one(embedder: Embedder, payload: Payload) -> NDArray[np.float32]:
         >>> len(embed_one(embedder, read(Item(Image.new("RGB", (9, 9))))) ) == embedder.spec.dim
         True
     """
-    [result] = _embed_arrays(embedder, [_prepare(embedder, payload)])
+    image = payload.open(shrink_to=embedder.spec.decode_size)
+    [result] = _embed_arrays(embedder, [_preprocess(embedder, payload, image)])
     if isinstance(result, ImageSearchError):
         raise result
     return result
 
 
-def _prepare(embedder: Embedder, payload: Payload) -> NDArray[Any]:
-    image = payload.open(shrink_to=embedder.spec.decode_size)
+def _preprocess(embedder: Embedder, payload: Payload, image: Image.Image) -> NDArray[Any]:
     try:
         return embedder.preprocess(image)
     except Exception as error:

@@ -267,6 +267,8 @@ def _print_json_lines(
                 print_json(status=status, id=id, dry_run=True)
             else:
                 print_json(status=status, id=id, uri=_uri(rehearsal, id), dry_run=True)
+    for id in report.blank:
+        print_json(status="blank", id=id, **marks)
     for suffix, count in sorted(report.skipped.items()):
         print_json(
             status="skipped",

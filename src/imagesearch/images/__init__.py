@@ -2,6 +2,7 @@
 
 from imagesearch.images._decoder_pool import DecoderPool
 from imagesearch.images.array import from_array
+from imagesearch.images.blank import is_blank
 from imagesearch.images.convert import upright_rgb
 from imagesearch.images.decode import decode
 from imagesearch.images.limits import MAX_DECODED_BYTES, MAX_PIXELS, MAX_SIDE
@@ -15,6 +16,7 @@ __all__ = [
     "DecoderPool",
     "decode",
     "from_array",
+    "is_blank",
     "looks_like_image_name",
     "upright_rgb",
 ]

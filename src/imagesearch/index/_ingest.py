@@ -206,6 +206,8 @@ class Ingestion:
             record = planned.record
             if record.id not in failures:
                 self._account(planned.fate, record.id)
+                if planned.needs_vector and record.id in self.pipeline.blank:
+                    self.report.blank.append(record.id)
         for planned in plan:
             record = planned.record
             if record.id in failures:

@@ -200,7 +200,9 @@ _UNSUPPORTED_IMAGES = frozenset(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AddReport:
-    """What `ImageIndex.add` or `ImageIndex.sync` did: every input is in exactly one list.
+    """What `ImageIndex.add` or `ImageIndex.sync` did.
+
+    Every input is in exactly one of `added`, `updated`, `unchanged` and `failed`.
 
     Attributes:
         added: Ids that are new.
@@ -210,6 +212,8 @@ class AddReport:
         removed: Ids that `sync` deleted because their image is gone.
         kept: Ids that `sync` left as they are because their image cannot be looked at now: it
             cannot be read, or its folder is empty or out of reach. The reasons are in `failed`.
+        blank: Ids, of those added and updated, whose image was embedded and is a single colour or
+            fully transparent. Nothing is wrong with them, but they find each other and little else.
         embedded: How many images went through the model.
         skipped: How many files in folders and globs were left out because their names are not
             those of supported images, by suffix in lower case; ``""`` for none. Their content was
@@ -232,6 +236,7 @@ class AddReport:
     failed: list[Failure] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    blank: list[str] = field(default_factory=list)
     embedded: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -258,6 +263,8 @@ class AddReport:
             text += f", {len(self.removed)} removed"
         if self.kept:
             text += f", {len(self.kept)} kept"
+        if self.blank:
+            text += f"; {len(self.blank)} of one colour only"
         unsupported = sorted(_UNSUPPORTED_IMAGES & self.skipped.keys())
         if unsupported:
             count = sum(self.skipped[suffix] for suffix in unsupported)
