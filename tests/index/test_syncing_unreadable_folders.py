@@ -93,6 +93,17 @@ def index_ids(index):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_name_with_wildcards_that_a_glob_matches_is_no_glob_again(index, library, mode):
+    draw(library / "shut" / "star*.png", 7)
+    source = f"{library}/*/*.png"
+    index.sync(source)
+    (library / "shut").chmod(MODES[mode])
+    with unprivileged():
+        report = index.sync(source)
+    assert (report.removed, len(report.unchanged) + len(report.kept)) == ([], 5)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_copy_of_an_image_that_may_not_be_read_does_not_take_its_place(index, library, mode):
     index.sync(library)
     kept = behind(index, library / "shut")

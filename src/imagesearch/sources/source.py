@@ -172,7 +172,9 @@ def _array_item(array: NDArray[Any]) -> Item:
     return Item(array)
 
 
-def _open_path(source: str | os.PathLike[str], skipped: Counter[str]) -> Iterator[Outcome]:
+def _open_path(
+    source: str | os.PathLike[str], skipped: Counter[str], *, globs: bool = True
+) -> Iterator[Outcome]:
     path = os.fsdecode(source)
     if not path:
         raise SourceNotFoundError("the path is empty; give '.' for the current folder")
@@ -182,7 +184,7 @@ def _open_path(source: str | os.PathLike[str], skipped: Counter[str]) -> Iterato
         os.stat(path)
     except (OSError, ValueError) as error:
         missing = not os.path.lexists(path) if isinstance(error, OSError) else False
-        if isinstance(source, str) and missing and is_glob(path):
+        if globs and isinstance(source, str) and missing and is_glob(path):
             return _open_glob(path, skipped)
         canonical_uri(path)  # says so if it is a URL of another scheme
         raise explain(path, error) from error
@@ -204,7 +206,16 @@ def _open_glob(pattern: str, skipped: Counter[str]) -> Iterator[Outcome]:
             f"{printable(os.getcwd())})"
         )
     ahead = (path for path in chain((first,), matches) if not leads_back(path))
-    return _once(_each(ahead, depth=1, skipped=skipped))
+    return _once(_opened(ahead, skipped))
+
+
+def _opened(paths: Iterable[str], skipped: Counter[str]) -> Iterator[Outcome]:
+    """Open what a pattern matched; a name with wildcards of its own is no pattern again."""
+    for path in paths:
+        try:
+            yield from _open_path(path, skipped, globs=False)
+        except ImageSearchError as error:
+            yield Failure(describe(path), error)
 
 
 def _once(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
