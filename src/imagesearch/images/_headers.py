@@ -255,5 +255,5 @@ def _directory(data: bytes) -> tuple[dict[int, _Tag], int] | None:
                 values = struct.unpack_from(f"{order}{shown}{_WHOLE[kind]}", data, where)
                 tags[tag] = _Tag(values, length, order + _WHOLE[kind], where)
     except struct.error:
-        pass  # a directory that is cut short; what it holds so far may still be told
+        pass  # the directory is cut short; keep the entries before that
     return tags, total

@@ -144,7 +144,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         value = image.getexif().get(_ORIENTATION)
-    except Exception:  # noqa: BLE001  # damaged EXIF says nothing; the picture is still good
+    except Exception:  # noqa: BLE001  # damaged EXIF does not make the pixels bad
         return 1
     return value if isinstance(value, int) else 1
 
@@ -243,7 +243,7 @@ def bare(image: Image.Image) -> Image.Image:
 
 
 def _bare(image: Image.Image) -> Image.Image:
-    """Drop what the pixels have already obeyed, so that nobody rotates or blends them again."""
+    """Drop orientation and transparency, which have been applied to the pixels."""
     image.info.clear()
     return image
 
