@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from imagesearch._printable import shorten
 from imagesearch.errors import ConfigError
 
-__all__ = ["as_float32", "as_real", "as_whole", "at_least", "chunks", "flag", "is_one_of"]
+__all__ = [
+    "as_float32",
+    "as_real",
+    "as_whole",
+    "at_least",
+    "chunks",
+    "elements",
+    "flag",
+    "is_one_of",
+]
 
 
 def as_whole(value: Any) -> int | None:
@@ -45,6 +54,22 @@ def at_least(least: int, number: Any, name: str) -> int:
     if whole is None or whole < least:
         raise ConfigError(f"{name}={shorten(number)}; it must be a whole number ≥ {least}")
     return whole
+
+
+def elements(values: object) -> list[Any] | None:
+    """Return the elements of an iterable; None for what is not one, or claims to be.
+
+    Example:
+        >>> elements(("a", "b")), elements(3), elements(np.array(3))
+        (['a', 'b'], None, None)
+    """
+    if not isinstance(values, Iterable):
+        return None
+    try:
+        iterator = iter(values)
+    except (TypeError, NotImplementedError):  # an array, tensor or memoryview of other dimensions
+        return None
+    return list(iterator)
 
 
 def flag(value: object, name: str) -> bool:

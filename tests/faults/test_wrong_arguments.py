@@ -20,6 +20,7 @@ from imagesearch import (
 )
 from imagesearch.errors import ConfigError, ImageSearchError, QueryError, StoreRequestError
 from imagesearch.evaluation import PerLabel
+from imagesearch.filters import And, IsIn, Or, parse_filter
 
 HUGE = -(10**5000)  # Python refuses to write it out
 
@@ -132,3 +133,27 @@ def test_compare_takes_a_list_of_indexes(index):
 def test_an_array_of_no_dimensions_is_no_list_of_queries(index):
     with pytest.raises(QueryError):
         index.search_many(np.array(3))
+
+
+NOT_ITERABLE = [np.array(3), memoryview(np.zeros((2, 2))), 1.5, object()]
+
+
+@pytest.mark.parametrize("value", NOT_ITERABLE, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda index, value: index.delete(value),
+        lambda index, value: index.get(value),
+        lambda index, value: index.update_metadata(value, {"b": 1}),
+        lambda index, value: index.search_many(value),
+        lambda index, value: index.duplicates(mirrored=value),
+        lambda _, value: Field("a").is_in(value),
+        lambda _, value: IsIn("a", value),
+        lambda _, value: And(value),
+        lambda _, value: Or(value),
+        lambda _, value: parse_filter(value),
+    ],
+)
+def test_what_cannot_be_iterated_is_refused(index, call, value):
+    with pytest.raises(ImageSearchError):
+        call(index, value)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from imagesearch._printable import shorten
 from imagesearch._rendering import Tile, html_page, text_table
-from imagesearch._validation import as_real, as_whole
+from imagesearch._validation import as_real, as_whole, flag
 from imagesearch.duplicates._tiers import BITS
 from imagesearch.errors import ConfigError
 from imagesearch.types import Failure
@@ -230,7 +230,9 @@ class Rules:
                 f"max_bits={shorten(max_bits)}; unrelated pictures differ in about {BITS // 2} of {BITS} "
                 f"bits, so give a whole number from 0 to {BITS // 2 - 1}"
             )
-        return cls(tuple(tier for tier in TIERS if tier in named), least, most, mirrored)
+        return cls(
+            tuple(tier for tier in TIERS if tier in named), least, most, flag(mirrored, "mirrored")
+        )
 
 
 def _named(tiers: object) -> set[object]:

@@ -109,6 +109,8 @@ def parse_filter(text: str, *, max_conditions: int = MAX_CONDITIONS) -> Filter:
         ...     (Field("label") == "cat") & ~(Field("price") >= 10))
         True
     """
+    if not isinstance(text, str):
+        raise FilterError(f"a filter's text must be str, got {shorten(text)}")
     if len(text) > MAX_LENGTH:
         raise FilterError(
             f"the filter has {len(text):,} characters; at most {MAX_LENGTH:,} are read: put long "

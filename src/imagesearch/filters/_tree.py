@@ -12,6 +12,7 @@ from typing import TypeAlias, assert_never, cast
 import numpy as np
 
 from imagesearch._printable import shorten
+from imagesearch._validation import elements
 from imagesearch.errors import FilterError
 
 __all__ = [
@@ -253,7 +254,11 @@ class IsIn(Filter):
 
     def __post_init__(self) -> None:
         check_field(self.field)
-        object.__setattr__(self, "values", tuple(check_scalar(value) for value in self.values))
+        given: object = self.values
+        values = None if isinstance(given, str | bytes) else elements(given)
+        if values is None:
+            raise FilterError(f"'in' takes a list of values, got {shorten(given)}")
+        object.__setattr__(self, "values", tuple(map(check_scalar, values)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, IsIn) and self._key() == other._key()
@@ -376,6 +381,8 @@ def fields_of(filter: Filter) -> frozenset[str]:
 
 def _depth(word: str, operands: tuple[Filter, ...]) -> int:
     """Check operands, and return the depth of the node that combines them."""
+    if not isinstance(operands, tuple | list):
+        raise FilterError(f"'{word}' combines a tuple of filters, got {shorten(operands)}")
     if not operands:
         raise FilterError(f"'{word}' needs at least one operand")
     for operand in operands:

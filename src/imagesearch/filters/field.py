@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import cast
 
 from imagesearch._printable import shorten
+from imagesearch._validation import elements
 from imagesearch.errors import FilterError
 from imagesearch.filters._tree import (
     Compare,
@@ -72,11 +73,10 @@ class Field:
         """
         if isinstance(values, str | bytes):
             raise FilterError(f"is_in takes a list of values; write is_in([{shorten(values)}])")
-        try:
-            # An array of no dimensions, among others, claims to be iterable and is not.
-            return IsIn(self.name, tuple(values))
-        except TypeError as error:
-            raise FilterError(f"is_in takes a list of values, got {shorten(values)}") from error
+        several = elements(values)
+        if several is None:
+            raise FilterError(f"is_in takes a list of values, got {shorten(values)}")
+        return IsIn(self.name, tuple(several))
 
     def contains(self, value: str) -> Contains:
         """Match records whose field is a list with the element `value`.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from imagesearch._printable import shorten
-from imagesearch._validation import chunks
+from imagesearch._validation import chunks, elements
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
 from imagesearch.protocols import (
@@ -29,7 +29,8 @@ def as_ids(ids: str | Iterable[str]) -> list[str]:
     Raises:
         QueryError: Something else than text is given as an id.
     """
-    wanted = list(ids) if isinstance(ids, Iterable) and not isinstance(ids, str) else [ids]
+    several = None if isinstance(ids, str) else elements(ids)
+    wanted = [ids] if several is None else several
     for id in wanted:
         if not isinstance(id, str):
             raise QueryError(f"ids are text, not {shorten(id)}; give one id or a list of ids")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from imagesearch._printable import shorten
-from imagesearch._validation import as_whole, flag, is_one_of
+from imagesearch._validation import as_whole, elements, flag, is_one_of
 from imagesearch.calibration import Calibration
 from imagesearch.errors import QueryError, SourceError, UnsupportedOperationError
 from imagesearch.filters import Filter
@@ -294,11 +294,12 @@ def as_queries(queries: Iterable[Query | ImageSource]) -> list[Query]:
     one = isinstance(queries, str | bytes | Query | Item | os.PathLike | Image.Image) or (
         isinstance(queries, np.ndarray) and queries.ndim < 4
     )
-    if one or not isinstance(queries, Iterable):
+    several = None if one else elements(queries)
+    if several is None:
         raise QueryError(
             f"search_many takes a list of queries, not {shorten(queries)}; for one query use search"
         )
-    return [as_query(query) for query in queries]
+    return [as_query(query) for query in several]
 
 
 def combined(
