@@ -310,7 +310,7 @@ def checked_precision(precision: float) -> float:
     """Return a precision that can be asked for.
 
     Raises:
-        ConfigError: It is no number above 0 and below 1.
+        ConfigError: It is not a number above 0 and below 1.
 
     Example:
         >>> checked_precision(np.float64(0.5))

@@ -83,7 +83,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         path: A TOML file; in a ``pyproject.toml`` the tables stand under ``[tool.imagesearch]``.
 
     Raises:
-        ConfigError: It cannot be read, is no TOML, or has unknown or malformed tables.
+        ConfigError: It cannot be read, is not TOML, or has unknown or malformed tables.
 
     Example:
         >>> import pathlib, tempfile

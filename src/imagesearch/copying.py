@@ -103,7 +103,7 @@ def copy_records(
         source: An open store.
         target: An open store with comparable vectors.
         projection: Applied to every vector on the way.
-        advance: Told how many more records are dealt with.
+        advance: Called with how many more records are dealt with.
 
     Returns:
         Counts, and how far the two sides find the same neighbours.
@@ -167,7 +167,7 @@ def copy_projected(
         target: A store that holds nothing yet, or a part of this copy; it is opened if need be.
         meta: The source's meta.
         dim: Length of the projected vectors.
-        advance: Told how many more records are dealt with, twice for each: to fit and to copy.
+        advance: Called with how many more records are dealt with, twice for each: to fit and to copy.
 
     Raises:
         ConfigError: `dim` is out of range for the source, the source has another metric or is

@@ -12,7 +12,7 @@
     │   ├── FetchError (OSError)               it exists, but cannot be read
     │   ├── RemovalRefusedError                a sync would remove a large part of an index
     │   ├── ManifestError (ValueError)         a CSV or JSONL manifest, or a row of one, is malformed
-    │   └── DecodeError (ValueError)           it was read, but is no image that we accept
+    │   └── DecodeError (ValueError)           it was read, but is not an accepted image
     ├── EmbeddingError                         the model failed, or gave something else than vectors
     ├── WeightsUnavailableError                the model's weights cannot be had
     └── StoreError
@@ -78,7 +78,7 @@ class ImageSearchError(Exception):
     Raised when: never itself, always as one of the classes below it.
 
     What to do: catch it at the edge of your program and show its message, which is written for
-    people. Do not catch `Exception`: what is no `ImageSearchError` is a mistake in a program.
+    people. Do not catch `Exception`: anything that is not an `ImageSearchError` is a bug.
     """
 
     def __str__(self) -> str:
@@ -191,7 +191,7 @@ class FetchError(SourceError, OSError):
     Raised when: a file may not be read or is a device; a URL does not answer, is too large, or leads
     to an address that only this machine can reach.
 
-    What to do: mend what the message names, and add again: what was stored is skipped. A server of
+    What to do: fix what the message names, and run add again: what was stored is skipped. A server of
     your own on a private address needs ``IMAGESEARCH_ALLOW_PRIVATE_URLS=1``.
     """
 
@@ -249,7 +249,7 @@ class RemovalRefusedError(SourceError):
 
 
 class DecodeError(SourceError, ValueError):
-    """Bytes, a PIL image or an array that is no image which the decoding policy accepts.
+    """Bytes, a PIL image or an array that the decoding policy does not accept as an image.
 
     Raised when: a file is empty, damaged, cut off, of a format that is not read, or has more pixels
     than the limit; an array has another shape or type than an image.
@@ -296,7 +296,7 @@ class WeightsUnavailableError(ImageSearchError):
     Raised when: an embedder is made whose weights are not cached and the hub cannot be reached, or
     asks for an account; a weights file is missing, damaged, or belongs to another model.
 
-    What to do: the message lists the ways out: a mirror (``HF_ENDPOINT``), a file (``weights=``), or
+    What to do: the message lists the options: a mirror (``HF_ENDPOINT``), a file (``weights=``), or
     an embedder that needs none (`DescriptorEmbedder`).
     """
 
@@ -319,7 +319,7 @@ class StoreUnavailableError(StoreError, ConnectionError):
     makes by itself; the disk is full; files may not be read or written; another process holds the
     database for too long.
 
-    What to do: mend the cause and repeat the call. A batch that was not acknowledged may be written
+    What to do: fix the cause and repeat the call. A batch that was not acknowledged may be written
     again without harm.
     """
 
@@ -366,11 +366,11 @@ class StoreLockedError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """What is stored contradicts itself in a way that cannot be mended without loss.
+    """What is stored contradicts itself in a way that cannot be repaired without loss.
 
     Raised when: files of a local index were cut off, deleted or damaged from outside, or another
     program changed a column of a collection. It is reported on opening, or when what is damaged is
-    first read, and nothing is changed. A damaged search graph is no such case: it is built again.
+    first read, and nothing is changed. A damaged search graph is not such a case: it is built again.
 
     What to do: run ``imagesearch check --repair``, which embeds damaged records again where their
     files are there; or restore the index from a backup, or build it anew.
@@ -388,7 +388,7 @@ class UnsupportedOperationError(StoreError):
     """This store cannot do that at all, or was opened read-only.
 
     Raised when: something is written with ``read_only=True``, or to a collection that another program
-    made and that was not adopted; or a store without notes shall save a calibration.
+    made and that was not adopted; or a store without notes has to save a calibration.
 
     What to do: open it for writing, or take the way that the message names.
     """

@@ -27,7 +27,7 @@ def require_projectable(meta: IndexMeta, count: int, dim: int) -> None:
         dim: As for `fit_projection`.
 
     Raises:
-        ConfigError: Its metric is not cosine, it is projected itself, or `dim` is no whole number
+        ConfigError: Its metric is not cosine, it is projected itself, or `dim` is not a whole number
             or out of range for it.
 
     Example:
@@ -56,10 +56,10 @@ def fit_projection(
         store: Open, with at least dim + 1 records.
         dim: Length of a projected vector, 1 ≤ dim < input_dim: it tells a vector that is projected
             from one that is not.
-        advance: Told how many more records are dealt with.
+        advance: Called with how many more records are dealt with.
 
     Raises:
-        ConfigError: `dim` is no whole number, or out of range for this store.
+        ConfigError: `dim` is not a whole number, or out of range for this store.
         StoreError: The store failed.
 
     Example:

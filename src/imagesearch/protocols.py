@@ -211,7 +211,7 @@ class VectorStore(Protocol):
 
         Raises:
             UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
-            StoreRequestError: k is no whole number ≥ 1, or queries are of another dimension, not
+            StoreRequestError: k is not a whole number ≥ 1, or queries are of another dimension, not
                 finite, or zero under the cosine metric.
             StoreError: The store failed.
         """
@@ -245,7 +245,7 @@ class VectorStore(Protocol):
 
         Raises:
             UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
-            StoreRequestError: batch_size is no whole number ≥ 1.
+            StoreRequestError: batch_size is not a whole number ≥ 1.
             StoreError: The store failed.
         """
         ...
@@ -261,7 +261,7 @@ class VectorStore(Protocol):
 
 @runtime_checkable
 class NotingStore(VectorStore, Protocol):
-    """What a store with `Capability.NOTES` can do besides: remember what was learned about it.
+    """What a store with `Capability.NOTES` can also do: remember what was learned about it.
 
     Notes are few and small, such as a calibration; they say nothing about what vectors mean, so
     unlike the meta they may change.
@@ -289,7 +289,7 @@ class NotingStore(VectorStore, Protocol):
                 a store on a server may refuse more.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is no JSON value, or larger than
+            StoreRequestError: The name is empty, or the value is not a JSON value, or larger than
                 the store takes; nothing was written.
             StoreError: The store failed.
         """
@@ -332,7 +332,7 @@ def noting(store: VectorStore) -> NotingStore | None:
 
 @runtime_checkable
 class SharingStore(VectorStore, Protocol):
-    """What a store can do besides, whose first write keeps other processes from writing.
+    """What a store can also do, whose first write keeps other processes from writing.
 
     Example:
         >>> from imagesearch.stores.local import LocalStore

@@ -33,7 +33,7 @@ class EvaluationQuery:
         uri: Where the query image comes from, so that the same image in the index is known.
 
     Raises:
-        QueryError: Something is of another type, or a grade is no finite number.
+        QueryError: Something is of another type, or a grade is not a finite number.
 
     Example:
         >>> EvaluationQuery(Query.text("a red shoe"), "red shoes", relevant={"sku-1": 1.0}).name

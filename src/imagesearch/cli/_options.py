@@ -61,7 +61,7 @@ DEFAULT_STORE = "imagesearch.idx"
 
 
 def store_table(config: Path | None, store: Path | None) -> PluginConfig:
-    """Return which store the options name; ``--store`` goes before ``--config``.
+    """Return which store the options name; ``--store`` takes precedence over ``--config``.
 
     Raises:
         ConfigError: The config file cannot be read, or has no such table.
@@ -334,7 +334,7 @@ def store_options(command: _Command) -> _Command:
 def _unless_config_was_given(
     context: click.Context, _option: click.Parameter, store: Path | None
 ) -> Path | None:
-    """Let a file that was named for this command go before what the environment says for all."""
+    """Let the file named on the command line take precedence over the environment."""
     general = context.get_parameter_source("store") is ParameterSource.ENVIRONMENT
     return None if general and given("config") else store
 
@@ -379,7 +379,7 @@ def open_existing(config: Path | None, store: Path | None, *, embeds: bool = Fal
 
     Args:
         config: Names the store, and the embedder where one is needed.
-        store: Folder of a local index; goes before the config, whose embedder holds for it only if
+        store: Folder of a local index; takes precedence over the config, whose embedder holds for it only if
             this command named both.
         embeds: Whether pictures or texts will be embedded. Only then is the config's embedder
             made: it says where weights are today, and the index only where they were.

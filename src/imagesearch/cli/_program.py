@@ -104,7 +104,7 @@ def program(context: click.Context, verbose: bool) -> None:
     context.color = colour_choice()
     logging.basicConfig(level=logging.WARNING, handlers=[_Complaints()])
     logging.getLogger("imagesearch").setLevel(logging.DEBUG if verbose else logging.WARNING)
-    # It tells of every attempt that a store repeats; what fails in the end is told anyway.
+    # It tells of every attempt that a store repeats; what fails in the end is reported anyway.
     logging.getLogger("urllib3").setLevel(logging.NOTSET if verbose else logging.ERROR)
 
 

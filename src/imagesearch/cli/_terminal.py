@@ -39,7 +39,7 @@ _STYLES: dict[Role, dict[str, Any]] = {
 def colour_choice() -> bool | None:
     """Return whether the environment asks for colours; None leaves it to each stream.
 
-    ``NO_COLOR`` (no-color.org) goes before ``FORCE_COLOR``, and both before ``TERM=dumb``, as in
+    ``NO_COLOR`` (no-color.org) takes precedence over ``FORCE_COLOR``, and both before ``TERM=dumb``, as in
     Python's own programs.
     """
     if os.environ.get("NO_COLOR"):

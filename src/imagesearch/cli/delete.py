@@ -97,7 +97,7 @@ def _rehearse(
 
 
 def _agreed(index: ImageIndex, where: str) -> bool:
-    """Ask a person; a program, which nobody can answer for, has said what it wants."""
+    """Ask a person; a program, which cannot be asked, has said what it wants."""
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return True
     matching = index.count(where)

@@ -33,13 +33,13 @@ _INDENT = 11
 @store_options
 @json_option
 def doctor(online: bool, config: Path | None, store: Path | None, as_json: bool) -> int:
-    """Look at what is installed and configured, say what is wrong, and how to mend it.
+    """Look at what is installed and configured, say what is wrong, and how to fix it.
 
     Packages, the device, image formats, plug-ins, the config, the store, the weights of the model,
     and the room for both. Nothing is made or changed, and no secret is shown. A store on the network that
     the config names is asked; the model hub is not, unless --online is given.
 
-    What is missing but optional is told as info. The exit code is 1 if there is a problem.
+    What is missing but optional is reported as info. The exit code is 1 if there is a problem.
 
     \b
     Examples:

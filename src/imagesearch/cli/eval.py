@@ -60,7 +60,7 @@ class Drawing:
         """Open the indexes that are named, or the usual one."""
         for store in stores:
             yield str(store), self._draw(open_existing(None, store))
-        # As everywhere, --store goes before a config that the environment names.
+        # As everywhere, --store takes precedence over a config that the environment names.
         for config in configs if not stores or given("configs") else ():
             yield str(config), self._draw(open_existing(config, None, embeds=True))
         if not stores and not configs:

@@ -1,4 +1,4 @@
-"""Diagnosis: what is installed and configured here, whether it works, and how to mend it."""
+"""Diagnosis: what is installed and configured here, whether it works, and how to fix it."""
 
 from imagesearch.diagnosis._examine import diagnose
 from imagesearch.diagnosis.finding import Finding, Status

@@ -48,7 +48,7 @@ def diagnose(
 
     Args:
         config: A config file.
-        store: Folder of a local index; goes before the config's store. Without both no store is
+        store: Folder of a local index; takes precedence over the config's store. Without both no store is
             looked at.
         online: Whether to ask the model hub, too. A store on the network is asked in any case.
 
@@ -125,7 +125,7 @@ def _settings(config: Path | None) -> Config:
     try:
         return Config() if config is None else load_config(config)
     except ConfigError:
-        # Told in its place among the findings.
+        # Reported in its place among the findings.
         return Config()
 
 

@@ -100,7 +100,7 @@ def room_findings(topic: str, what: str, folder: Path) -> Iterator[Finding]:
 
     Args:
         topic: Of the findings.
-        what: What shall be kept there, such as ``the index``.
+        what: What is to be kept there, such as ``the index``.
         folder: Where; it need not exist.
     """
     place = folder.absolute()

@@ -59,7 +59,7 @@ def _load(group: Group, name: str, distribution: str, probe: Probe) -> Finding |
         lacking = probe.ask("plugin", group=group, kind=name)["lacking"]
     except ProbeError as error:
         if error.kind == "MissingDependencyError":
-            # Told among the packages already, with the line that installs it.
+            # Reported among the packages already, with the line that installs it.
             text, _, line = str(error).partition(": pip install")
             return Finding(_TOPIC, "info", f"{what}: {text}", f"pip install{line}")
         remedy = f"install {distribution} again, or ask its authors"
@@ -266,7 +266,7 @@ def _answer(endpoint: str, otherwise: Status) -> Finding:
 
 
 def hub_cache(probe: Probe) -> Path | None:
-    """Return where the hub's files are kept; None if that cannot be told."""
+    """Return where the hub's files are kept; None if that is not known."""
     try:
         return Path(probe.ask("hub_settings")["cache"])
     except ProbeError:

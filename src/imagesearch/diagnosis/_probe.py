@@ -41,7 +41,7 @@ class Probe:
     what can be asked.
 
     Args:
-        environment: Variables that the process gets besides those of this one.
+        environment: Variables that the process gets in addition to those of this one.
         patience: Seconds to wait for an answer.
 
     Example:

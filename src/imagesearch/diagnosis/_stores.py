@@ -32,7 +32,7 @@ def local_findings(
     """Look at a local index; returns its meta if it can be read.
 
     Args:
-        store: It, opened by nobody yet, and for reading only.
+        store: The store, not opened yet, and read-only.
         options: What it was made with.
 
     Raises:
@@ -183,7 +183,7 @@ def tencent_findings(options: Mapping[str, Any]) -> Iterator[Finding]:
         client.close()
 
 
-# Somebody waits for the answer; an add or a search is more patient.
+# A person waits for the answer; an add or a search is more patient.
 _SECONDS = 5.0
 
 
@@ -203,7 +203,7 @@ def store_findings(table: PluginConfig) -> Generator[Finding, None, IndexMeta | 
     except ImageSearchError as error:
         yield finding_of(_TOPIC, "", error, remedy="check the options of the table [store]")
         return None
-    # A plug-in may raise anything, and the rest shall be looked at still.
+    # A plug-in may raise anything, and the rest is to be looked at still.
     except Exception as error:  # noqa: BLE001
         yield finding_of(
             _TOPIC,

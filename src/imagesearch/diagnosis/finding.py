@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 __all__ = ["Finding", "Status", "finding_of"]
 
 Status: TypeAlias = Literal["ok", "info", "warning", "problem"]
-"""``info`` is neither good nor bad, such as an optional package that nobody installed."""
+"""``info`` is neither good nor bad, such as an optional package that is not installed."""
 
 # Where our own messages go over from what is wrong to what to do.
 _REMEDY = re.compile(r";\s+|\.\s+(?=Check |Leave |Use |Ways out:)")

@@ -158,7 +158,7 @@ class Settling:
 
     If B is like A and like C, but C is not like A, then deleting B and C because A stays would
     lose C. So the best picture is kept and takes what matches it directly; the best of the rest
-    takes what matches that one, and so on. What matches none of the kept pictures is no duplicate
+    takes what matches that one, and so on. What matches none of the kept pictures is not a duplicate
     once the copies are gone.
 
     Attributes:
@@ -263,7 +263,7 @@ class Finding:
         rules: What counts as a copy.
         where: Only records that match.
         batch_size: Queries in one search of the store, ≥ 1.
-        advance: Told how many records a tier has looked at.
+        advance: Called with how many records a tier has looked at.
         load: Opens the image at a URI for the report's thumbnails.
 
     Example:

@@ -38,7 +38,7 @@ _GET = 1000
 class Leaks:
     """Finds the pictures of an index that are copies of pictures in another index.
 
-    Each is told once, with its strongest match.
+    Each is reported once, with its strongest match.
 
     Attributes:
         store: The index whose copies are wanted, open.
@@ -48,7 +48,7 @@ class Leaks:
         rules: What counts as a copy.
         where: Only records of the first index that match.
         batch_size: Queries in one search of the other store, ≥ 1.
-        advance: Told how many records a tier has looked at.
+        advance: Called with how many records a tier has looked at.
         load: Opens the image at a URI for the report's thumbnails.
     """
 

@@ -83,7 +83,7 @@ def trained_tag(
 
     Args:
         name: Of the model.
-        pretrained: The tag; None where it can be told without.
+        pretrained: The tag; None where it is known without.
         needed: Whether weights have to be fetched, and not only preprocessing to be known.
 
     Raises:
@@ -157,7 +157,7 @@ class ClipSource:
     Attributes:
         create_name: What ``open_clip.create_model`` takes: a name, or ``local-dir:FOLDER``.
         config: The model's own configuration, with both towers.
-        settings: What the tag says besides: mean, std, interpolation, resize_mode, quick_gelu.
+        settings: What the tag also says: mean, std, interpolation, resize_mode, quick_gelu.
         identity: The network's and the weights' part of the fingerprint. JSON values.
         label: The name for people.
         options: Values of the embedder's options that give this source again.

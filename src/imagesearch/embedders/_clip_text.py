@@ -89,7 +89,7 @@ class Tokenizer:
         try:
             with self._lock.lock:
                 return self._tokenize(short)
-        # Halves of surrogate pairs, for one: CLIP's own tokenizer mends them, those of transformers raise.
+        # Halves of surrogate pairs, for one: CLIP's own tokenizer repairs them, those of transformers raise.
         except Exception as error:
             raise EmbeddingError(
                 f"the texts cannot be split into tokens: {type(error).__name__}: {str(error)[:200]}"
@@ -203,7 +203,7 @@ class TextTower:
     """The text half of a model, with its tokenizer.
 
     Args:
-        model: An open_clip model in eval mode, where it shall run.
+        model: An open_clip model in eval mode, where it runs.
         tokenizer: The model's own.
         device: Where the model is.
         batch_size: Texts that go through the model together; None for 32.

@@ -70,7 +70,7 @@ def fetch_from_hub(
 
     Raises:
         WeightsUnavailableError: It is neither cached nor reachable, or the hub has no such file.
-            The message lists the ways out.
+            The message lists the options.
     """
     for filename in filenames:
         cached = try_to_load_from_cache(repo, filename, revision=revision)
@@ -134,7 +134,7 @@ def _require_answer(url: str, unavailable: Callable[[str], WeightsUnavailableErr
 
 
 def _alone(error: Exception) -> Exception:
-    """Leave out what the HTTP library did on the way: it hides the ways out under its frames."""
+    """Leave out what the HTTP library did on the way: it hides the options under its frames."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 

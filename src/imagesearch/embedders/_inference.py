@@ -134,7 +134,7 @@ def check_running(batch_size: int | None, precision: str) -> None:
     """Refuse options that no runner knows, before any weights load.
 
     Raises:
-        ConfigError: The batch size is no whole number ≥ 1, or the precision unknown.
+        ConfigError: The batch size is not a whole number ≥ 1, or the precision unknown.
     """
     if batch_size is not None:
         at_least(1, batch_size, "batch_size")
@@ -252,7 +252,7 @@ class Inference:
 def _quiet_workers(count: int) -> ThreadPoolExecutor:
     """Start workers that compute with one thread each, and leave torch's setting as it was.
 
-    ``torch.set_num_threads`` sets the calling thread's number and, besides, the one that threads
+    ``torch.set_num_threads`` sets the calling thread's number and also the one that threads
     begin with which are started later. The first is wanted here. The second is read by a thread
     that starts before the change and set back by one that starts after it, so that the threads of
     the program itself never see a difference.
@@ -261,7 +261,7 @@ def _quiet_workers(count: int) -> ThreadPoolExecutor:
 
     def become_single() -> None:
         # A thread takes over the process-wide number when it first asks, and would then forget
-        # what it was told before.
+        # its former setting.
         torch.get_num_threads()
         torch.set_num_threads(1)
         # Each worker takes exactly one of these tasks, because none ends before all have begun.

@@ -33,7 +33,7 @@ _SCHEMAS = (
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, and mend the one failure that a torch without CUDA causes.
+    """Import torchvision, and repair the one failure that a torch without CUDA causes.
 
     Call it before importing timm or open_clip. On a healthy installation it is a plain import;
     calling it again costs nothing, and so does calling it from several threads.

@@ -66,7 +66,7 @@ def load_model(source: ClipSource) -> nn.Module:
             ) from error
         try:
             open_clip.load_checkpoint(model, str(source.file.path), weights_only=True)
-        # Damaged files, other networks and half a checkpoint are all told apart by class alone.
+        # Damaged files, other networks and half a checkpoint are all distinguished by class alone.
         except Exception as error:
             _require_readable(source.file)
             raise WeightsUnavailableError(
@@ -164,7 +164,7 @@ class OpenClipEmbedder:
         ConfigError: An option is wrong, or there is no such model or tag (close names are listed).
         MissingDependencyError: The model's tokenizer needs transformers, which is not installed.
         WeightsUnavailableError: The weights or the tokenizer cannot be had, are damaged or belong
-            to another model; the message lists the ways out.
+            to another model; the message lists the options.
 
     Example:
         >>> import imagesearch.errors

@@ -170,7 +170,7 @@ class TimmEmbedder:
             OpenVINO cannot run it.
         MissingDependencyError: ``runtime="openvino"`` without the package openvino.
         WeightsUnavailableError: The weights cannot be had, are damaged or belong to another
-            model; the message lists the ways out.
+            model; the message lists the options.
 
     Example:
         >>> import imagesearch.errors

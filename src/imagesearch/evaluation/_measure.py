@@ -145,7 +145,7 @@ def measure(
         prepared: The same queries, embedded for this contender.
         failures: What gave no query, for the record.
         settings: What all contenders have in common.
-        progress: Told about every query.
+        progress: Called for every query.
 
     Raises:
         QueryError: No query can be judged.

@@ -138,7 +138,7 @@ def prepare(
     Args:
         queries: What will be asked.
         embedder: Gives the embedder when a query needs it; making it is not timed.
-        advance: Told about every query.
+        advance: Called for every query.
     """
     prepared: list[Prepared] = []
     warm = False

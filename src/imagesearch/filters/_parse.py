@@ -73,7 +73,7 @@ def as_filter(where: object) -> Filter | None:
     """Return a filter that is given as one, in its text form or not at all.
 
     Raises:
-        FilterError: A text is no filter, or something else is given; the message shows the form
+        FilterError: A text is not a filter, or something else is given; the message shows the form
             that was probably meant.
 
     Example:

@@ -65,7 +65,7 @@ class Field:
         """Match records whose field holds one of `values`.
 
         Raises:
-            FilterError: `values` is a single text, or holds something that is no scalar.
+            FilterError: `values` is a single text, or holds something that is not a scalar.
 
         Example:
             >>> print(Field("label").is_in(["cat", "dog"]))

@@ -156,7 +156,7 @@ class Asking:
         k: Hits of each query to look at, ≥ 1.
         sample: How many of the index's own records ask, at most.
         seed: Which of them.
-        advance: Told about every query.
+        advance: Called for every query.
         skipped: Queries that could not be asked or judged.
         kind: What was asked.
     """
@@ -239,7 +239,7 @@ class Asking:
 
         A query's label is compared with the records' field, or, when no record has it, with the
         names of the folders that hold the images; records with neither do not count. What is the
-        query itself (id, URI or bytes) is no hit, unless the query names it as relevant.
+        query itself (id, URI or bytes) is not a hit, unless the query names it as relevant.
 
         Raises:
             QueryError: Texts and images are mixed, or no query could be asked and judged.

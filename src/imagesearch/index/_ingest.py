@@ -106,7 +106,7 @@ class Ingestion:
         batch_size: Records in one upsert, ≥ 1.
         on_error: Whether to collect failures or to raise the first.
         metadata: Given to every item; an item's own fields win.
-        progress: Told about every input.
+        progress: Called for every input.
         report: Filled as batches become durable.
         seen: Ids of all images that could be read.
         embedded: How many images went through the model.

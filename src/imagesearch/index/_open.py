@@ -95,7 +95,7 @@ def assemble(
         metric: None for the index's own, or cosine.
 
     Raises:
-        ConfigError: Neither or both of `path` and `store` are given, or `path` is no path.
+        ConfigError: Neither or both of `path` and `store` are given, or `path` is not a path.
         IncompatibleIndexError: The index was made with another embedder or metric.
         WeightsUnavailableError: The embedder's weights cannot be had.
         StoreError: The store cannot be opened.

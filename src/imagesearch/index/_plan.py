@@ -35,7 +35,7 @@ class Planned:
     """One image whose fate is decided.
 
     Attributes:
-        record: What the index shall hold; its vector is None where the model has to make it.
+        record: What the index is to hold; its vector is None where the model has to make it.
         fate: How it will be reported.
     """
 

@@ -79,7 +79,7 @@ def fuse(
 
 _GROUP = 32
 
-# Cancelling terms leave rounding noise of float32 behind, which is no direction to search in.
+# Cancelling terms leave rounding noise of float32 behind, which is not a direction to search in.
 _CANCELLED = 1e-6
 
 

@@ -144,11 +144,11 @@ def least_score(
     Args:
         wanted: What the caller gave.
         queries: What is asked.
-        index: Of whom.
+        index: The index being searched.
         group_score: How groups are scored, if hits are groups.
 
     Raises:
-        QueryError: It is no number, there is no calibration, or that speaks of other scores than
+        QueryError: It is not a number, there is no calibration, or that speaks of other scores than
             these.
         StoreError: The store failed.
     """

@@ -59,7 +59,7 @@ class ImageIndex:
             groups suit a GPU; on a CPU they bring nothing.
 
     Raises:
-        ConfigError: Neither or both of `path` and `store` are given, `path` is no path, or a number
+        ConfigError: Neither or both of `path` and `store` are given, `path` is not a path, or a number
             is out of range.
         IncompatibleIndexError: The index was made with another embedder or metric.
         WeightsUnavailableError: The embedder's weights cannot be had.
@@ -272,7 +272,7 @@ class ImageIndex:
 
         Args:
             query: An image (path, URL, bytes, PIL image, array), or a `Query` that combines
-                images, texts, ids and vectors. What is given besides is added to it.
+                images, texts, ids and vectors. Other query arguments are added to it.
             text: A description; needs an embedder with a text tower.
             id: A record of the index.
             vector: A ready vector of shape (dim,), made by the index's embedder.
@@ -303,7 +303,7 @@ class ImageIndex:
             QueryError: There is no query, it cannot be asked of this index, or options do not go
                 together.
             SourceError: The query image cannot be read.
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
 
         Example:
@@ -377,7 +377,7 @@ class ImageIndex:
         """Return the records that exist among one id or many; with their vectors if wanted.
 
         Raises:
-            QueryError: An id is no text.
+            QueryError: An id is not text.
             StoreError: The store failed.
 
         Example:
@@ -404,7 +404,7 @@ class ImageIndex:
 
         Raises:
             QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
 
         Example:
@@ -430,7 +430,7 @@ class ImageIndex:
         Several writers may do this at the same time: fields that they set are all kept, and a
         record that is deleted meanwhile does not come back. That holds for every store of this
         package, see the documentation of Tencent Cloud VectorDB for its limits; a store of another
-        package that is no `SupportsMetadataUpdate` reads each record and writes it as a whole, so
+        package that is not a `SupportsMetadataUpdate` reads each record and writes it as a whole, so
         that the last writer wins.
 
         Args:
@@ -444,7 +444,7 @@ class ImageIndex:
 
         Raises:
             QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreRequestError: The metadata are nothing that a store can keep.
             StoreError: The store failed.
 
@@ -464,7 +464,7 @@ class ImageIndex:
         """Return how many records there are, or how many match.
 
         Raises:
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
         """
         return self.store.count(as_filter(where))
@@ -480,7 +480,7 @@ class ImageIndex:
             vectors: Whether the batches carry vectors.
 
         Raises:
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
 
         Example:
@@ -573,7 +573,7 @@ class ImageIndex:
             ConfigError: An option is out of range, or `against` is this index.
             QueryError: Scores of this index cannot tell copies, for tier ``semantic``.
             IncompatibleIndexError: `against` has another embedder, for tier ``semantic``.
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: A store failed.
 
         Example:
@@ -624,7 +624,7 @@ class ImageIndex:
             SourceError: The picture cannot be read.
             ConfigError: An option is out of range.
             QueryError: Scores of this index cannot tell copies, for tier ``semantic``.
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
 
         Example:

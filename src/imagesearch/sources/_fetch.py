@@ -139,7 +139,7 @@ def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS
     """Return what an http(s) URL holds.
 
     At most five redirects are followed. Proxies named in the environment are not used, as they
-    would connect to addresses that nobody has checked.
+    would connect to addresses that have not been checked.
 
     Args:
         url: An http or https URL without user name and password.

@@ -74,7 +74,7 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
 
 
 def refuse_kind(path: str, mode: int) -> None:
-    """Refuse what is no regular file.
+    """Refuse what is not a regular file.
 
     Raises:
         FetchError: `mode` is that of a folder, FIFO, socket or device.
@@ -204,9 +204,9 @@ def read(item: Item) -> Payload:
 
     Raises:
         SourceNotFoundError: The path or URL names nothing.
-        FetchError: It cannot be read, is no regular file, or is larger than `MAX_BYTES`.
+        FetchError: It cannot be read, is not a regular file, or is larger than `MAX_BYTES`.
         DecodeError: An in-memory image that the policy does not accept.
-        SourceError: The source is no single image.
+        SourceError: The source is not a single image.
         StoreRequestError: The id or the metadata cannot be kept.
 
     Example:

@@ -63,7 +63,7 @@ def canonical_uri(source: str | os.PathLike[str]) -> str:
 
     Raises:
         SourceError: A scheme other than http and https, credentials in a URL, or a file name that
-            is no valid Unicode, which no store could keep.
+            is not valid Unicode, which no store can keep.
 
     Example:
         >>> canonical_uri("/photos/2024/../a.jpg")
@@ -100,7 +100,7 @@ def _same_file(text: str, path: str) -> bool:
 def _canonical_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018  # raises on a port that is no number
+        parts.port  # noqa: B018  # raises on a port that is not a number
         url.encode()
     except ValueError as error:
         # The reason may quote the URL, password and all.

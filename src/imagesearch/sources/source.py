@@ -50,7 +50,7 @@ def expand(source: object, *, skipped: Counter[str] | None = None) -> Iterator[I
     """Yield one `Item` for each image in a source, or a `Failure` for what gives none.
 
     Nothing is decoded, and images are not even opened: memory stays the same however many there
-    are. What `source` may be is told in full in the documentation of sources:
+    are. What `source` may be is described in full in the documentation of sources:
 
     - a path: an image, a folder, a CSV or JSONL manifest, or a glob such as ``photos/**/*.jpg``
     - an http(s) URL

@@ -46,7 +46,7 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
 
     Raises:
         StoreRequestError: A vector is missing, of another dimension, not finite, or zero under
-            ``cosine``; metadata are no JSON values; a uri or digest is no valid Unicode. The
+            ``cosine``; metadata are not JSON values; a uri or digest is not valid Unicode. The
             message names the record, as ``'sku-1'``.
 
     Example:
@@ -77,7 +77,7 @@ def check_batch_size(batch_size: int) -> None:
     """Refuse to scan in batches of nothing; what `scan` calls first.
 
     Raises:
-        StoreRequestError: batch_size is no whole number ≥ 1.
+        StoreRequestError: batch_size is not a whole number ≥ 1.
 
     Example:
         >>> check_batch_size(1000)
@@ -100,7 +100,7 @@ def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float3
         float32 of shape (n, dim), of unit length under ``cosine``.
 
     Raises:
-        StoreRequestError: k is no whole number ≥ 1, or queries are of another dimension, not
+        StoreRequestError: k is not a whole number ≥ 1, or queries are of another dimension, not
             finite, or zero under ``cosine``.
 
     Example:
@@ -188,7 +188,7 @@ def note_text(name: str, value: Any) -> str | None:
         return None
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # a lone surrogate is no text that can be written
+        text.encode()  # a lone surrogate is not text that can be written
         # Tuples and keys that are numbers would come back as something else.
         same = json.loads(text) == value
     except (TypeError, ValueError, RecursionError) as error:

@@ -217,7 +217,7 @@ class MemoryStore:
         """Keep a note, in place of one of that name; None removes it.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is no JSON value.
+            StoreRequestError: The name is empty, or the value is not a JSON value.
         """
         text = note_text(name, value)
         with self._lock.lock:

@@ -55,8 +55,8 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
         metadata: Field names to JSON values.
 
     Raises:
-        StoreRequestError: It is no mapping; a name is empty, not a string or reserved; a value is no JSON value, is
-            NaN or infinite, an integer outside 64 bits, text that is no valid Unicode, or nested
+        StoreRequestError: It is not a mapping; a name is empty, not a string or reserved; a value is not a JSON value, is
+            NaN or infinite, an integer outside 64 bits, text that is not valid Unicode, or nested
             more than 16 deep.
 
     Example:

@@ -136,7 +136,7 @@ class Actions:
     ) -> _Updates:
         """Answer once more, with what is picked now; the question stays what it was."""
         if self._compose(slots, picked) == meaning:
-            # Somebody went through a field without changing it.
+            # A visitor went through a field without changing it.
             skipped: _Updates = gr.skip()
             return skipped
         if alike:
@@ -165,14 +165,14 @@ class Actions:
         }
 
     def open(self, request: gr.Request) -> _Updates:
-        """Fill the page for somebody who opens it."""
+        """Fill the page for a visitor who opens it."""
         language = self._view.settings.language
         if language == "auto":
             language = language_of(request.headers.get("accept-language", ""))
         return {
             self._at.language: language,
             **self._speak(language),
-            # Only here can a number be told to be empty; made with None, it shows 0.
+            # Only here can a number be made empty; made with None, it shows 0.
             self._at.min_score: gr.update(
                 value=None,
                 label=phrase("min_score", language),
@@ -226,7 +226,7 @@ class Actions:
             self._at.status: answer.status,
             self._at.gallery: answer.gallery,
             self._at.results: [card.to_json() for card in answer.cards],
-            # With the answer, not after it: somebody may already have chosen one of its pictures.
+            # With the answer, not after it: a visitor may already have chosen one of its pictures.
             self._at.detail_box: gr.update(visible=False),
         }
 

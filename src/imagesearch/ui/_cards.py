@@ -119,7 +119,7 @@ class Card:
     Attributes:
         id: The record's id.
         name: A short name: the file's, or the id.
-        uri: Where the picture comes from, or only its name where paths are nobody's business.
+        uri: Where the picture comes from, or only its name where paths are not to be shown.
         metadata: The user's own fields.
         score: How like the query it is; None when nothing was asked.
 

@@ -192,7 +192,7 @@ def _summary(name: str, tally: _Tally) -> FieldSummary:
     kind = next(iter(tally.kinds)) if len(tally.kinds) == 1 else "mixed"
     # Where most texts are long, the short ones are prose as well.
     few = kind != "mixed" and not tally.many and 2 * tally.long <= tally.seen
-    # What nearly every record has to itself, such as a title, is no category.
+    # What nearly every record has to itself, such as a title, is not a category.
     few = few and (len(tally.values) <= _FEW or 2 * len(tally.values) <= tally.seen)
     if kind == "number":
         few = few and len(tally.values) <= _FEW_NUMBERS
@@ -381,7 +381,7 @@ def combine(chosen: str, where: str) -> str:
         where: What a visitor wrote; stays as it is where nothing was chosen.
 
     Raises:
-        FilterError: `where` is no filter.
+        FilterError: `where` is not a filter.
 
     Example:
         >>> combine('kind = "fish"', "price < 10 or sold = true")

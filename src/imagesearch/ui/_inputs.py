@@ -120,7 +120,7 @@ def _problem(data: bytes, error: DecodeError) -> str:
 
 
 def parse_box(text: str) -> Box | None:
-    """Read a crop box: four numbers in per cent; nothing, or all of the picture, is no crop.
+    """Read a crop box: four numbers in per cent; nothing, or all of the picture, means no crop.
 
     Raises:
         QueryError: Not four numbers from 0 to 100, or no area between them.

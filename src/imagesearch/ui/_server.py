@@ -47,7 +47,7 @@ def look() -> dict[str, Any]:
 _DECODE_SECONDS = 30.0
 """Time for one picture of a visitor; the largest that the page takes need a few seconds."""
 
-# Gradio reads these when it is imported, and uses the network unless told otherwise.
+# Gradio reads these when it is imported, and uses the network unless configured otherwise.
 _ENVIRONMENT = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_RUN_HISTORY": "False",
@@ -84,7 +84,7 @@ def serve(
 
     Raises:
         MissingDependencyError: Gradio is not installed.
-        ConfigError: The port is taken, or the host is no address of this machine.
+        ConfigError: The port is taken, or the host is not an address of this machine.
         ImageSearchError: The index cannot make its embedder.
     """
     settings = settings if settings is not None else PageSettings()

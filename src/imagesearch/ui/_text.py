@@ -12,7 +12,7 @@ LANGUAGES = ("en", "zh")
 PHRASES: dict[str, tuple[str, str]] = {
     "title": ("Image search", "以图搜图"),
     "subtitle": (
-        "Drop a picture in and see its kin.",
+        "Drop in an image to find similar ones.",
         "拖入一张图片，找出与它相似的图片。",
     ),
     "tab_search": ("Search", "搜索"),

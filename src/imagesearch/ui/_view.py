@@ -145,7 +145,7 @@ class IndexView:
         Raises:
             QueryError: `k`, `crop`, `text` or `id` cannot be asked.
             DecodeError: The picture cannot be read.
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
         """
         k, min_score = parse_count(k), parse_score(min_score)
@@ -183,7 +183,7 @@ class IndexView:
         """Show some pictures of the index, in the order in which the store has them.
 
         Raises:
-            FilterError: `where` is no filter, or one that the store cannot express.
+            FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
         """
         k = parse_count(k)
@@ -224,7 +224,7 @@ class IndexView:
     def displayable(self, picture: str | Path) -> Image.Image | None:
         """Return a picture that browsers cannot show as one that they can; None if they can.
 
-        What is no picture is left as it is: the search says what is wrong with it.
+        What is not an image is left as it is: the search says what is wrong with it.
         """
         if Path(picture).suffix.lower() in _SHOWN_BY_BROWSERS:
             return None
@@ -261,7 +261,7 @@ class IndexView:
             try:
                 added = self.uploads.add(self.index, files, metadata)
             finally:
-                # The page runs for days; others may write when nobody adds anything here.
+                # The page runs for days; others may write while nothing is added here.
                 self.index.release()
         self._fields.forget()
         return added

@@ -40,7 +40,7 @@ def create_collection(
 
     Args:
         client: The service.
-        spec: What it shall be.
+        spec: Its dimension, fields and index types.
         patience: Seconds for which the database may still refuse collections.
 
     Raises:
@@ -88,7 +88,7 @@ def make_companion(
     Args:
         client: The service.
         settings: The index; its companion has as many replicas.
-        content: What it shall hold.
+        content: The documents that it holds.
         patience: Seconds for which the database may still refuse collections.
 
     Raises:

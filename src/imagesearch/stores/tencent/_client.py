@@ -97,7 +97,7 @@ class TencentClient:
         """Create a collection; returns False if one of that name exists.
 
         Args:
-            spec: What it shall be.
+            spec: Its dimension, fields and index types.
             patience: Seconds for which any refusal is taken for "the database is not ready yet".
         """
         deadline = time.monotonic() + patience

@@ -191,7 +191,7 @@ def documents_in(
         ids: Those that were asked for; None where any may come.
 
     Raises:
-        MalformedAnswerError: It is no list of documents, or one lacks what was asked for.
+        MalformedAnswerError: It is not a list of documents, or one lacks what was asked for.
     """
     if not isinstance(answer, Sequence) or isinstance(answer, str):
         raise MalformedAnswerError(f"a list of documents is {answer!r:.60}")
@@ -209,7 +209,7 @@ def documents_in(
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
-    """What a new collection shall be; names and types are the service's own."""
+    """What a new collection is to be; names and types are the service's own."""
 
     database: str
     name: str

@@ -95,7 +95,7 @@ class Column:
 def declared_columns(fields: Mapping[str, FieldType], uri_field: str) -> dict[str, Column]:
     """Return the columns of declared fields, by field name.
 
-    A field whose name is no identifier, or is taken, gets a column named after its UTF-8 bytes.
+    A field whose name is not an identifier, or is taken, gets a column named after its UTF-8 bytes.
 
     Raises:
         ConfigError: A type is unknown, or a name is one that metadata cannot have.

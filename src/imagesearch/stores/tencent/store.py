@@ -88,7 +88,7 @@ class TencentStore:
         transport: ``"http"`` or ``"grpc"``.
         timeout: Seconds for connecting, and for each answer.
         ca_cert: Certificate to verify https with; None for the system's.
-        batch_size: Documents in one upsert, at most; bodies are kept under 8 MB besides.
+        batch_size: Documents in one upsert, at most; bodies are kept under 8 MB, too.
         connections: Requests that may run side by side.
         retries: How often a request is repeated that failed for the moment.
 
@@ -381,7 +381,7 @@ class TencentStore:
         They stand in a collection ``NAME-notes`` beside this one, made with the first note.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is no JSON value or has more than
+            StoreRequestError: The name is empty, or the value is not a JSON value or has more than
                 32,768 bytes.
             UnsupportedOperationError: The collection was opened read-only.
             StoreError: The service failed, or another program has a collection of that name.

@@ -61,7 +61,7 @@ def read_condition(text: str, types: Mapping[str, str], behaviour: Behaviour) ->
         behaviour: What documents without the field give, and whether null checks exist.
 
     Raises:
-        ApiError: It is no filter, or names a field that cannot be filtered on so.
+        ApiError: It is not a filter, or names a field that cannot be filtered on so.
 
     Example:
         >>> condition = read_condition('tag = "a"', {"tag": "string"}, Behaviour())
