@@ -1,4 +1,4 @@
-"""Look: colours, fonts, styles and scripts, all from this machine."""
+"""Serve the page: on this machine only unless there is a login, and without any request outside."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from importlib import resources
 from typing import Any
-
-import gradio as gr
 
 from imagesearch.errors import ConfigError, MissingDependencyError
 from imagesearch.images import DecoderPool
@@ -23,25 +20,7 @@ from imagesearch.ui._settings import PageSettings
 from imagesearch.ui._text import LANGUAGES, phrase
 from imagesearch.ui._view import IndexView
 
-__all__ = ["look", "serve"]
-
-
-def look() -> dict[str, Any]:
-    """Return the arguments of ``launch`` that decide how the page looks."""
-    folder = resources.files("imagesearch.ui")
-    scripts = [folder.joinpath(name).read_text("utf-8") for name in ("crop.js", "toasts.js")]
-    # Fonts that come with Gradio, so that no browser asks anybody else for them.
-    font: Any = [
-        gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)),
-        "system-ui",
-        "sans-serif",
-    ]
-    theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", radius_size="md", font=font)
-    return {
-        "theme": theme,
-        "css": folder.joinpath("style.css").read_text("utf-8"),
-        "head": "".join(f"<script>{script}</script>" for script in scripts),
-    }
+__all__ = ["serve"]
 
 
 _DECODE_SECONDS = 30.0
@@ -139,6 +118,7 @@ def _import_page() -> tuple[Callable[[IndexView], Any], Callable[[], dict[str, A
     """Import what needs Gradio, whose environment must be set before."""
     try:
         from imagesearch.ui._page import build_page
+        from imagesearch.ui._theme import look
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "gradio":
             raise
