@@ -141,7 +141,7 @@ def scatter(dice, count, radius, apart):
 
 
 def photo(dish, number):
-    """Draw a dish as somebody's camera sees it: on some table, turned, near or far."""
+    """Draw a dish as in a casual photo: on some table, turned, near or far."""
     dice = random.Random(f"{dish.__name__} {number}")
     width, height = (5 * side for side in SIZE)
     wood = dice.choice(TABLES)

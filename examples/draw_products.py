@@ -62,7 +62,7 @@ def darker(colour):
 
 
 def photo(shape, colour, view):
-    """Draw a product: 0 in front of white, 1 from the other side, 2 close, 3 at somebody's home."""
+    """Draw a product: 0 in front of white, 1 from the other side, 2 close up, 3 at home."""
     dice = random.Random(f"{shape.__name__} {colour} {view}")
     product = Image.new("RGBA", (SIDE, SIDE))
     shape(ImageDraw.Draw(product), COLOURS[colour])

@@ -26,12 +26,12 @@ UNAVAILABLE = (errors.StoreUnavailableError, errors.StoreLockedError)
 async def lifespan(app):
     UPLOADS.mkdir(parents=True, exist_ok=True)
     with ImageIndex.from_config(CONFIG) as app.state.index:
-        _ = app.state.index.embedder  # a model that cannot be loaded stops the start, no request
+        _ = app.state.index.embedder  # load the model at the start, not at a request
         yield
 
 
 class BodyLimit:
-    """Refuses a request as soon as it is too large, before it is kept anywhere."""
+    """Refuse a request as soon as it is too large, before it is stored anywhere."""
 
     def __init__(self, app):
         self.app = app
@@ -103,7 +103,7 @@ def add(
     id: Annotated[str | None, Form()] = None,
     metadata: Annotated[Json[dict[str, Any]] | None, Form()] = None,
 ) -> dict[str, str]:
-    open_image(picture, shrink_to=256)  # what is no picture is refused before it has a path
+    open_image(picture, shrink_to=256)  # refuses files that are not images before they are stored
     digest = hashlib.sha256(picture).hexdigest()
     item = Item(picture, id or digest[:32], metadata or {}, uri=str(UPLOADS / digest))
     report = index.add(item, on_error="raise", progress=False)
@@ -118,7 +118,7 @@ def thumbnail(index: Index, id: str) -> Response:
     try:
         picture = open_image(existing(index, id).uri, shrink_to=256)
     except errors.SourceError as error:
-        raise HTTPException(404, "the picture is not where it was") from error
+        raise HTTPException(404, "the image file is gone") from error
     picture.thumbnail((256, 256))
     jpeg = io.BytesIO()
     picture.save(jpeg, "JPEG")

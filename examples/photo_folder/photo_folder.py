@@ -1,4 +1,4 @@
-"""An index that follows a folder: what came, went, moved or changed, and which photos are copies.
+"""Keep an index in sync with a folder: photos added, removed, moved or changed, and copies.
 
 python photo_folder.py             sample photos in a folder of their own, which is changed in between
 python photo_folder.py photos/     your own folder, which is only read; downloads ResNet50 once
@@ -23,7 +23,7 @@ def main(folder, path="photos.idx", embedder=None):  # None: ResNet50
         for failure in report.failed:
             print("  failed", Path(failure.source).name, type(failure.error).__name__)
 
-        # The same bytes or the same look. Nothing is deleted: which photo to keep is a proposal.
+        # Same bytes or nearly the same image. Nothing is deleted; the photo to keep is a suggestion.
         copies = index.duplicates(tiers=["exact", "near"])
         for group in sorted(copies, key=lambda group: group.keep.uri):
             print("  keep", Path(group.keep.uri).name, group.keep.dimensions)

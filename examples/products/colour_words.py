@@ -1,4 +1,4 @@
-"""ColourWords: an embedder that sees shapes and colours, and of a text reads the colours alone.
+"""ColourWords: an embedder for shapes and colours that, of a text, uses only the colour words.
 
 It stands in for a CLIP model, which reads whole sentences, so that the example needs no weights.
 """
@@ -15,7 +15,7 @@ WORDS = {
     "yellow": (240, 196, 40),
     "white": (238, 236, 232),
 }
-SHAPE, COLOUR = 0.94, 0.34  # shares of a picture's vector; their squares make 1
+SHAPE, COLOUR = 0.94, 0.34  # shares of the vector of an image; their squares add up to 1
 AXES = len(WORDS) + 1  # one for each colour, the last for texts without any
 
 

@@ -1,4 +1,4 @@
-"""Similar products: several photos of each but one hit for each, and a wish in words.
+"""Similar products: several photos of each but one hit for each, and a text to refine the query.
 
 python products.py                           the sample products, with an embedder without weights
 python products.py products.csv photo.jpg    your own, with CLIP, downloaded once; needs the extra:
@@ -20,9 +20,9 @@ def main(manifest, photo, embedder, path="products.idx"):
         # Columns: path,product_id,name,price. A product has a row for each of its photos.
         print(index.add(manifest))
 
-        # Three products, not three photos of one. A product counts as its best photo …
+        # Three products, not three photos of one. A product scores as its best photo …
         show("best photo", index.search(photo, k=3, group_by="product_id"))
-        # … or as all its photos on average: ahead is what looks alike from every side.
+        # … or as the average of its photos: products that look similar from every side come first.
         mean = index.search(photo, k=3, group_by="product_id", group_score="mean")
         show("all photos on average", mean)
 

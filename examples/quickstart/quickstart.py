@@ -1,4 +1,4 @@
-"""Index a folder of photos, find those most like a photo, filter, and save what was found.
+"""Index a folder of photos, find those most similar to a photo, filter, and save the hits.
 
 python quickstart.py                       the sample photos, with an embedder that needs no weights
 python quickstart.py photos/ query.jpg     your own, with ResNet50, downloaded once
@@ -16,7 +16,7 @@ def main(photos, query, path="photos.idx", embedder=None):  # None: ResNet50
     with ImageIndex(path, embedder=embedder) as index:
         print(index.add(photos))
 
-        # What is known about a photo goes with it; here, which sub-folder it is from.
+        # Add metadata to the photos; here, the sub-folder that each is in.
         for folder in Path(photos).glob("*/"):
             index.add(folder, metadata={"kind": folder.name})
 

@@ -1,4 +1,4 @@
-"""A recipe by a photo of the dish: its title and link, or "no match" where no dish is to be seen.
+"""Find a recipe by a photo of the dish: its title and link, or "no match" if it shows no dish.
 
 python recipes.py                            the sample recipes, with an embedder without weights
 python recipes.py recipes.csv photo.jpg …    your own, with ResNet50, downloaded once
@@ -17,8 +17,8 @@ def main(manifest, *photos, path="recipes.idx", embedder=None):  # None: ResNet5
         # Columns: path,title,link,cuisine,minutes. A recipe has a row for each of its photos.
         print(index.add(manifest))
 
-        # From which score on is a hit to be trusted? The titles say which hits are right. It takes
-        # some fifty photos; with fewer, search with a min_score that fits the scores you see.
+        # Which score makes a hit trustworthy? The titles show which hits are right. This takes
+        # about fifty photos; with fewer, choose a min_score by looking at the scores.
         trusted = index.calibrate(label="title", precision=0.9, k=3)
         print(f"scores from {trusted.threshold:.2f} on are right in 90 % or more")
 

@@ -95,7 +95,7 @@ def test_an_index_lives_beside_the_tables_of_an_application(path):
 
 
 def test_a_file_that_is_no_database_is_named_and_left_alone(path):
-    path.write_text("not a database, but somebody's notes " * 100)
+    path.write_text("not a database, but some notes " * 100)
     with pytest.raises(StoreCorruptError, match=r"shop\.sqlite"):
         opened(path)
     assert path.read_text().startswith("not a database")

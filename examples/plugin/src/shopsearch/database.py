@@ -32,7 +32,7 @@ class Database:
 
     Args:
         path: The file.
-        timeout: Seconds to wait while somebody else writes.
+        timeout: Seconds to wait while another process writes.
     """
 
     def __init__(self, path: str | os.PathLike[str], timeout: float) -> None:

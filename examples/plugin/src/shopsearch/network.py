@@ -11,7 +11,7 @@ from torch import Tensor, nn
 __all__ = ["DIM", "SIDE", "Network", "pixels_of"]
 
 SIDE = 64
-"""Height and width of the pictures that the network sees, in pixels."""
+"""Height and width of the images that the network sees, in pixels."""
 
 DIM = 64
 """Length of its vectors."""
@@ -21,7 +21,7 @@ def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
     """Return what the network sees of an RGB image, in training and in search alike.
 
     Returns:
-        Pixels of the whole picture squeezed, of shape (SIDE, SIDE, 3).
+        Pixels of the whole image, squeezed to shape (SIDE, SIDE, 3).
     """
     return np.array(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 

@@ -24,12 +24,12 @@ _RECORDS = """SELECT id, uri, digest, metadata, CASE ? WHEN 1 THEN vector END
 class SQLiteStore:
     """A vector store in a SQLite file: exact, durable, with every filter.
 
-    Each search reads all vectors, which suits up to some ten thousand pictures. Any number of
+    Each search reads all vectors, which is suitable for up to about ten thousand images. Any number of
     threads and processes may use one file at once.
 
     Args:
         path: The file; it is made when the store is first opened.
-        timeout: Seconds to wait while somebody else writes.
+        timeout: Seconds to wait while another process writes.
     """
 
     capabilities = frozenset(Capability)

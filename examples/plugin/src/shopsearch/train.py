@@ -1,4 +1,4 @@
-"""Train the network on pictures in folders, one folder for each kind of thing.
+"""Train the network on images in folders, one folder for each kind of thing.
 
 python -m shopsearch.train PHOTOS WEIGHTS
 
@@ -24,7 +24,7 @@ def train(photos: Path, weights: Path, *, epochs: int = 20) -> float:
     """Teach the network to tell the folders apart, and save it.
 
     Returns:
-        The share of pictures whose folder it knows in the end.
+        The share of images whose folder it predicts correctly at the end.
     """
     paths = sorted(path for path in photos.glob("*/*") if path.is_file())
     kinds = sorted({path.parent.name for path in paths})
@@ -36,7 +36,7 @@ def train(photos: Path, weights: Path, *, epochs: int = 20) -> float:
     for _ in range(epochs):
         network.train()
         for rows in torch.randperm(len(paths)).split(16):
-            # Every second time the pictures are seen in a mirror.
+            # Mirror the images in every second epoch.
             seen = pixels[rows].flip(2) if torch.rand(1) < 0.5 else pixels[rows]
             loss = nn.functional.cross_entropy(head(network(seen)), labels[rows])
             optimiser.zero_grad()
