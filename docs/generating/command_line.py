@@ -13,11 +13,11 @@ _INTRODUCTION = """\
 
 Every command reads `--store` (a local index, `imagesearch.idx` by default) or `--config` (a TOML
 file, see [configuration](configuration.md)). Results go to standard output, everything else to
-standard error. With `--json` a command prints one JSON object a line.
+standard error. With `--json` a command prints one JSON object per line.
 
-Exit codes: 0 all is well; 1 some inputs failed, or check or doctor found a problem; each is named;
-2 wrong usage; 3 nothing could be done, the message says why; 130 interrupted, what was stored until then
-stays.
+Exit codes: 0 success; 1 some inputs failed, or check or doctor found problems, each of which is named;
+2 invalid usage; 3 the command failed, for the reason in the message; 130 interrupted, what was stored
+until then is kept.
 
 This page is generated from the commands' own help texts.
 """
