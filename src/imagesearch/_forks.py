@@ -160,7 +160,8 @@ def patience() -> float:
 def _before() -> None:
     global _deadline  # noqa: PLW0603  # one thread forks at a time
     _deadline = time.monotonic() + _PATIENCE_S
-    for entry in list(_entries.values()):
+    # In reverse, as pthread_atfork does it: locks are acquired before those that they stand on.
+    for entry in reversed(list(_entries.values())):
         entry.call_before()
 
 

@@ -8,10 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
-from urllib.parse import quote
+from typing import TypeVar
 
 from imagesearch.errors import StoreError, StoreUnavailableError
+from imagesearch.stores.local._fork_safety import (
+    FileIdentity,
+    ForkSafeConnection,
+    InheritedError,
+    file_identity,
+)
 
 __all__ = [
     "FileIdentity",
@@ -25,13 +30,7 @@ __all__ = [
     "require_settled",
 ]
 
-FileIdentity: TypeAlias = tuple[int, int] | None
-"""Device and inode number of a file; None where there is none."""
-
 T = TypeVar("T")
-
-# Milliseconds to wait for a checkpoint or a commit of another process.
-_PATIENCE = 30_000
 
 # Attempts to read between the writes of others, and the pause in seconds before the next one.
 _ATTEMPTS = 40
@@ -86,33 +85,35 @@ class _Stamp:
     changed_ns: int
 
 
-class ReadConnection(sqlite3.Connection):
+class ReadConnection(ForkSafeConnection):
     """A connection for reading.
 
     Where SQLite's shared memory cannot be made, the file is read without locks (``immutable=1``).
     That is right as long as nobody writes: such a connection knows what the file was like.
     """
 
-    _path: Path | None = None
     _stamp: _Stamp | None = None
 
-    def read_without_locks(self, path: Path, stamp: _Stamp) -> None:
+    def read_without_locks(self, stamp: _Stamp) -> None:
         """Note that the connection holds for this state of the file only."""
-        self._path, self._stamp = path, stamp
+        self._stamp = stamp
 
     @property
     def settled(self) -> bool:
         """Whether everything that was read is of one state, and the newest when it began."""
-        return self._path is None or _stamp(self._path) == self._stamp
+        return self._stamp is None or _stamp(self.path) == self._stamp
 
     def require_settled(self) -> None:
         """Make sure that all that was read until now is of one state.
 
         Raises:
             OvertakenError: The file was written to meanwhile.
+            InheritedError: The process was forked meanwhile, and this is the child.
         """
-        if self._path is not None and not self.settled:
-            raise OvertakenError(self._path)
+        if self.inherited:
+            raise InheritedError(self.path)
+        if not self.settled:
+            raise OvertakenError(self.path)
 
 
 def require_settled(connection: sqlite3.Connection) -> None:
@@ -120,25 +121,13 @@ def require_settled(connection: sqlite3.Connection) -> None:
 
     Raises:
         OvertakenError: The file was written to meanwhile.
+        InheritedError: The process was forked meanwhile, and this is the child.
     """
     if isinstance(connection, ReadConnection):
         connection.require_settled()
 
 
-def file_identity(path: Path) -> FileIdentity:
-    """Return what tells a file from others that exist at the same time.
-
-    Raises:
-        OSError: It cannot be looked at.
-    """
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return status.st_dev, status.st_ino
-
-
-def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, create: bool = False) -> ReadConnection:
     """Open a SQLite file for writing.
 
     Args:
@@ -231,7 +220,7 @@ def _connected_without_locks(path: Path, stamp: _Stamp) -> ReadConnection:
         if _stamp(path) != stamp:
             raise OvertakenError(path) from None
         raise
-    connection.read_without_locks(path, stamp)
+    connection.read_without_locks(stamp)
     if not connection.settled:
         connection.close()
         raise OvertakenError(path)
@@ -297,21 +286,14 @@ def _may(path: Path, mode: int) -> bool:
 
 
 def _probed(path: Path, options: str) -> ReadConnection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?{options}",
-        uri=True,
-        timeout=_PATIENCE / 1000,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=ReadConnection,
-    )
+    connection = ReadConnection(path, options)
     try:
         # FULL makes every commit wait for the disk, so that it survives a power loss.
         connection.execute("PRAGMA synchronous = FULL")
         # Damaged pages are reported where they are read, not taken for what they look like.
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection

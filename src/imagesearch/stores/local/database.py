@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from imagesearch.stores.local._connections import (
     connect_to_read,
     file_identity,
 )
+from imagesearch.stores.local._fork_safety import pool_lock
 from imagesearch.stores.local._marker import write_marker
 from imagesearch.stores.local.layout import Layout
 from imagesearch.stores.local.schema import (
@@ -31,16 +31,14 @@ from imagesearch.stores.local.schema import (
 
 __all__ = ["Database"]
 
-# Connections of a parent process: SQLite forbids a forked child to use or even to close them.
-_inherited: list[sqlite3.Connection] = []
-
 
 class Database:
     """A pool of connections for reading, and one for writing, all to the same SQLite file.
 
     Every read is a transaction and sees one state of the index, whatever is written meanwhile. When
     the path leads to another file than the one that was opened, reading and writing are refused.
-    One connection stays open, so that no other file gets the inode number of this one.
+    One connection stays open, so that no other file gets the inode number of this one; all are closed
+    around a fork, and those that are opened afterwards compare the identity of the index.
 
     Args:
         path: The SQLite file, complete with its tables, without symbolic links.
@@ -59,14 +57,13 @@ class Database:
         self._path, self._watched = path, watched
         self._marker = Layout(path.parent).marker
         self._read_only = read_only
-        self._lock = threading.Lock()
         self._closed = False
         self._retired = False
-        self._process = os.getpid()
-        self._writer: sqlite3.Connection | None = None
+        self._writer: ReadConnection | None = None
+        self._idle: list[ReadConnection] = []
         connection, self.file = connect_to_read(path, read_only=read_only)
-        self._idle: list[ReadConnection] = [connection]
         self._identity = _index_identity(connection, path)
+        self._give_back(connection)
 
     @contextmanager
     def reading(self) -> Iterator[ReadConnection]:
@@ -75,6 +72,7 @@ class Database:
         Raises:
             ReplacedError: The path leads to another file now.
             OvertakenError: What was read is worthless; read again.
+            InheritedError: This process was forked while the index was in use.
             StoreError: The database was closed.
         """
         connection = self._borrow()
@@ -99,36 +97,59 @@ class Database:
 
         Raises:
             ReplacedError: The path leads to another file now; nothing was written.
+            InheritedError: This process was forked while the index was in use.
             StoreError: The database was closed.
         """
-        connection = self._writing_connection()
-        self.require_in_place()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
-                raise
-            # SQLite opens a file only for reading where it fails to open it for writing, and all
-            # connections of a process share that.
-            self._disconnect()
-            connection = self._writing_connection()
-            connection.execute("BEGIN IMMEDIATE")
-        try:
+        with self._exclusively() as connection:
             # What is damaged must not be sealed as if it were sound.
             read_state(connection)
             yield connection
             state = seal_state(connection)
             self.require_in_place()
             connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            raise
         with suppress(ReplacedError):
             # The marker of the index that took the place of this one is not ours.
             self.require_in_place()
             write_marker(self._marker, self._identity, state)
+
+    @contextmanager
+    def holding_off_writers(self) -> Iterator[State]:
+        """Give the newest state, which no other process can change before the block ends.
+
+        Raises:
+            StoreError: As `writing`; or the state is damaged.
+        """
+        with self._exclusively() as connection:
+            yield read_state(connection)
+            connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[ReadConnection]:
+        try:
+            connection = self._writing_connection()
+            self.require_in_place()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
+                    raise
+                # SQLite opens a file only for reading where it fails to open it for writing, and
+                # all connections of a process share that.
+                self._disconnect()
+                connection = self._writing_connection()
+                connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.user = None
+        except BaseException:
+            # Whatever state an interrupt left it in, the next write gets a new one.
+            self.drop_writer()
+            raise
+
+    def drop_writer(self) -> None:
+        """Roll back and close the writing connection, if there is one."""
+        connection, self._writer = self._writer, None
+        if connection is not None:
+            _discard(connection)
 
     def newest_state(self) -> State:
         """Return the state as the writing connection sees it; only the writer may call it.
@@ -137,9 +158,15 @@ class Database:
             ReplacedError: The path leads to another file now.
             StoreError: The database was closed, or is damaged.
         """
-        connection = self._writing_connection()
-        self.require_in_place()
-        return read_state(connection)
+        try:
+            connection = self._writing_connection()
+            self.require_in_place()
+            state = read_state(connection)
+            connection.user = None
+        except BaseException:
+            self.drop_writer()
+            raise
+        return state
 
     def require_in_place(self) -> None:
         """Make sure that the path leads to the file that was opened.
@@ -165,32 +192,36 @@ class Database:
         self._retired = True
         self.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def close(self) -> None:
         """Close all connections; those in use close when they come back."""
-        with self._lock:
-            self._leave_parent()
-            self._closed = True
+        self._closed = True
         self._disconnect()
 
     def _borrow(self) -> ReadConnection:
-        stale = []
-        try:
-            with self._lock:
-                self._leave_parent()
+        connection = None
+        while connection is None:
+            with pool_lock().lock:
                 self._require_open()
-                connection = None
-                while self._idle and connection is None:
-                    idle = self._idle.pop()
-                    if idle.settled:
-                        connection = idle
-                    else:
-                        stale.append(idle)
-            if connection is None:
+                if not self._idle:
+                    break
+                idle = self._idle.pop()
+                if idle.usable:
+                    idle.user = threading.get_ident()
+            if not idle.usable:
+                continue
+            if idle.settled:
+                connection = idle
+            else:
+                # After the next one is open, for this one keeps the inode number.
                 connection = self._connected()
-        finally:
-            # Only now, for they keep the inode number.
-            for old in stale:
-                old.close()
+                idle.close()
+        if connection is None:
+            connection = self._connected()
         try:
             self.require_in_place()
         except BaseException:
@@ -212,31 +243,33 @@ class Database:
             raise
         return connection
 
-    def _writing_connection(self) -> sqlite3.Connection:
-        with self._lock:
-            self._leave_parent()
+    def _writing_connection(self) -> ReadConnection:
+        with pool_lock().lock:
             self._require_open()
-            if self._writer is None:
-                connection = connect(self._path)
-                try:
-                    self._require_same(connection, file_identity(self._path))
-                except BaseException:
-                    connection.close()
-                    raise
-                self._writer = connection
-            return self._writer
+            connection = self._writer
+            if connection is not None and connection.usable:
+                connection.user = threading.get_ident()
+                return connection
+        connection = connect(self._path)
+        try:
+            self._require_same(connection, file_identity(self._path))
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = connection
+        return connection
 
     def _require_same(self, connection: sqlite3.Connection, file: FileIdentity) -> None:
         if file != self.file or _index_identity(connection, self._path) != self._identity:
             raise ReplacedError(self._watched)
 
     def _disconnect(self) -> None:
-        """Close all connections that are not in use."""
-        with self._lock:
-            connections = [*self._idle, *([self._writer] if self._writer else [])]
-            self._idle, self._writer = [], None
+        """Close all connections that are not in use, and the writing one."""
+        with pool_lock().lock:
+            connections, self._idle = self._idle, []
         for connection in connections:
-            connection.close()
+            _discard(connection)
+        self.drop_writer()
 
     def _require_open(self) -> None:
         if self._retired:
@@ -245,23 +278,31 @@ class Database:
             raise StoreError("the index was closed")
 
     def _give_back(self, connection: ReadConnection) -> None:
+        if not connection.usable:
+            return
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
             connection.close()
             return
-        with self._lock:
-            if not self._closed and self._process == os.getpid():
+        # From here on a fork closes it.
+        connection.user = None
+        with pool_lock().lock:
+            if not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
 
-    def _leave_parent(self) -> None:
-        if self._process != os.getpid():
-            _inherited.extend([*self._idle, *([self._writer] if self._writer else [])])
-            self._idle, self._writer = [], None
-            self._process = os.getpid()
+
+def _discard(connection: ReadConnection) -> None:
+    """Roll back and close a connection, unless it belongs to a parent process."""
+    if connection.usable:
+        with suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        with suppress(sqlite3.Error):
+            connection.close()
 
 
 def _index_identity(connection: sqlite3.Connection, path: Path) -> str:

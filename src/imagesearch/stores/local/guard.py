@@ -12,6 +12,9 @@ __all__ = ["SharedLock"]
 class SharedLock:
     """A lock that is held by many readers, or by one writer; a waiting writer goes first.
 
+    It is not reentrant. That makes it safe from interrupts: where a thread asks for it that has it
+    already, an exception has left the block at a moment when the lock could not be given back.
+
     Example:
         >>> lock = SharedLock()
         >>> with lock.shared():
@@ -21,38 +24,52 @@ class SharedLock:
     """
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._readers = 0
-        self._writing = False
-        self._waiting = 0
+        # Entered by itself: the methods of a condition can be interrupted in between.
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
+        self._readers: set[int] = set()
+        self._waiting: set[int] = set()
+        self._writer: int | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether any thread holds it."""
+        return bool(self._readers) or self._writer is not None
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Hold it together with others."""
-        with self._condition:
-            self._condition.wait_for(lambda: not self._writing and not self._waiting)
-            self._readers += 1
+        this = threading.get_ident()
         try:
+            with self._lock:
+                self._forget(this)
+                self._condition.wait_for(lambda: self._writer is None and not self._waiting)
+                self._readers.add(this)
             yield
         finally:
-            with self._condition:
-                self._readers -= 1
-                self._condition.notify_all()
+            with self._lock:
+                self._forget(this)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold it alone."""
-        with self._condition:
-            self._waiting += 1
-            try:
-                self._condition.wait_for(lambda: not self._writing and not self._readers)
-                self._writing = True
-            finally:
-                self._waiting -= 1
-                self._condition.notify_all()
+        this = threading.get_ident()
         try:
+            with self._lock:
+                self._forget(this)
+                self._waiting.add(this)
+                self._condition.wait_for(lambda: self._writer is None and not self._readers)
+                self._writer = this
+                self._waiting.discard(this)
+                self._condition.notify_all()
             yield
         finally:
-            with self._condition:
-                self._writing = False
-                self._condition.notify_all()
+            with self._lock:
+                self._forget(this)
+
+    def _forget(self, thread: int) -> None:
+        self._readers.discard(thread)
+        self._waiting.discard(thread)
+        if self._writer == thread:
+            self._writer = None
+        self._condition.notify_all()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._forks import on_fork
 from imagesearch.stores._ranking import Candidates, exact_scores, nearest
 from imagesearch.stores.local._nodes import RowsByNode
 from imagesearch.stores.local.breadth import BROADEST, measure_breadth, reaches_all
@@ -74,6 +75,7 @@ class Searcher:
         self._graph: Graph | None = None
         self._guard = SharedLock()
         self._building = False
+        on_fork(self, in_child=Searcher._leave_to_parent)
 
     def find(
         self,
@@ -158,6 +160,12 @@ class Searcher:
         if self._options.engine == "exact" or live <= self._options.exact_below:
             return "exact"
         return "graph, not loaded yet" if graphs_available() else "exact, for lack of hnswlib"
+
+    def _leave_to_parent(self) -> None:
+        # A thread of the parent may have stopped in the middle of the graph, with hnswlib's locks.
+        if self._guard.busy:
+            self._graph = None
+        self._guard, self._building = SharedLock(), False
 
     def _graph_pays(self, snapshot: Snapshot, matching: int) -> bool:
         if self._options.engine == "exact" or snapshot.live <= self._options.exact_below:

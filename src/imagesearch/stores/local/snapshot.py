@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._forks import on_fork
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import CHECK, dead_sum_of
@@ -151,6 +152,11 @@ class Snapshots:
         self._identity = identity
         self._last: Snapshot | None = None
         self._verified: tuple[int, VerifiedRows] = (0, VerifiedRows())
+        self._lock = threading.Lock()
+        on_fork(self, in_child=Snapshots._renew_lock)
+
+    def _renew_lock(self) -> None:
+        # Not a `ForkSafeLock`: a fork that held it would wait for a reader that waits for it.
         self._lock = threading.Lock()
 
     def of(self, connection: sqlite3.Connection) -> Snapshot:

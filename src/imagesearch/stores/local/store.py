@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._forks import ForkSafeLock
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability, CheckProgress
@@ -27,6 +27,7 @@ from imagesearch.stores._checks import (
 )
 from imagesearch.stores.local._check import check_index
 from imagesearch.stores.local._connections import OvertakenError, ReplacedError
+from imagesearch.stores.local._fork_safety import pool_lock
 from imagesearch.stores.local._repair import repair_index
 from imagesearch.stores.local.encoding import Dtype
 from imagesearch.stores.local.failures import translated
@@ -115,7 +116,9 @@ class LocalStore:
         self._read_only = read_only
         self._layout = Layout(self._path.absolute())
         self._lock = WriterLock(self._layout.lock)
-        self._changing = threading.RLock()
+        # Registered before `_changing`, so that a fork acquires it afterwards, as a write does.
+        pool_lock()
+        self._changing = ForkSafeLock()
         self._state: Opened | None = None
         self._writer: Writer | None = None
 
@@ -148,18 +151,23 @@ class LocalStore:
             StoreUnavailableError: It cannot be created or read.
             UnsupportedOperationError: There is no index, and `read_only` forbids to create one.
         """
-        with self._changing:
-            if self._state is not None:
+        with self._changing.lock:
+            if self._state is not None and not self._closed(self._state):
                 self._state.meta.require_compatible(meta, where=f"the index at {self._path}")
                 return
-            self._state = open_index(
-                self._path,
-                self._layout,
-                self._lock,
-                meta,
-                self._options,
-                read_only=self._read_only,
-            )
+            self._end()
+            try:
+                self._state = open_index(
+                    self._path,
+                    self._layout,
+                    self._lock,
+                    meta,
+                    self._options,
+                    read_only=self._read_only,
+                )
+            except BaseException:
+                self._end()
+                raise
 
     def upsert(self, batch: RecordBatch) -> None:
         """Insert records, replacing as a whole those whose id exists; on the disk on return.
@@ -174,10 +182,13 @@ class LocalStore:
         """
         opened = self._opened()
         checked = check_batch(batch, opened.meta)
-        with self._writing(opened) as writer:
+
+        def upsert(writer: Writer) -> None:
             if len(checked):
                 writer.upsert(checked)
                 compact_if_wasteful(opened, writer)
+
+        self._write(opened, upsert)
 
     def search(
         self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
@@ -222,12 +233,15 @@ class LocalStore:
             UnsupportedOperationError: The store was opened with ``read_only=True``.
         """
         opened = self._opened()
-        with self._writing(opened) as writer:
+
+        def delete(writer: Writer) -> int:
             wanted = possible_ids(ids)
             gone = writer.delete(wanted) if wanted else 0
             if gone:
                 compact_if_wasteful(opened, writer)
             return gone
+
+        return self._write(opened, delete)
 
     def delete_where(self, where: Filter) -> int:
         """Delete all records that match, in one transaction; returns how many.
@@ -238,11 +252,14 @@ class LocalStore:
             UnsupportedOperationError: The store was opened with ``read_only=True``.
         """
         opened = self._opened()
-        with self._writing(opened) as writer:
+
+        def delete(writer: Writer) -> int:
             gone = writer.delete_where(where)
             if gone:
                 compact_if_wasteful(opened, writer)
             return gone
+
+        return self._write(opened, delete)
 
     def update_metadata(
         self,
@@ -265,9 +282,12 @@ class LocalStore:
         """
         opened = self._opened()
         checked = check_update(fields, ids, where)
-        with self._writing(opened) as writer:
+
+        def update(writer: Writer) -> int:
             wanted = None if ids is None else possible_ids(ids)
             return writer.update_metadata(checked, ids=wanted, where=where, replace=replace)
+
+        return self._write(opened, update)
 
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
@@ -320,8 +340,12 @@ class LocalStore:
         """
         opened = self._opened()
         text = note_text(name, value)
-        with self._writing(opened), opened.database.writing() as connection:
-            write_note(connection, name, text)
+
+        def note(_: Writer) -> None:
+            with opened.database.writing() as connection:
+                write_note(connection, name, text)
+
+        self._write(opened, note)
 
     def check(self, *, progress: CheckProgress | None = None) -> Iterator[CheckResult]:
         """Look through all files of the index, and change nothing; it need not be open.
@@ -371,7 +395,7 @@ class LocalStore:
         """
         if self._read_only:
             raise refuse_writing(self._path)
-        with self._changing, translated(self._path):
+        with self._changing.lock, translated(self._path):
             if not self._layout.exists():
                 raise StoreError(f"there is no index at {self._path}")
             held = self._lock.held
@@ -388,31 +412,25 @@ class LocalStore:
         Waits for a write that another thread is doing. What was written is on the disk already; a
         graph that has grown is saved by `close`.
         """
-        with self._changing:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        with self._changing.lock:
+            self._drop_writer()
             self._lock.release()
 
     def close(self) -> None:
         """Save the graph, let other processes write, and close all files.
 
-        A large index that has grown gets its graph now, so that the next search need not wait.
+        A large index that has grown gets its graph now, so that the next search need not wait. A
+        call that is interrupted closes all the same, without the graph; it may be repeated.
         """
-        with self._changing:
-            opened, self._state = self._state, None
-            if opened is None:
-                return
+        with self._changing.lock:
             try:
-                if not self._read_only:
-                    keep_graph(opened, self._lock)
-            finally:
-                if self._writer is not None:
-                    self._writer.close()
-                    self._writer = None
-                with translated(self._path):
-                    opened.database.close()
-                    self._lock.release()
+                if self._state is not None and not self._read_only:
+                    keep_graph(self._state, self._lock)
+                self._end()
+            except BaseException:
+                # Once more, whatever an interrupt has kept the first call from doing.
+                self._end()
+                raise
 
     def __repr__(self) -> str:
         if not hasattr(self, "_writer"):
@@ -429,11 +447,31 @@ class LocalStore:
         return f"<LocalStore {str(self._path)!r}: cannot be read, {engine}>"
 
     def _opened(self) -> Opened:
-        if self._state is None:
+        opened = self._state
+        if opened is None or self._closed(opened):
             raise StoreError(
                 f"the index at {self._path} is not open; open it, or if it was closed, open it again"
             )
-        return self._state
+        return opened
+
+    @staticmethod
+    def _closed(opened: Opened) -> bool:
+        """Tell whether `close` was interrupted after it had closed the database."""
+        return opened.database.closed and not opened.database.retired
+
+    def _end(self) -> None:
+        """Close what is open and release the lock; may be repeated after an interrupt."""
+        self._drop_writer()
+        if self._state is not None:
+            with translated(self._path):
+                self._state.database.close()
+        self._lock.release()
+        self._state = None
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def _read(self, work: Callable[[Opened, sqlite3.Connection, Snapshot], T]) -> T:
         """Return what `work` returns for one state of the index that is at the path now."""
@@ -469,7 +507,7 @@ class LocalStore:
 
     def _follow(self, opened: Opened) -> None:
         """Open the index that took the place of one that is open."""
-        with self._changing:
+        with self._changing.lock:
             if self._state is not opened:
                 return
             if self._lock.held:
@@ -480,33 +518,37 @@ class LocalStore:
             )
             opened.database.retire()
 
-    @contextmanager
-    def _writing(self, opened: Opened) -> Iterator[Writer]:
+    def _write(self, opened: Opened, change: Callable[[Writer], T]) -> T:
+        """Return what `change` returns; it may use the writer, and write transactions."""
         if self._read_only:
             raise refuse_writing(self._path)
-        with self._changing, translated(self._path):
+        with self._changing.lock, translated(self._path):
             if self._state is not opened:
                 if opened.database.retired:
                     raise ReplacedError(self._layout.database)
                 raise StoreError(f"the index at {self._path} was closed")
             # Before the lock, which would be that of the index that came instead.
             opened.database.require_in_place()
-            self._lock.require_in_place()
-            if self._writer is None or not self._lock.held:
-                if self._writer is not None:
-                    self._writer.close()
-                self._writer = self._new_writer(opened)
-            yield self._writer
+            held = self._lock.held
+            try:
+                return change(self._current_writer(opened))
+            except BaseException:
+                # An interrupt may have left it in any state; the next write begins anew.
+                opened.database.drop_writer()
+                fresh = self._writer is None
+                self._drop_writer()
+                if fresh and not held:
+                    self._lock.release()
+                raise
 
-    def _new_writer(self, opened: Opened) -> Writer:
-        with ExitStack() as undo:
-            if not self._lock.held:
-                undo.callback(self._lock.release)
+    def _current_writer(self, opened: Opened) -> Writer:
+        self._lock.require_in_place()
+        if self._writer is None or not self._lock.held:
+            self._drop_writer()
             self._lock.acquire()
             dim, encoding = opened.meta.dim, opened.encoding
-            writer = Writer(opened.layout, opened.database, dim, encoding)
-            undo.pop_all()
-        return writer
+            self._writer = Writer(opened.layout, opened.database, dim, encoding)
+        return self._writer
 
 
 def _usable(path: str | os.PathLike[str]) -> Path:

@@ -26,8 +26,10 @@ def compact_if_wasteful(opened: Opened, writer: Writer) -> None:
             # Its numbers alone are used below; its vectors belong to this transaction.
             pass
         _logger.info("compacting the index at %s", opened.path)
-        new = writer.compact()
-        opened.searcher.follow(old, new, old.generation + 1)
+        new, generation = writer.compact()
+        # A writer beside this one is no more than a removed lock file away.
+        if generation == old.generation + 1 and len(new) == old.rows:
+            opened.searcher.follow(old, new, generation)
     except (OSError, sqlite3.Error, StoreError) as error:
         # The write itself is acknowledged; the waste stays until there is room to compact.
         _logger.warning("the index at %s could not be compacted: %s", opened.path, error)

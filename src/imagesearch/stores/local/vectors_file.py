@@ -107,8 +107,9 @@ class VectorsFile:
     """
 
     def __init__(self, path: Path, row_bytes: int) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._file = io.FileIO(descriptor, "r+b")
+        # A file object closes its descriptor once, whatever interrupts it.
+        io.FileIO(path, "a").close()
+        self._file = io.FileIO(path, "r+")
         self._row_bytes = row_bytes
 
     def append(self, row: int, rows: NDArray[Any]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -73,8 +74,9 @@ class Writer:
     """The one that changes an index; made while the writer's lock is held.
 
     The order makes every commit whole: vectors reach the disk first, where nothing refers to them
-    yet; one SQLite transaction then makes them part of the index. A crash in between leaves a
-    tail that the next append overwrites.
+    yet; the same SQLite transaction then makes them part of the index. A crash in between leaves a
+    tail that the next append overwrites. All files are changed inside a transaction, which excludes
+    other writers even where somebody has removed the writer's lock.
 
     Args:
         layout: Where the files are.
@@ -88,10 +90,11 @@ class Writer:
         self._database = database
         self._dim, self._encoding = dim, encoding
         self._row_bytes = dim * encoding.stored.itemsize
-        self._generation = database.newest_state().generation
-        path = layout.vectors(self._generation, encoding)
-        layout.remove_leftovers(path)
-        self._file = VectorsFile(path, self._row_bytes)
+        with database.holding_off_writers() as state:
+            self._generation = state.generation
+            path = layout.vectors(state.generation, encoding)
+            layout.remove_leftovers(path)
+            self._file = VectorsFile(path, self._row_bytes)
 
     def upsert(self, batch: RecordBatch) -> None:
         """Insert or replace; on the disk when it returns.
@@ -187,35 +190,29 @@ class Writer:
         dead = state.rows - state.live
         return dead >= _WASTE_ROWS and dead >= _WASTE_SHARE * state.rows
 
-    def compact(self) -> NDArray[np.int64]:
+    def compact(self) -> tuple[NDArray[np.int64], int]:
         """Write the live rows to the next generation and switch to it in one commit.
 
         Returns:
-            For each old row its new number, or -1 if it was dead.
+            For each old row its new number, or -1 if it was dead; and the new generation.
 
         Raises:
             OSError, sqlite3.Error: Nothing has changed.
         """
-        with self._database.reading() as connection:
-            state = read_state(connection)
-            rows, generation = state.rows, state.generation
-            kept = np.fromiter(
-                (row for (row,) in connection.execute("SELECT row FROM records ORDER BY row")),
-                np.int64,
-            )
-            # Those that were written, not those of what is read now: damage stays visible.
-            blocks = read_vector_checksums(connection, np.unique(kept // BLOCK).tolist())
-            crcs = checksums_of(blocks, kept)
-        path = self._layout.vectors(generation + 1, self._encoding)
-        following = VectorsFile(path, self._row_bytes)
+        path = None
         try:
-            before = self._layout.vectors(generation, self._encoding)
-            old = map_vectors(before, rows, self._dim, self._encoding).rows
-            step = max(1, _COPY_BYTES // self._row_bytes)
-            for first in range(0, len(kept), step):
-                following.append(first, old[kept[first : first + step]])
-            sync_folder(self._layout.folder)
             with self._database.writing() as connection:
+                state = read_state(connection)
+                kept = np.fromiter(
+                    (row for (row,) in connection.execute("SELECT row FROM records ORDER BY row")),
+                    np.int64,
+                )
+                # Those that were written, not those of what is read now: damage stays visible.
+                blocks = read_vector_checksums(connection, np.unique(kept // BLOCK).tolist())
+                crcs = checksums_of(blocks, kept)
+                before = self._layout.vectors(state.generation, self._encoding)
+                path = self._layout.vectors(state.generation + 1, self._encoding)
+                self._copy(before, path, kept, state.rows)
                 _renumber(connection)
                 append_vector_checksums(connection, 0, crcs)
                 connection.execute(
@@ -223,20 +220,26 @@ class Writer:
                     "version = version + 1"
                 )
         except BaseException:
-            following.close()
-            self._remove_unless_current(generation + 1)
+            if path is not None:
+                self._remove_unless_current(path)
             raise
-        self._file.close()
-        self._file = following
-        self._generation = generation + 1
-        self._layout.remove_leftovers(path)
-        new = np.full(rows, -1, np.int64)
+        self._file_of(state.generation + 1)
+        with self._database.holding_off_writers() as now:
+            self._layout.remove_leftovers(self._layout.vectors(now.generation, self._encoding))
+        new = np.full(state.rows, -1, np.int64)
         new[kept] = np.arange(len(kept))
-        return new
+        return new, state.generation + 1
+
+    def _copy(self, before: Path, after: Path, kept: NDArray[np.int64], rows: int) -> None:
+        old = map_vectors(before, rows, self._dim, self._encoding).rows
+        step = max(1, _COPY_BYTES // self._row_bytes)
+        with closing(VectorsFile(after, self._row_bytes)) as following:
+            for first in range(0, len(kept), step):
+                following.append(first, old[kept[first : first + step]])
+        sync_folder(self._layout.folder)
 
     def _file_of(self, generation: int) -> VectorsFile:
         if generation != self._generation:
-            # A compaction was interrupted after its commit.
             path = self._layout.vectors(generation, self._encoding)
             self._file.close()
             self._file = VectorsFile(path, self._row_bytes)
@@ -247,11 +250,14 @@ class Writer:
         """Close the vectors file."""
         self._file.close()
 
-    def _remove_unless_current(self, generation: int) -> None:
+    def _remove_unless_current(self, path: Path) -> None:
         # A commit that failed to say so may still have happened: what the database says counts.
-        with suppress(OSError, sqlite3.Error, StoreError):
-            if self._database.newest_state().generation != generation:
-                self._layout.vectors(generation, self._encoding).unlink()
+        with (
+            suppress(OSError, sqlite3.Error, StoreError),
+            self._database.holding_off_writers() as state,
+        ):
+            if path != self._layout.vectors(state.generation, self._encoding):
+                path.unlink(missing_ok=True)
 
 
 def _rows_of(connection: sqlite3.Connection, ids: Sequence[str]) -> list[int]:
