@@ -75,12 +75,13 @@ class Database:
             InheritedError: This process was forked while the index was in use.
             StoreError: The database was closed.
         """
-        connection = self._borrow()
+        connection, failed = self._borrow(), False
         try:
             connection.execute("BEGIN")
             yield connection
             connection.require_settled()
         except Exception as error:
+            failed = isinstance(error, sqlite3.OperationalError)
             # What looks like damage may be pages of two states.
             if not isinstance(error, OvertakenError):
                 try:
@@ -90,6 +91,8 @@ class Database:
             raise
         finally:
             self._give_back(connection)
+            if failed:
+                self._close_unused()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -129,15 +132,11 @@ class Database:
             connection = self._writing_connection()
             self.require_in_place()
             try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY:
-                    raise
-                # SQLite opens a file only for reading where it fails to open it for writing, and
-                # all connections of a process share that.
+                _begin_writing(connection)
+            except sqlite3.OperationalError:
                 self._disconnect()
                 connection = self._writing_connection()
-                connection.execute("BEGIN IMMEDIATE")
+                _begin_writing(connection)
             yield connection
             connection.user = None
         except BaseException:
@@ -159,9 +158,14 @@ class Database:
             StoreError: The database was closed, or is damaged.
         """
         try:
-            connection = self._writing_connection()
             self.require_in_place()
-            state = read_state(connection)
+            connection = self._writing_connection()
+            try:
+                state = read_state(connection)
+            except sqlite3.OperationalError:
+                self._disconnect()
+                connection = self._writing_connection()
+                state = read_state(connection)
             connection.user = None
         except BaseException:
             self.drop_writer()
@@ -265,11 +269,22 @@ class Database:
 
     def _disconnect(self) -> None:
         """Close all connections that are not in use, and the writing one."""
+        self._close_unused()
+        self.drop_writer()
+
+    def _close_unused(self) -> None:
+        """Close all connections that are not in use.
+
+        SQLite opens a file only for reading where it fails to open it for writing, and keeps a lock
+        that it fails to give back: a process has to do with both until it closes its connections.
+        """
         with pool_lock().lock:
             connections, self._idle = self._idle, []
+            if self._writer is not None and self._writer.user is None:
+                connections.append(self._writer)
+                self._writer = None
         for connection in connections:
             _discard(connection)
-        self.drop_writer()
 
     def _require_open(self) -> None:
         if self._retired:
@@ -293,6 +308,12 @@ class Database:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _begin_writing(connection: ReadConnection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    # SQLite begins one also where it could open the file for reading only; this fails there.
+    connection.execute("UPDATE state SET version = version")
 
 
 def _discard(connection: ReadConnection) -> None:

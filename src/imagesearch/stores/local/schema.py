@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from imagesearch.errors import IncompatibleIndexError, StoreCorruptError
+from imagesearch.errors import IncompatibleIndexError, StoreCorruptError, StoreUnavailableError
 from imagesearch.stores.local._checksums import CHECK, values_checksum
 from imagesearch.stores.local.encoding import Dtype
 from imagesearch.types import IndexMeta
@@ -144,8 +144,18 @@ def create(connection: sqlite3.Connection, meta: IndexMeta, dtype: Dtype) -> Non
         connection: To an empty database, outside a transaction.
         meta: What the index holds.
         dtype: How its vectors are kept.
+
+    Raises:
+        StoreUnavailableError: SQLite's log cannot be made.
+        sqlite3.Error: The tables cannot be made.
     """
-    connection.execute("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        # SQLite reports a failure of the disk in this way.
+        raise StoreUnavailableError(
+            f"the index cannot be created: SQLite failed to begin its log (journal mode {mode}); is "
+            "the disk full, or on a network? Repeat the call, or choose another disk"
+        )
     connection.execute("BEGIN IMMEDIATE")
     for statement in _TABLES.values():
         connection.execute(statement)
