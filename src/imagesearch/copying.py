@@ -213,7 +213,7 @@ def begun_projection(
         >>> from imagesearch.types import EmbeddingSpec
         >>> meta, source = IndexMeta(EmbeddingSpec("mine", 3, True, "1")), MemoryStore()
         >>> source.open(meta)
-        >>> source.upsert(RecordBatch(("a", "b"), "ab", "ab", ({},) * 2, np.eye(2, 3)))
+        >>> source.upsert(RecordBatch(*(("a", "b"),) * 3, ({},) * 2, np.eye(2, 3)))
         >>> begun_projection(source, MemoryStore(), meta, 1) is None
         True
     """

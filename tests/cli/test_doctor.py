@@ -227,7 +227,7 @@ def test_a_warning_without_a_remedy_cannot_be_made():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[store", "no valid TOML"),
+        ("[store", "not valid TOML"),
         ('[store]\nkind = "local2"\n', "did you mean 'local'"),
         ('[store]\nkind = "local"\npath = "a.idx"\ndtyp = "int8"\n', "did you mean 'dtype'"),
         ('[stores]\nkind = "local"\n', "did you mean 'store'"),

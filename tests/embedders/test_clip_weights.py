@@ -286,7 +286,8 @@ def test_a_model_that_needs_transformers_says_so(tmp_path, monkeypatch, model):
 
 def test_without_open_clip_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    for name in [name for name in sys.modules if name.startswith("imagesearch.embedders.clip")]:
+    ours = ("imagesearch.embedders.clip", "imagesearch.embedders._clip")
+    for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(MissingDependencyError) as caught:
         plugin_class("embedders", "clip")

@@ -189,5 +189,7 @@ def test_a_failing_call_of_open_or_of_a_write_loses_nothing(shim, folder, mode, 
 @pytest.mark.slow
 @MODES
 @BEGUN
-def test_every_failing_call_of_open_or_of_a_write_loses_nothing(shim, folder, mode, begun):
-    assert fail_calls(shim, folder, mode, begun=begun, stride=1) > 100
+def test_many_failing_calls_of_open_or_of_a_write_lose_nothing(shim, folder, mode, begun):
+    # IMAGESEARCH_EVERY_CALL=1 fails every call, which takes many minutes.
+    stride = 1 if os.environ.get("IMAGESEARCH_EVERY_CALL") else 17
+    assert fail_calls(shim, folder, mode, begun=begun, stride=stride) > 100

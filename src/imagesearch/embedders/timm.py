@@ -16,14 +16,8 @@ from PIL import Image
 
 from imagesearch._printable import shorten
 from imagesearch.embedders import fingerprint
-from imagesearch.embedders._inference import (
-    Inference,
-    Runner,
-    check_running,
-    checked,
-    choose_device,
-    unit,
-)
+from imagesearch.embedders._device import choose_device
+from imagesearch.embedders._inference import Inference, Runner, check_running, checked, unit
 from imagesearch.embedders._preprocess import Preprocessing
 from imagesearch.embedders._timm_models import (
     find_model,
