@@ -11,7 +11,7 @@ Example:
     >>> with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as index:
     ...     print(index.add(pictures))
     ...     index.search(Image.new("RGB", (80, 50), "crimson"), k=1).ids
-    2 added, 0 updated, 0 unchanged, 0 failed
+    2 added, 0 updated, 0 unchanged, 0 failed; 2 of one colour only
     ['red']
 """
 

@@ -61,7 +61,7 @@ def test_a_folder_without_any_image_says_what_it_holds(tmp_path):
     with ImageIndex(store=MemoryStore(), embedder=DescriptorEmbedder()) as index:
         assert "2 skipped, not images by their names (.mp4, no suffix)" in str(index.add(tmp_path))
         make_images(tmp_path, "a.png")
-        assert str(index.add(tmp_path)) == "1 added, 0 updated, 0 unchanged, 0 failed"
+        assert "skipped" not in str(index.add(tmp_path))
 
 
 def test_globs_and_lists_count_what_they_leave_out(tmp_path):

@@ -176,7 +176,7 @@ class ImageIndex:
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> grey = np.full((40, 60, 3), 128, np.uint8)
             >>> print(index.add([Item(grey, id="grey"), b"not an image"]))
-            1 added, 0 updated, 0 unchanged, 1 failed
+            1 added, 0 updated, 0 unchanged, 1 failed; 1 of one colour only
             >>> print(index.add(Item(grey, id="grey")))
             0 added, 0 updated, 1 unchanged, 0 failed
         """
