@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imagesearch._cpus import available_cpus
-from imagesearch.embedders._device import choose_device
+from imagesearch.embedders.device import choose_device
 from imagesearch.errors import ConfigError
 
 

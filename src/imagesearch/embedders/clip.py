@@ -24,11 +24,11 @@ from imagesearch.embedders._clip_text import (
     make_tokenizer,
     require_transformers,
 )
-from imagesearch.embedders._device import choose_device
 from imagesearch.embedders._hub import fetch_from_hub
 from imagesearch.embedders._inference import Inference, check_running, unit
 from imagesearch.embedders._preprocess import Preprocessing
 from imagesearch.embedders._weights import WeightsFile
+from imagesearch.embedders.device import choose_device
 from imagesearch.errors import ConfigError, EmbeddingError, WeightsUnavailableError
 from imagesearch.types import EmbeddingSpec
 

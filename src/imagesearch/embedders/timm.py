@@ -16,7 +16,6 @@ from PIL import Image
 
 from imagesearch._printable import shorten
 from imagesearch.embedders import fingerprint
-from imagesearch.embedders._device import choose_device
 from imagesearch.embedders._inference import Inference, Runner, check_running, checked, unit
 from imagesearch.embedders._preprocess import Preprocessing
 from imagesearch.embedders._timm_models import (
@@ -25,6 +24,7 @@ from imagesearch.embedders._timm_models import (
     load_model,
     resolve_model_data_config,
 )
+from imagesearch.embedders.device import choose_device
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.types import EmbeddingSpec
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from imagesearch import EmbeddingSpec
 from imagesearch.embedders import file_sha256, fingerprint
-from imagesearch.embedders._inference import choose_device
+from imagesearch.embedders.device import choose_device
 from imagesearch.errors import WeightsUnavailableError
 from shopsearch.network import DIM, SIDE, Network, pixels_of
 
