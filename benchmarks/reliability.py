@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.stores import damages  # noqa: E402  # needs the path
-from tests.stores.test_local_store_crashes import kill_often  # noqa: E402
-from tests.stores.test_local_store_power_cuts import survive  # noqa: E402
+from tests.stores.test_local_store_crashes import kill_often  # noqa: E402  # the same
+from tests.stores.test_local_store_power_cuts import survive  # noqa: E402  # the same
 
 WORDS = ("repaired", "named", "refused", "harmless", "silent")
 FILES = {

@@ -18,7 +18,6 @@ Example:
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import logging
 from typing import TYPE_CHECKING
 
@@ -144,8 +143,10 @@ logging.getLogger("imagesearch").addHandler(logging.NullHandler())
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        # Read when it is asked for: reading the metadata of packages takes milliseconds.
-        return importlib.metadata.version("imagesearch-index")
+        # Imported when it is asked for, because that takes tens of milliseconds.
+        from importlib.metadata import version
+
+        return version("imagesearch-index")
     if name in _LATER:
         return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'imagesearch' has no attribute {name!r}")

@@ -23,6 +23,7 @@ _CONTROLS = (
     "\u2028\u2029"  # line and paragraph separator
     "\ud800-\udfff"  # lone surrogates
 )
+_SHORT = {"\t": r"\t", "\n": r"\n", "\r": r"\r"}
 _ANY = re.compile(f"[{_CONTROLS}]")
 _ANY_BUT_NEWLINE = re.compile(f"(?!\n)[{_CONTROLS}]")
 
@@ -57,7 +58,10 @@ def printable_json(text: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()
+    # Not the codec "unicode_escape": Python imports it when it is first used, which fails in a
+    # process that has given up the right to read Python's own files.
+    code = ord(match[0])
+    return _SHORT.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
 _SHORTEN = Repr()

@@ -12,13 +12,15 @@ this package declares itself is never overridden.
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from imagesearch._printable import shorten
 from imagesearch.config import PluginConfig, check_options
 from imagesearch.errors import ConfigError, ImageSearchError, UnknownPluginError
 from imagesearch.protocols import Embedder, VectorStore, missing_members
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["make_embedder", "make_store", "plugin_class", "plugin_names"]
 
@@ -106,13 +108,16 @@ def _make(group: Group, config: PluginConfig, protocol: type) -> object:
     return made
 
 
-def _entry_points(group: Group) -> dict[str, importlib.metadata.EntryPoint]:
-    found: dict[str, importlib.metadata.EntryPoint] = {}
-    for point in importlib.metadata.entry_points(group=f"imagesearch.{group}"):
+def _entry_points(group: Group) -> dict[str, EntryPoint]:
+    # Imported here, because that takes tens of milliseconds and not every program needs plug-ins.
+    from importlib.metadata import entry_points
+
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=f"imagesearch.{group}"):
         if point.name not in found or point.value.startswith("imagesearch."):
             found[point.name] = point
     return found
 
 
-def _distribution(point: importlib.metadata.EntryPoint) -> str:
+def _distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist is not None else "an unknown package"

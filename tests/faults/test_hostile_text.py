@@ -234,3 +234,16 @@ def test_printable_json_says_the_same(value):
 @pytest.mark.parametrize("text", ["金鱼 👨‍👩‍👧", "नमस्ते", "می‌خواهم", "naïve café", "a\u00a0b"])
 def test_words_of_every_script_stay_as_they_are(text):
     assert printable(text) == text
+
+
+def test_text_is_made_printable_without_a_codec_that_may_be_out_of_reach():
+    # A process that gave up its rights cannot import what Python loads late.
+    program = (
+        "import sys; sys.modules['encodings.unicode_escape'] = None\n"
+        "from imagesearch.errors import SourceError\n"
+        "print(SourceError('a\\x1b\\t\\u202e\\udc80'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "a\\x1b\\t\\u202e\\udc80\n"

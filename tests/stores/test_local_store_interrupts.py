@@ -162,7 +162,7 @@ def interrupt_at(line, tmp_path):
 def test_an_interrupt_at_a_line_of_the_store_loses_nothing(tmp_path):
     lines = lines_of(tmp_path)
     assert lines > 500
-    for line in range(1 + os.getpid() % 7, lines, max(1, lines // 40)):
+    for line in range(1, lines, max(1, lines // 40)):
         interrupt_at(line, tmp_path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,8 +75,6 @@ def unit(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.fl
         )
     return normalise(vectors)
 
-
-_logger = logging.getLogger("imagesearch")
 
 # Larger batches are slower on a CPU, where activations then leave the caches and are mapped and
 # unmapped at every layer (ResNet50, CPU-ms an image: 96 at 4 and 8, 111 at 32).

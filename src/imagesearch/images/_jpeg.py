@@ -19,7 +19,6 @@ _MAX_SEGMENTS = 10_000
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 # Within a scan's data, a restart marker does not end it and FF 00 stands for a data byte FF.
 _SCAN_END = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
 _SOI, _EOI, _SOS, _DHT, _DRI, _TEM = 0xD8, 0xD9, 0xDA, 0xC4, 0xDD, 0x01
 _RESTARTS = range(0xD0, 0xD8)
