@@ -22,14 +22,19 @@ import time
 import uuid
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import tcvectordb
 from tcvectordb.model.document import Document
 
 from imagesearch.stores.tencent import TencentStore
-from imagesearch.testing.tencent_server import Behaviour, Limits, TencentRpcServer, TencentServer
+from imagesearch.testing.tencent_server import Behaviour, Limits, TencentServer
 from imagesearch.types import EmbeddingSpec, IndexMeta, RecordBatch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.tencent.rpc_server import TencentRpcServer  # needs the path
 
 KEY = "benchmark-key"
 

@@ -13,9 +13,9 @@ from imagesearch.testing.tencent_server import (
     Behaviour,
     Fault,
     Limits,
-    TencentRpcServer,
     TencentServer,
 )
+from tests.tencent.rpc_server import TencentRpcServer
 
 # With a fifth of all requests failing, six failures in a row happen now and then among so many.
 PATIENT = {"retries": 15}

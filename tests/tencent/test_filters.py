@@ -26,8 +26,8 @@ from imagesearch.stores.tencent._documents import DocumentMapping
 from imagesearch.stores.tencent._filters import compile_filter
 from imagesearch.stores.tencent._schema import TERMS, declared_columns, foreign_columns
 from imagesearch.stores.tencent._values import column_values
-from imagesearch.testing.tencent_server._answers import Behaviour
-from imagesearch.testing.tencent_server._conditions import read_condition
+from imagesearch.testing.tencent_server._collection import Behaviour
+from imagesearch.testing.tencent_server._filters import read_condition
 from imagesearch.types import Record, check_metadata, updated_metadata
 from tests.tencent.made import batch, meta, vectors
 

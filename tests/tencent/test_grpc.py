@@ -6,8 +6,9 @@ import pytest
 
 from imagesearch.errors import StoreAuthError, StoreRequestError, StoreUnavailableError
 from imagesearch.filters import Field
-from imagesearch.testing.tencent_server import Fault, TencentRpcServer
+from imagesearch.testing.tencent_server import Fault
 from tests.tencent.made import batch, meta, vectors
+from tests.tencent.rpc_server import TencentRpcServer
 
 
 @pytest.fixture

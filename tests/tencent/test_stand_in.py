@@ -10,8 +10,8 @@ from tcvectordb.model.enum import FieldType, IndexType, MetricType
 from tcvectordb.model.index import FilterIndex, HNSWParams, Index, VectorIndex
 
 from imagesearch.testing.tencent_server import Behaviour, Limits, TencentServer
-from imagesearch.testing.tencent_server._answers import ApiError
-from imagesearch.testing.tencent_server._conditions import read_condition
+from imagesearch.testing.tencent_server._collection import ApiError
+from imagesearch.testing.tencent_server._filters import read_condition
 
 NAMES = ("photos", "all")
 

@@ -10,8 +10,9 @@ from imagesearch.errors import StoreRequestError, StoreUnavailableError, Unsuppo
 from imagesearch.filters import Field
 from imagesearch.stores.tencent._documents import DocumentMapping
 from imagesearch.stores.tencent._schema import REVISION, declared_columns
-from imagesearch.testing.tencent_server import Fault, TencentRpcServer
+from imagesearch.testing.tencent_server import Fault
 from tests.tencent.made import batch, meta, vectors
+from tests.tencent.rpc_server import TencentRpcServer
 
 
 def paths(server):

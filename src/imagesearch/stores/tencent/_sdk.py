@@ -39,8 +39,6 @@ __all__ = [
     "VectorIndex",
     "collection_info",
     "connect",
-    "grpc",
-    "messages",
     "requests",
     "sdk_index",
     "tcvectordb",
@@ -51,7 +49,6 @@ _first_import = "tcvectordb" not in sys.modules
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import grpc  # type: ignore[import-untyped]  # has no types
         import requests
         import tcvectordb
         from tcvectordb.exceptions import (
@@ -63,7 +60,6 @@ try:
         from tcvectordb.model.document import SearchParams
         from tcvectordb.model.enum import FieldType, IndexType, MetricType, ReadConsistency
         from tcvectordb.model.index import FilterIndex, Index, VectorIndex
-        from tcvectordb.rpc.proto import olama_pb2 as messages
 except ImportError as error:
     raise MissingDependencyError(
         f"the tencent store needs the package tcvectordb ({error}); "

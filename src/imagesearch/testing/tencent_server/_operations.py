@@ -9,18 +9,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from imagesearch.testing.tencent_server._answers import ApiError, Behaviour, Code, Limits
-from imagesearch.testing.tencent_server._collection import Collection, Document, View
-from imagesearch.testing.tencent_server._conditions import Condition, read_condition
-from imagesearch.testing.tencent_server._requests import (
-    check_document,
-    check_ids,
-    check_indexes,
-    check_page,
-    check_vector,
-    require,
+from imagesearch.testing.tencent_server._collection import (
+    ApiError,
+    Behaviour,
+    Code,
+    Collection,
+    Condition,
+    Document,
+    Limits,
+    View,
 )
+from imagesearch.testing.tencent_server._filters import read_condition
 
 __all__ = ["Operations"]
 
@@ -101,18 +102,18 @@ class Operations:
         # Names are unique in the whole instance, across databases.
         if name in self._collections:
             raise ApiError(Code.COLLECTION_EXISTS, f"Collection already exist: {name}")
-        shards = require(body, "shardNum", int)
+        shards = _require(body, "shardNum", int)
         if not 1 <= shards <= 100:
             raise ApiError(Code.OUT_OF_RANGE, f"shardNum {shards} is not in [1,100]")
         info = {
             "database": database,
             "collection": name,
             "documentCount": 0,
-            "replicaNum": require(body, "replicaNum", int),
+            "replicaNum": _require(body, "replicaNum", int),
             "shardNum": shards,
             "createTime": "2025-01-01 00:00:00",
             "description": body.get("description", ""),
-            "indexes": check_indexes(require(body, "indexes", list), self._limits),
+            "indexes": _indexes(_require(body, "indexes", list), self._limits),
             "indexStatus": {"status": "ready", "startTime": ""},
         }
         self._collections[name] = Collection(
@@ -143,15 +144,14 @@ class Operations:
 
     def _upsert(self, body: _Body) -> dict[str, Any]:
         collection = self._collection(body)
-        documents = require(body, "documents", list)
+        documents = _require(body, "documents", list)
         if not 1 <= len(documents) <= self._limits.documents_per_upsert:
             raise ApiError(
                 Code.OUT_OF_RANGE,
                 f"documents has {len(documents)}, not [1,{self._limits.documents_per_upsert}]",
             )
         checked = [
-            check_document(document, collection, self._limits, self._behaviour)
-            for document in documents
+            _document(document, collection, self._limits, self._behaviour) for document in documents
         ]
         build = bool(body.get("buildIndex", True)) and not collection.needs_rebuild
         for id, document in checked:
@@ -159,9 +159,9 @@ class Operations:
         return {"affectedCount": len(documents)}
 
     def _query(self, body: _Body) -> dict[str, Any]:
-        collection, query = self._collection(body), require(body, "query", dict)
-        ids = check_ids(query, self._limits)
-        limit = check_page(query.get("limit", 1), self._limits)
+        collection, query = self._collection(body), _require(body, "query", dict)
+        ids = _ids(query, self._limits)
+        limit = _limit(query.get("limit", 1), self._limits)
         offset = query.get("offset", 0)
         if type(offset) is not int or offset < 0:
             raise ApiError(Code.INVALID_PARAMETER, f"offset {offset!r}")
@@ -181,9 +181,9 @@ class Operations:
         return {"count": len(page), "documents": page}
 
     def _search(self, body: _Body) -> dict[str, Any]:
-        collection, search = self._collection(body), require(body, "search", dict)
-        limit = check_page(search.get("limit", 10), self._limits)
-        vectors = require(search, "vectors", list)
+        collection, search = self._collection(body), _require(body, "search", dict)
+        limit = _limit(search.get("limit", 10), self._limits)
+        vectors = _require(search, "vectors", list)
         if not 1 <= len(vectors) <= self._limits.vectors_per_search:
             raise ApiError(
                 Code.OUT_OF_RANGE,
@@ -192,7 +192,7 @@ class Operations:
         ef = search.get("params", {}).get("ef", 10)
         if not 1 <= ef <= 32_768:
             raise ApiError(Code.OUT_OF_RANGE, f"ef {ef} is not in [1,32768]")
-        queries = np.stack([check_vector(vector, collection.dimension) for vector in vectors])
+        queries = np.stack([_vector(vector, collection.dimension) for vector in vectors])
         view = self._view(collection, body)
         results = collection.search(
             view,
@@ -216,8 +216,8 @@ class Operations:
 
     def _delete(self, body: _Body) -> dict[str, Any]:
         # With neither ids nor filter this removes everything, as the service does.
-        collection, query = self._collection(body), require(body, "query", dict)
-        ids = check_ids(query, self._limits)
+        collection, query = self._collection(body), _require(body, "query", dict)
+        ids = _ids(query, self._limits)
         found = collection.select(
             collection.view(strong=True), ids=ids, condition=self._condition(collection, query)
         )
@@ -226,9 +226,9 @@ class Operations:
         return {"affectedCount": len(found[: query.get("limit")])}
 
     def _update(self, body: _Body) -> dict[str, Any]:
-        collection, query = self._collection(body), require(body, "query", dict)
-        ids = check_ids(query, self._limits)
-        changes = require(body, "update", dict)
+        collection, query = self._collection(body), _require(body, "query", dict)
+        ids = _ids(query, self._limits)
+        changes = _require(body, "update", dict)
         if "id" in changes:
             raise ApiError(Code.INVALID_PARAMETER, "update must not contain id")
         if not ids and "filter" not in query:
@@ -238,7 +238,7 @@ class Operations:
         )
         for id, old in found:
             merged = {"id": id, "vector": old.vector.tolist(), **old.fields, **changes}
-            checked = check_document(merged, collection, self._limits, self._behaviour)
+            checked = _document(merged, collection, self._limits, self._behaviour)
             collection.write(*checked, build_index=collection.is_indexed(id))
         return {"affectedCount": len(found)}
 
@@ -257,21 +257,21 @@ class Operations:
     def _condition(self, collection: Collection, query: _Body) -> Condition | None:
         if "filter" not in query:
             return None
-        return read_condition(require(query, "filter", str), collection.types, self._behaviour)
+        return read_condition(_require(query, "filter", str), collection.types, self._behaviour)
 
     def _rounded(self, score: float) -> float:
         decimals = self._behaviour.score_decimals
         return score if decimals is None else round(score, decimals)
 
     def _database(self, body: _Body) -> str:
-        name: str = require(body, "database", str)
+        name: str = _require(body, "database", str)
         if name not in self._databases:
             raise ApiError(Code.NO_DATABASE, f"Database not exist: {name}")
         return name
 
     def _collection(self, body: _Body) -> Collection:
         database = self._database(body)
-        name = require(body, "collection", str)
+        name = _require(body, "collection", str)
         collection = self._collections.get(name)
         if collection is None or collection.info["database"] != database:
             raise ApiError(Code.NO_COLLECTION, f"Collection not exist: {name}")
@@ -279,7 +279,7 @@ class Operations:
 
 
 def _name(body: _Body, key: str) -> str:
-    name: str = require(body, key, str)
+    name: str = _require(body, key, str)
     if not _NAME.fullmatch(name):
         raise ApiError(Code.INVALID_NAME, f"invalid {key} name {name!r}")
     return name
@@ -294,3 +294,109 @@ def _answer(id: str, document: Document, request: _Body) -> dict[str, Any]:
     if request.get("retrieveVector"):
         answer["vector"] = document.vector.tolist()
     return answer
+
+
+_VECTOR_INDEXES = {
+    "HNSW", "FLAT", "DISK_FLAT", "IVF_FLAT", "IVF_PQ", "IVF_SQ4", "IVF_SQ8", "IVF_SQ16",
+}  # fmt: skip
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "uint64": lambda value: type(value) is int and 0 <= value < 2**64,
+    "int64": lambda value: type(value) is int and -(2**63) <= value < 2**63,
+    "double": lambda value: type(value) in (int, float),
+    "array": lambda value: isinstance(value, list) and all(isinstance(v, str) for v in value),
+    "json": lambda value: isinstance(value, dict),
+}
+
+
+def _require(body: Mapping[str, Any], key: str, kind: type) -> Any:
+    """Return ``body[key]`` if it is of that type, or refuse the request."""
+    value = body.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ApiError(Code.INVALID_PARAMETER, f"{key} must be {kind.__name__}, not {value!r:.60}")
+    return value
+
+
+def _limit(limit: object, limits: Limits) -> int:
+    """Return a usable ``limit``."""
+    if type(limit) is not int or not 1 <= limit <= limits.page:
+        raise ApiError(Code.OUT_OF_RANGE, f"limit {limit!r} is not in [1,{limits.page}]")
+    return limit
+
+
+def _ids(query: Mapping[str, Any], limits: Limits) -> list[str]:
+    """Return the document ids of a request, which may be none."""
+    ids = query.get("documentIds", [])
+    if not isinstance(ids, list) or len(ids) > limits.ids_per_query:
+        raise ApiError(
+            Code.OUT_OF_RANGE, f"documentIds has more than {limits.ids_per_query} elements"
+        )
+    return [_id(id, limits) for id in ids]
+
+
+def _vector(vector: object, dimension: int) -> NDArray[np.float32]:
+    """Return a vector of the right dimension."""
+    try:
+        array = np.asarray(vector, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ApiError(Code.TYPE_MISMATCH, "vector is not a list of numbers") from error
+    if array.shape != (dimension,):
+        raise ApiError(
+            Code.INVALID_PARAMETER, f"vector has shape {array.shape}, dimension is {dimension}"
+        )
+    return array
+
+
+def _document(
+    document: object, collection: Collection, limits: Limits, behaviour: Behaviour
+) -> tuple[str, Document]:
+    """Return a document that may be stored, and its id."""
+    if not isinstance(document, dict):
+        raise ApiError(Code.INVALID_PARAMETER, "a document must be an object")
+    id = _id(document.get("id"), limits)
+    vector = _vector(document.get("vector"), collection.dimension)
+    fields = {name: value for name, value in document.items() if name not in ("id", "vector")}
+    for name, value in fields.items():
+        kind = collection.types.get(name)
+        if kind is not None and not _FITS[kind](value):
+            raise ApiError(Code.TYPE_MISMATCH, f"field {name} must be {kind}, not {value!r:.60}")
+        if kind is None and not any(fits(value) for fits in _FITS.values()):
+            raise ApiError(Code.TYPE_MISMATCH, f"field {name} cannot hold {value!r:.60}")
+        if kind == "string" and value == "" and not behaviour.empty_strings:
+            raise ApiError(Code.EMPTY_STRING, f"field {name} is an empty string")
+    return id, Document(fields, vector)
+
+
+def _indexes(indexes: list[Any], limits: Limits) -> list[dict[str, Any]]:
+    """Return the indexes of a new collection."""
+    names = [index.get("fieldName") for index in indexes if isinstance(index, dict)]
+    if len(set(names)) != len(indexes) or None in names:
+        raise ApiError(Code.SYNTAX_ERROR, "fieldName must exist and be unique")
+    by_name = dict(zip(names, indexes, strict=True))
+    if by_name.get("id", {}).get("indexType") != "primaryKey":
+        raise ApiError(Code.INVALID_PARAMETER, "a primary key id is needed")
+    vector = by_name.get("vector", {})
+    dimension = vector.get("dimension")
+    if type(dimension) is not int or not 1 <= dimension <= limits.dimension:
+        raise ApiError(Code.OUT_OF_RANGE, f"dimension {dimension!r} is not in [1,4096]")
+    if vector.get("metricType") not in ("COSINE", "IP", "L2"):
+        raise ApiError(Code.INVALID_PARAMETER, f"metricType {vector.get('metricType')!r}")
+    if vector.get("indexType") not in _VECTOR_INDEXES:
+        raise ApiError(Code.INVALID_PARAMETER, f"indexType {vector.get('indexType')!r}")
+    params = vector.get("params", {})
+    if vector["indexType"] == "HNSW" and not (
+        4 <= params.get("M", 0) <= 64 and 8 <= params.get("efConstruction", 0) <= 512
+    ):
+        raise ApiError(Code.OUT_OF_RANGE, f"HNSW params {params}")
+    for index in indexes:
+        if index.get("indexType") == "filter" and index.get("fieldType") not in _FITS:
+            raise ApiError(Code.INVALID_PARAMETER, f"fieldType:{index.get('fieldType')}")
+    return indexes
+
+
+def _id(id: object, limits: Limits) -> str:
+    if not isinstance(id, str) or not id:
+        raise ApiError(Code.INVALID_PARAMETER, f"id {id!r} must be a non-empty string")
+    if len(id.encode()) > limits.id_bytes:
+        raise ApiError(Code.TOO_LONG, f"id is longer than {limits.id_bytes}")
+    return id

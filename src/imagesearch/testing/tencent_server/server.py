@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeAlias, cast
 
 from typing_extensions import override
 
-from imagesearch.testing.tencent_server._answers import ApiError, Behaviour, Limits
+from imagesearch.testing.tencent_server._collection import ApiError, Behaviour, Limits
 from imagesearch.testing.tencent_server._operations import Operations
 
 __all__ = ["Fault", "FaultKind", "Faults", "LoggedRequest", "TencentServer"]

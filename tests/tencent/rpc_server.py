@@ -1,7 +1,4 @@
-"""TencentRpcServer: the same stand-in behind the service's gRPC protocol.
-
-Needs the official SDK, which brings gRPC and the protocol's messages.
-"""
+"""TencentRpcServer: the stand-in behind the service's gRPC protocol, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from imagesearch.stores.tencent._sdk import grpc, messages
-from imagesearch.testing.tencent_server._answers import ApiError, Behaviour, Limits
+from imagesearch.testing.tencent_server._collection import ApiError, Behaviour, Limits
 from imagesearch.testing.tencent_server._operations import Operations
 from imagesearch.testing.tencent_server.server import Faults, LoggedRequest
 
@@ -23,17 +20,17 @@ _MESSAGE_BYTES = 100 * 2**20
 
 
 class TencentRpcServer:
-    """A stand-in for Tencent Cloud VectorDB that speaks its gRPC protocol on the loopback.
+    """A stand-in for Tencent Cloud VectorDB that serves its gRPC protocol on the loopback.
 
-    It knows the faults ``"reset"``, ``"reset_after"``, ``"status"`` (all three as the gRPC status
-    UNAVAILABLE), ``"api_error"`` and ``"delay"``.
+    It injects the faults ``"reset"``, ``"reset_after"``, ``"status"`` (all three as the gRPC
+    status UNAVAILABLE), ``"api_error"`` and ``"delay"``.
 
     Args:
         username: Account that is let in.
         key: Its API key.
         limits: Limits to enforce.
         behaviour: Delays, and what the service's documentation leaves open.
-        keep_bodies: Whether `requests` keeps the bodies, in the words of the HTTP protocol.
+        keep_bodies: Whether `requests` keeps the bodies, as HTTP would send them.
     """
 
     def __init__(
@@ -97,7 +94,7 @@ class TencentRpcServer:
     def answer(
         self, path: str, request: Any, context: Any, body: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Do what a request asks, in the words of the HTTP protocol; with its code."""
+        """Return the response as HTTP would send it, with its code."""
         if self.behaviour.latency:
             time.sleep(self.behaviour.latency)
         expected = f"Bearer account={self.username}&api_key={self.key}"
@@ -129,7 +126,7 @@ class TencentRpcServer:
         self.requests.append(LoggedRequest(path, kept, request.ByteSize(), code, fault))
 
 
-class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
+class _Calls(grpc.GenericRpcHandler):
     """The calls of the protocol; their names are the paths of the HTTP protocol."""
 
     def __init__(self, owner: TencentRpcServer) -> None:

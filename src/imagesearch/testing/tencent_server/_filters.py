@@ -20,13 +20,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from imagesearch.testing.tencent_server._answers import ApiError, Behaviour, Code
+from imagesearch.testing.tencent_server._collection import ApiError, Behaviour, Code, Condition
 
-__all__ = ["Condition", "read_condition"]
+__all__ = ["read_condition"]
 
-
-Condition: TypeAlias = Callable[[Mapping[str, Any]], bool | None]
-"""Decides for a document: true, false, or None for unknown."""
 
 _TOKEN = re.compile(
     r"""\s*(?:
