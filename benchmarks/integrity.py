@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from imagesearch import DescriptorEmbedder, ImageIndex, Item
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 LOCAL = "imagesearch.stores.local"
 PARTS = 10

@@ -12,7 +12,7 @@ import pytest
 
 from imagesearch._forks import ForkSafeLock, notice_fork, on_fork
 from imagesearch.stores.memory import MemoryStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta
+from imagesearch.testing.stores._fixtures import make_batch, make_meta
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),

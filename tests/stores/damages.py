@@ -12,7 +12,7 @@ import numpy as np
 from imagesearch.errors import ImageSearchError
 from imagesearch.filters import Field
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 16
 ROWS = 420

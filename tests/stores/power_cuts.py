@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 24
 SECTOR = 512
@@ -32,7 +32,7 @@ def cuts(folder: Path, count: int, seed: int = 0) -> Iterator[tuple[str, Path, R
     """Give images of the disk, each with what was acknowledged, and that plus the write that was cut."""
     dice = random.Random(seed)
     live, image = folder / "live.idx", folder / "image.idx"
-    with mock.patch("imagesearch.stores.local.writer._WASTE_ROWS", 150):
+    with mock.patch("imagesearch.stores.local._writer._WASTE_ROWS", 150):
         store = LocalStore(live, **OPTIONS)
         store.open(make_meta(DIM))
         markers = [b""]

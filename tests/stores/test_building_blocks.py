@@ -8,7 +8,7 @@ import pytest
 from imagesearch import EmbeddingSpec, IndexMeta, RecordBatch
 from imagesearch.errors import StoreRequestError
 from imagesearch.stores import check_batch, check_queries, possible_ids, rank
-from imagesearch.testing.stores.scores import expected_scores
+from imagesearch.testing.stores._reading import expected_scores
 from imagesearch.types import METRICS
 
 COSINE = IndexMeta(EmbeddingSpec("two numbers", 2, False, "1"))

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesearch.filters import matches
-from imagesearch.stores.local import schema
-from imagesearch.stores.local.sql import compile_filter, field_entries
+from imagesearch.stores.local import _schema as schema
+from imagesearch.stores.local._sql import compile_filter, field_entries
 from imagesearch.testing import strategies
 from imagesearch.types import check_metadata
 

@@ -17,7 +17,7 @@ import pytest
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Field, matches
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 8
 META = make_meta(DIM)
@@ -224,7 +224,7 @@ def test_what_a_filter_finds_must_agree_with_the_metadata(index):
 
 
 def test_filters_stay_sound_through_all_kinds_of_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagesearch.stores.local.writer._WASTE_ROWS", 10)
+    monkeypatch.setattr("imagesearch.stores.local._writer._WASTE_ROWS", 10)
     store = opened(tmp_path / "photos.idx")
     fields = [
         {
@@ -322,7 +322,7 @@ def test_damaged_checksums_are_told_from_damaged_vectors(index):
 
 
 def test_compaction_hides_no_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagesearch.stores.local.writer._WASTE_ROWS", 10)
+    monkeypatch.setattr("imagesearch.stores.local._writer._WASTE_ROWS", 10)
     path = tmp_path / "photos.idx"
     many = vectors(2500)
     store = opened(path)
@@ -422,7 +422,7 @@ KILLED = textwrap.dedent("""
     import os, signal, sys
     import numpy as np
     from imagesearch.stores.local import LocalStore
-    from imagesearch.testing.stores.fixtures import make_batch, make_meta
+    from imagesearch.testing.stores._fixtures import make_batch, make_meta
     store = LocalStore(sys.argv[1])
     store.open(make_meta(8))
     for number in range(5):

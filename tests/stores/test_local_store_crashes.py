@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from imagesearch.stores.local import LocalStore
-from imagesearch.stores.local import writer as writing
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.stores.local import _writer as writing
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 16
 ROWS = 20
@@ -23,8 +23,8 @@ ROWS = 20
 WRITER = textwrap.dedent("""
     import sys
     import numpy as np
-    from imagesearch.stores.local import LocalStore, writer
-    from imagesearch.testing.stores.fixtures import make_batch, make_meta
+    from imagesearch.stores.local import LocalStore, _writer as writer
+    from imagesearch.testing.stores._fixtures import make_batch, make_meta
     # Small enough for compaction to happen again and again.
     writer._WASTE_ROWS = 60
     store = LocalStore(sys.argv[1], exact_below=50, ef=50)
@@ -229,8 +229,8 @@ def test_a_kill_during_compaction_changes_nothing(tmp_path, after_copying):
     program = textwrap.dedent("""
         import os, signal, sys
         import numpy as np
-        from imagesearch.stores.local import LocalStore, writer
-        from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+        from imagesearch.stores.local import LocalStore, _writer as writer
+        from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
         writer._WASTE_ROWS = 50
         die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         store = LocalStore(sys.argv[1])

@@ -27,9 +27,9 @@ from imagesearch.errors import (
 )
 from imagesearch.plugins import make_store
 from imagesearch.stores.local import LocalStore
-from imagesearch.stores.local import writer as writing
-from imagesearch.stores.local.encoding import Encoding
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.stores.local import _writer as writing
+from imagesearch.stores.local._vectors import Encoding
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 FORMATS = Path(__file__).parent / "formats"
 DTYPES = ("float32", "float16", "int8")
@@ -251,8 +251,8 @@ def test_a_writer_of_bytes_that_is_killed_loses_nothing_that_was_acknowledged(tm
     program = textwrap.dedent("""
         import os, signal, sys
         import numpy as np
-        from imagesearch.stores.local import LocalStore, writer
-        from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+        from imagesearch.stores.local import LocalStore, _writer as writer
+        from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
         store = LocalStore(sys.argv[1], dtype="int8")
         store.open(make_meta(128))
         vectors = unit(np.random.default_rng(0).normal(size=(40, 128)))

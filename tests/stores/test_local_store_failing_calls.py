@@ -20,7 +20,7 @@ PROGRAM = textwrap.dedent("""
     import numpy as np
     from imagesearch.errors import StoreError
     from imagesearch.stores.local import LocalStore
-    from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+    from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
     shim, folder, mode, begun, stride = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
     library = ctypes.CDLL(shim)

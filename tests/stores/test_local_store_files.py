@@ -27,8 +27,11 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.filters import Field, Not
-from imagesearch.stores.local import LocalStore, _migrations, graph_library, schema
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.stores.local import LocalStore
+from imagesearch.stores.local import _create as _migrations
+from imagesearch.stores.local import _graph_file as graph_library
+from imagesearch.stores.local import _schema as schema
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 8
 META = make_meta(DIM)
@@ -335,7 +338,7 @@ def test_a_full_disk_is_reported_and_nothing_acknowledged_is_lost(tmp_path):
         import numpy as np
         from imagesearch.errors import StoreUnavailableError
         from imagesearch.stores.local import LocalStore
-        from imagesearch.testing.stores.fixtures import make_batch, make_meta
+        from imagesearch.testing.stores._fixtures import make_batch, make_meta
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         store = LocalStore(sys.argv[1])
         dim, limit = int(sys.argv[2]), int(sys.argv[3])
@@ -459,7 +462,7 @@ def test_an_option_out_of_range_is_refused(path, options):
 @pytest.fixture
 def without_hnswlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "hnswlib", None)
-    monkeypatch.delitem(sys.modules, "imagesearch.stores.local._hnsw", raising=False)
+    monkeypatch.delitem(sys.modules, "imagesearch.stores.local._graph", raising=False)
     graph_library.graphs_available.cache_clear()
     graph_library.tell_that_graphs_are_missing.cache_clear()
     yield
@@ -531,7 +534,7 @@ def test_a_disk_that_is_full_when_the_lock_is_taken_locks_nobody_out(tmp_path):
         import resource, signal, sys
         from imagesearch.errors import StoreUnavailableError
         from imagesearch.stores.local import LocalStore
-        from imagesearch.testing.stores.fixtures import make_batch, make_meta
+        from imagesearch.testing.stores._fixtures import make_batch, make_meta
         import numpy as np
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         store = LocalStore(sys.argv[1])

@@ -23,7 +23,7 @@ import pytest
 
 from imagesearch.errors import StoreLockedError, UnsupportedOperationError
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),

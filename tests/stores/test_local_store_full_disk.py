@@ -11,7 +11,7 @@ import pytest
 
 from imagesearch.errors import StoreUnavailableError
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 16
 META = make_meta(DIM)

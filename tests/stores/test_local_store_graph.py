@@ -9,9 +9,9 @@ import pytest
 
 from imagesearch.filters import Field
 from imagesearch.stores.local import LocalStore
-from imagesearch.stores.local import writer as writing
-from imagesearch.testing.stores.approximate import clustered
-from imagesearch.testing.stores.fixtures import make_batch, make_meta
+from imagesearch.stores.local import _writer as writing
+from imagesearch.testing.stores._approximate import clustered
+from imagesearch.testing.stores._fixtures import make_batch, make_meta
 
 pytest.importorskip("hnswlib")
 
@@ -255,7 +255,7 @@ def test_a_graph_that_cannot_be_saved_is_no_failure(tmp_path, monkeypatch, caplo
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    from imagesearch.stores.local import graph as graphs
+    from imagesearch.stores.local import _graph as graphs
 
     store = open_store(tmp_path / "photos.idx")
     store.upsert(make_batch(VECTORS))

@@ -19,7 +19,7 @@ import pytest
 
 import imagesearch.stores.local
 from imagesearch import LocalStore
-from imagesearch.stores.local import writer
+from imagesearch.stores.local import _writer as writer
 from imagesearch.types import EmbeddingSpec, IndexMeta, RecordBatch
 
 # An interrupt between a call of `open` and the next instruction leaves the file to the garbage collector.

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 8
 META = make_meta(DIM)
@@ -32,7 +32,7 @@ READER = textwrap.dedent("""
     import numpy as np
     from imagesearch.errors import StoreError
     from imagesearch.stores.local import LocalStore
-    from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+    from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
     def vector(row):
         return unit(np.random.default_rng(row).normal(size=(1, 8)))
@@ -176,7 +176,7 @@ def reader(path, request):
 
 @pytest.fixture
 def often_compacting(monkeypatch):
-    monkeypatch.setattr("imagesearch.stores.local.writer._WASTE_ROWS", 20)
+    monkeypatch.setattr("imagesearch.stores.local._writer._WASTE_ROWS", 20)
 
 
 def test_a_reader_of_a_closed_index_sees_what_its_owner_writes_later(

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 from tests.stores.power_cuts import DIM, OPTIONS, cuts, records_of
 
 

@@ -16,7 +16,7 @@ from imagesearch.errors import (
 )
 from imagesearch.filters import Field
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 DIM = 16
 ROWS = 60
@@ -333,7 +333,7 @@ def test_a_store_that_writes_does_not_go_over_to_another_index(tmp_path):
 
 
 def test_a_compaction_never_writes_into_the_folder_of_another_index(tmp_path, monkeypatch):
-    from imagesearch.stores.local import writer
+    from imagesearch.stores.local import _writer as writer
 
     monkeypatch.setattr(writer, "_WASTE_ROWS", 10)
     path = tmp_path / "photos.idx"

@@ -10,10 +10,10 @@ import pytest
 
 from imagesearch.filters import Field
 from imagesearch.stores.local import LocalStore
-from imagesearch.stores.local import search as searching
-from imagesearch.stores.local import writer as writing
-from imagesearch.testing.stores.approximate import clustered
-from imagesearch.testing.stores.fixtures import make_batch, make_meta, unit
+from imagesearch.stores.local import _search as searching
+from imagesearch.stores.local import _writer as writing
+from imagesearch.testing.stores._approximate import clustered
+from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
 pytest.importorskip("hnswlib")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from imagesearch.stores.memory import MemoryStore
 from imagesearch.testing import VectorStoreConformance
-from imagesearch.testing.stores.fixtures import make_batch, make_meta
+from imagesearch.testing.stores._fixtures import make_batch, make_meta
 
 
 class TestMemoryStore(VectorStoreConformance):

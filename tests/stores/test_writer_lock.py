@@ -10,7 +10,7 @@ import pytest
 
 from imagesearch.errors import StoreLockedError, StoreUnavailableError
 from imagesearch.stores.local import LocalStore
-from imagesearch.testing.stores.fixtures import make_batch, make_meta
+from imagesearch.testing.stores._fixtures import make_batch, make_meta
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="an open file can be neither removed nor replaced there"

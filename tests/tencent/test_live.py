@@ -10,7 +10,7 @@ import pytest
 
 from imagesearch.stores.tencent import TencentStore
 from imagesearch.testing import VectorStoreConformance
-from imagesearch.testing.stores.fixtures import make_meta
+from imagesearch.testing.stores._fixtures import make_meta
 from tests.tencent.test_conformance import FIELDS
 
 NEEDED = ("IMAGESEARCH_TENCENT_URL", "IMAGESEARCH_TENCENT_KEY", "IMAGESEARCH_TENCENT_DATABASE")

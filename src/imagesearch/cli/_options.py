@@ -27,7 +27,7 @@ from imagesearch.filters._tree import fields_of
 from imagesearch.index import ImageIndex
 from imagesearch.plugins import make_embedder, make_store, plugin_class, plugin_names
 from imagesearch.protocols import Embedder
-from imagesearch.stores.local.field_names import field_names
+from imagesearch.stores.local._sql import field_names
 from imagesearch.types import IndexMeta
 
 __all__ = [

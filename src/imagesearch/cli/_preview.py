@@ -18,7 +18,7 @@ from imagesearch.index import ImageIndex
 from imagesearch.index._dry_run import RehearsalEmbedder, RehearsalStore
 from imagesearch.plugins import make_store, plugin_class
 from imagesearch.protocols import VectorStore
-from imagesearch.stores.local.side_files import without_side_files
+from imagesearch.stores.local._paths import without_side_files
 from imagesearch.types import EmbeddingSpec, IndexMeta
 
 __all__ = ["dry_run_option", "echo_listed", "open_rehearsal", "open_untouched", "rehearse_new"]

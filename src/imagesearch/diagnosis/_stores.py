@@ -14,8 +14,8 @@ from imagesearch.diagnosis.finding import Finding, finding_of
 from imagesearch.errors import ImageSearchError
 from imagesearch.plugins import plugin_class
 from imagesearch.protocols import VectorStore
-from imagesearch.stores.local.inspection import Inspection, inspect_index
-from imagesearch.stores.local.side_files import without_side_files
+from imagesearch.stores.local._inspect import Inspection, inspect_index
+from imagesearch.stores.local._paths import without_side_files
 from imagesearch.types import IndexMeta
 
 __all__ = ["local_findings", "store_findings", "tencent_findings"]

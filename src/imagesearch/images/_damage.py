@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from imagesearch.images._boxes import coded_items
+from imagesearch.images._headers import coded_items
 from imagesearch.images._jpeg import Jpeg, read_jpeg
 from imagesearch.images._jpeg_data import damage_of_jpeg
 

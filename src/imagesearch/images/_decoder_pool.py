@@ -32,8 +32,8 @@ from imagesearch.errors import (
     MissingDependencyError,
     UnsupportedImageError,
 )
-from imagesearch.images.decode import decode
-from imagesearch.images.limits import MAX_PIXELS
+from imagesearch.images._decode import decode
+from imagesearch.images._limits import MAX_PIXELS
 
 __all__ = ["DecoderPool", "run_worker"]
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch.errors import DecodeError
-from imagesearch.images._bands import assemble
+from imagesearch.images._convert import assemble
+from imagesearch.images._limits import check_memory, check_size
 from imagesearch.images._samples import Samples, SampleScale
-from imagesearch.images.limits import check_memory, check_size
 
 __all__ = ["is_pnm", "read_pnm"]
 

@@ -186,7 +186,7 @@ class Payload:
         """Return the upright RGB image.
 
         Args:
-            shrink_to: As for `imagesearch.images.decode`; in-memory images keep their size.
+            shrink_to: As for `imagesearch.images._decode`; in-memory images keep their size.
 
         Raises:
             DecodeError: The bytes are no image that the policy accepts.
@@ -251,7 +251,7 @@ def open_image(source: ImageSource | Item, *, shrink_to: int | None = None) -> I
 
     Args:
         source: What `Item.source` may be, or an item.
-        shrink_to: As for `imagesearch.images.decode`.
+        shrink_to: As for `imagesearch.images._decode`.
 
     Raises:
         SourceError: It cannot be found, read or decoded; see `read`.

@@ -29,7 +29,7 @@ from imagesearch.errors import (
     UnsupportedImageError,
 )
 from imagesearch.images import decode, looks_like_image_name
-from imagesearch.images.sniff import starts_as_image
+from imagesearch.images._sniff import starts_as_image
 from imagesearch.index import ImageIndex
 from imagesearch.types import Item, Metadata, Query, check_metadata
 from imagesearch.ui._text import Spoken
@@ -87,9 +87,9 @@ def decode_upload(
     Args:
         data: The file.
         max_pixels: Most pixels, width times height.
-        shrink_to: As for `imagesearch.images.decode`.
+        shrink_to: As for `imagesearch.images._decode`.
         name: What messages call it; never a path of this machine.
-        decoder: `imagesearch.images.decode`, or a pool's method of that name.
+        decoder: `imagesearch.images._decode`, or a pool's method of that name.
 
     Raises:
         DecodeError: No image, damaged, or too large.
@@ -247,7 +247,7 @@ class Uploads:
         folder: Where the files are kept; made when the first one comes.
         max_bytes: Largest file.
         max_pixels: Largest picture, width times height.
-        decoder: What decodes files of visitors, as `imagesearch.images.decode` does.
+        decoder: What decodes files of visitors, as `imagesearch.images._decode` does.
         shrink_sizes: What `shrink_to` the page and the index decode pictures with later on. A file
             is kept only if it can be decoded with each, for that is done in this process.
     """

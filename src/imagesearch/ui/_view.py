@@ -79,7 +79,7 @@ class IndexView:
     Attributes:
         index: An open index; several threads may ask at once.
         settings: What the page may do.
-        decoder: What decodes files of visitors, as `imagesearch.images.decode` does.
+        decoder: What decodes files of visitors, as `imagesearch.images._decode` does.
 
     Example:
         >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore

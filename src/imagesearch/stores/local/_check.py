@@ -15,28 +15,26 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError, StoreError
 from imagesearch.protocols import CheckProgress
-from imagesearch.stores.local import schema
+from imagesearch.stores.local import _schema as schema
 from imagesearch.stores.local._checksums import (
     BLOCK,
     block_checksum,
     dead_sum_of,
+    field_sums,
     named_ids,
     record_checksum,
+    stored_field_sums,
     values_checksum,
     vector_checksums,
 )
-from imagesearch.stores.local._connections import ReadConnection, connect_to_read
-from imagesearch.stores.local._field_sums import field_sums, stored_field_sums
-from imagesearch.stores.local._marker import lost_commits, read_marker
-from imagesearch.stores.local._verification import impossible_rows
-from imagesearch.stores.local.encoding import Encoding
-from imagesearch.stores.local.failures import translated
-from imagesearch.stores.local.graph_file import GraphState
-from imagesearch.stores.local.layout import Layout
-from imagesearch.stores.local.rows import metadata_of
-from imagesearch.stores.local.schema import State
-from imagesearch.stores.local.side_files import without_side_files
-from imagesearch.stores.local.sql import field_entries
+from imagesearch.stores.local._connections import ReadConnection, connect_to_read, translated
+from imagesearch.stores.local._graph_file import GraphState
+from imagesearch.stores.local._paths import Layout, without_side_files
+from imagesearch.stores.local._rows import metadata_of
+from imagesearch.stores.local._schema import State
+from imagesearch.stores.local._sql import field_entries
+from imagesearch.stores.local._vectors import Encoding
+from imagesearch.stores.local._verification import impossible_rows, lost_commits, read_marker
 from imagesearch.types import CheckResult
 
 __all__ = ["Damage", "check_index", "examine"]

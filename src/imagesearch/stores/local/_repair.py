@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError
 from imagesearch.protocols import CheckProgress
-from imagesearch.stores.local import schema
+from imagesearch.stores.local import _schema as schema
 from imagesearch.stores.local._check import (
     Damage,
     block_of,
@@ -26,16 +26,17 @@ from imagesearch.stores.local._checksums import (
     BLOCK,
     block_checksum,
     dead_sum_of,
+    field_sums,
     record_checksum,
     vector_checksums,
+    write_field_sums,
 )
 from imagesearch.stores.local._connections import connect
-from imagesearch.stores.local._field_sums import field_sums, write_field_sums
-from imagesearch.stores.local._marker import read_marker, write_marker
-from imagesearch.stores.local._migrations import migrate
-from imagesearch.stores.local.encoding import Encoding
-from imagesearch.stores.local.layout import Layout
-from imagesearch.stores.local.sql import field_entries
+from imagesearch.stores.local._create import migrate
+from imagesearch.stores.local._paths import Layout
+from imagesearch.stores.local._sql import field_entries
+from imagesearch.stores.local._vectors import Encoding
+from imagesearch.stores.local._verification import read_marker, write_marker
 from imagesearch.types import CheckResult
 
 __all__ = ["repair_index"]

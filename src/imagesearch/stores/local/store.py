@@ -26,23 +26,25 @@ from imagesearch.stores._checks import (
     possible_ids,
 )
 from imagesearch.stores.local._check import check_index
-from imagesearch.stores.local._connections import OvertakenError, ReplacedError
+from imagesearch.stores.local._connections import OvertakenError, ReplacedError, translated
+from imagesearch.stores.local._create import Engine, Options, describe_index
 from imagesearch.stores.local._fork_safety import pool_lock
+from imagesearch.stores.local._graph_file import require_graphs
+from imagesearch.stores.local._lock import WriterLock
+from imagesearch.stores.local._paths import Layout
 from imagesearch.stores.local._repair import repair_index
-from imagesearch.stores.local.encoding import Dtype
-from imagesearch.stores.local.failures import translated
-from imagesearch.stores.local.graph_library import require_graphs
-from imagesearch.stores.local.layout import Layout
-from imagesearch.stores.local.lock import WriterLock
-from imagesearch.stores.local.notes import read_notes, write_note
-from imagesearch.stores.local.opened import Opened, open_index, refuse_writing, reopen_index
-from imagesearch.stores.local.opening import describe_index
-from imagesearch.stores.local.options import Engine, Options
-from imagesearch.stores.local.reading import read_records, scan_records
-from imagesearch.stores.local.rows import hits_of, require_matches
-from imagesearch.stores.local.snapshot import Snapshot
-from imagesearch.stores.local.upkeep import compact_if_wasteful, keep_graph
-from imagesearch.stores.local.writer import Writer
+from imagesearch.stores.local._rows import hits_of, read_notes, require_matches, write_note
+from imagesearch.stores.local._session import (
+    Opened,
+    open_index,
+    read_records,
+    refuse_writing,
+    reopen_index,
+    scan_records,
+)
+from imagesearch.stores.local._snapshot import Snapshot
+from imagesearch.stores.local._vectors import Dtype
+from imagesearch.stores.local._writer import Writer, compact_if_wasteful, keep_graph
 from imagesearch.types import CheckResult, Hit, IndexMeta, Metadata, Record, RecordBatch
 
 __all__ = ["LocalStore"]

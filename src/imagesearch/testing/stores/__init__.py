@@ -9,40 +9,32 @@ pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
         for module in (
-            "approximate",
-            "batches",
-            "checking",
-            "deleting",
-            "filtering",
-            "model",
-            "noting",
-            "opening",
-            "reading",
-            "refusing",
-            "round_trips",
-            "scores",
-            "sharing",
-            "threads",
-            "updating",
+            "_approximate",
+            "_filtering",
+            "_lifecycle",
+            "_model",
+            "_reading",
+            "_refusing",
+            "_updating",
+            "_writing",
         )
     )
 )
 
-from imagesearch.testing.stores.approximate import ApproximateSearchRules  # noqa: E402
-from imagesearch.testing.stores.batches import BatchRules  # noqa: E402
-from imagesearch.testing.stores.checking import CheckingRules  # noqa: E402
-from imagesearch.testing.stores.deleting import DeletingRules  # noqa: E402
-from imagesearch.testing.stores.filtering import FilterRules  # noqa: E402
-from imagesearch.testing.stores.model import ModelRules  # noqa: E402
-from imagesearch.testing.stores.noting import NotingRules  # noqa: E402
-from imagesearch.testing.stores.opening import OpeningRules  # noqa: E402
-from imagesearch.testing.stores.reading import ReadingRules  # noqa: E402
-from imagesearch.testing.stores.refusing import RefusingRules  # noqa: E402
-from imagesearch.testing.stores.round_trips import RoundTripRules  # noqa: E402
-from imagesearch.testing.stores.scores import ScoreRules  # noqa: E402
-from imagesearch.testing.stores.sharing import SharingRules  # noqa: E402
-from imagesearch.testing.stores.threads import ThreadRules  # noqa: E402
-from imagesearch.testing.stores.updating import UpdatingRules  # noqa: E402
+from imagesearch.testing.stores._approximate import ApproximateSearchRules  # noqa: E402
+from imagesearch.testing.stores._filtering import FilterRules  # noqa: E402
+from imagesearch.testing.stores._lifecycle import (  # noqa: E402
+    CheckingRules,
+    NotingRules,
+    OpeningRules,
+    SharingRules,
+    ThreadRules,
+)
+from imagesearch.testing.stores._model import ModelRules  # noqa: E402
+from imagesearch.testing.stores._reading import ReadingRules, ScoreRules  # noqa: E402
+from imagesearch.testing.stores._refusing import DeletingRules, RefusingRules  # noqa: E402
+from imagesearch.testing.stores._updating import UpdatingRules  # noqa: E402
+from imagesearch.testing.stores._writing import BatchRules, RoundTripRules  # noqa: E402
 
 __all__ = ["VectorStoreConformance"]
 

@@ -1,0 +1,199 @@
+"""The breadth (ef) that the graph needs, measured against the exact scan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.stores._ranking import Candidates, exact_scores, nearest
+from imagesearch.stores.local._snapshot import Snapshot
+from imagesearch.types import Metric
+
+if TYPE_CHECKING:
+    from imagesearch.stores.local._graph import Graph
+
+__all__ = ["BROADEST", "measure_breadth", "reaches_all", "scan_exactly"]
+
+
+def scan_exactly(
+    queries: NDArray[np.float32],
+    snapshot: Snapshot,
+    mask: NDArray[np.bool_],
+    k: int,
+    metric: Metric,
+) -> Iterator[Candidates]:
+    """Give for each query the k nearest rows, and ties with the k-th.
+
+    Args:
+        queries: (n, dim), of unit length under ``cosine``.
+        snapshot: What to search.
+        mask: (rows,), which rows may be found.
+        k: How many, ≥ 1.
+        metric: How to compare.
+    """
+    return nearest(
+        queries,
+        lambda: snapshot.blocks(mask),
+        snapshot.vectors.__getitem__,
+        k=k,
+        metric=metric,
+    )
+
+
+_logger = logging.getLogger("imagesearch")
+
+BROADEST = 0.1
+"""A search through this share of the rows, in random order, is no faster than a scan."""
+
+_BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_RECALL = 0.99
+# A part of the graph that is cut off shows in few of the images far apart.
+_RECALL_FAR_APART = 0.995
+# Nodes that lie far apart, and among how many they are chosen.
+_SPREAD = 200
+_POOL = 10_000
+_ROUND = 20
+# Scores of nearly equal vectors are in no certain order in float32.
+_SAME = 1e-6
+
+
+def measure_breadth(
+    graph: Graph, snapshot: Snapshot, unseen: NDArray[np.int64], metric: Metric
+) -> None:
+    """Set the graph's ef to the smallest with which images find their nearest; -1 if none is.
+
+    Every vector counts once, however many records have it. Two kinds of queries must both find
+    enough: new images, and images far apart, so that thousands of images that look nearly the
+    same do not outvote the rest.
+
+    Args:
+        graph: What is searched.
+        snapshot: The state that it belongs to.
+        unseen: Rows that the graph does not hold.
+        metric: How to compare.
+    """
+    live = graph.nodes.live_rows(snapshot.alive)
+    samples = [
+        (_Sample(graph, snapshot, some, live, metric), required)
+        for some, required in ((unseen, _RECALL), (_far_apart(snapshot, live), _RECALL_FAR_APART))
+        if len(some)
+    ]
+    graph.ef, graph.calibrated_at = -1, len(graph.nodes) + len(unseen)
+    worst = 0.0
+    for ef in _BREADTHS:
+        if ef > max(_BREADTHS[0], BROADEST * snapshot.live):
+            break
+        worst = 1.0
+        for sample, required in samples:
+            recall = sample.recall(ef)
+            worst = min(worst, recall)
+            if recall < required:
+                break
+        else:
+            graph.ef = ef
+            _logger.info("searching with ef=%d: recall@10 %.3f in a sample", ef, worst)
+            return
+    _logger.info("the search graph finds too little (recall@10 %.3f); scanning exactly", worst)
+
+
+def reaches_all(graph: Graph, snapshot: Snapshot, metric: Metric) -> bool:
+    """Tell whether images in all parts of the graph find themselves, which is quick to see."""
+    if graph.ef < 0:
+        # It is known that they do not.
+        return True
+    live = graph.nodes.live_rows(snapshot.alive)
+    rows = _far_apart(snapshot, live)
+    queries = snapshot.vectors[rows]
+    graph.fit(1, graph.ef)
+    found = graph.search(queries, 1)
+    if found is None:
+        return False
+    reached = 0
+    for query, row, hit in zip(queries, rows, live[found[:, 0]], strict=True):
+        # The graph may be newer than the snapshot, and the hit without a row in it.
+        if hit >= 0:
+            own, best = exact_scores(query, snapshot.vectors[np.array([row, hit])], metric)
+            reached += bool(best >= own - _SAME * max(1.0, abs(own)))
+    return reached >= _RECALL * len(rows)
+
+
+class _Sample:
+    """Queries with their exact neighbours.
+
+    Args:
+        graph: What is searched.
+        snapshot: The state that it belongs to.
+        queries: Rows whose vectors are the queries; a query is not its own neighbour.
+        live: (nodes,), a live row of each node, or -1.
+        metric: How to compare.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        snapshot: Snapshot,
+        queries: NDArray[np.int64],
+        live: NDArray[np.int64],
+        metric: Metric,
+    ) -> None:
+        rows = live[live >= 0]
+        self._live = live
+        self._graph, self._snapshot, self._metric = graph, snapshot, metric
+        self._rows = queries
+        self._vectors = snapshot.vectors[queries]
+        inside = len(np.intersect1d(queries, rows)) > 0
+        self._k = min(10 + inside, len(rows))
+        mask = np.zeros(snapshot.rows, np.bool_)
+        mask[rows] = True
+        self._kth = [
+            float(scores.min())
+            for _, scores in scan_exactly(self._vectors, snapshot, mask, self._k, metric)
+        ]
+
+    def recall(self, ef: int) -> float:
+        """Search so broadly; the share of hits, without the query itself, that are near enough."""
+        graph, snapshot = self._graph, self._snapshot
+        graph.fit(10, ef)
+        found = graph.search(self._vectors, self._k)
+        if found is None:
+            return 0.0
+        near = wanted = 0
+        for query, row, nodes, kth in zip(self._vectors, self._rows, found, self._kth, strict=True):
+            hits = self._live[nodes]
+            hits = hits[hits >= 0]
+            scores = exact_scores(query, snapshot.vectors[hits], self._metric)
+            good = scores >= kth - _SAME * max(1.0, abs(kth))
+            near += int(np.count_nonzero(good & (hits != row)))
+            wanted += self._k - (row in hits)
+        return near / max(1, wanted)
+
+
+def _far_apart(snapshot: Snapshot, live: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Choose rows of nodes, each with a chance that grows with its squared distance from those chosen.
+
+    This is the seeding of k-means++ (Arthur and Vassilvitskii, 2007), some rows at a time.
+    """
+    random = np.random.default_rng(0)
+    rows = live[live >= 0]
+    if len(rows) > _POOL:
+        rows = np.sort(random.choice(rows, _POOL, replace=False))
+    vectors = snapshot.vectors[rows]
+    squared = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    chosen = random.integers(len(rows), size=1)
+    nearest = np.full(len(rows), np.inf)
+    while True:
+        products = vectors @ vectors[chosen[-_ROUND:]].T
+        distances = squared[:, None] - 2 * products + squared[chosen[-_ROUND:]]
+        np.minimum(nearest, distances.min(axis=1), out=nearest)
+        nearest[chosen] = 0
+        weights = np.maximum(nearest, 0)
+        possible = int(np.count_nonzero(weights))
+        if len(chosen) >= _SPREAD or not possible:
+            return rows[chosen]
+        size = min(_ROUND, possible)
+        more = random.choice(len(rows), size, replace=False, p=weights / weights.sum())
+        chosen = np.concatenate([chosen, more])

@@ -1,0 +1,137 @@
+"""Paths of the files of an index, and what stands beside its database."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from imagesearch.errors import IncompatibleIndexError, StoreCorruptError
+from imagesearch.stores.local._connections import connect
+from imagesearch.stores.local._vectors import Encoding
+
+__all__ = ["Layout", "sync_folder", "without_side_files"]
+
+
+_OURS = re.compile(
+    r"(index\.sqlite(-wal|-shm|-journal)?|writer\.lock|vectors-\d+\.(f32|f16|i8)"
+    r"|graph\.state(\.new)?|graph-[\w-]+\.hnsw(\.new)?|last-commit)"
+)
+
+
+class Layout:
+    """Where the files of an index are.
+
+    Attributes:
+        folder: The index itself, such as ``photos.idx``.
+        database: SQLite: ids, uris, digests, metadata, and the index's meta.
+        lock: Held by the one writer.
+        marker: Which commit was acknowledged last.
+        graph_state: What the saved graph covers, with checksums.
+
+    Example:
+        >>> Layout(Path("photos.idx")).vectors(1, Encoding("int8", "cosine")).name
+        'vectors-1.i8'
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "index.sqlite"
+        self.lock = folder / "writer.lock"
+        self.marker = folder / "last-commit"
+        self.graph_state = folder / "graph.state"
+
+    def vectors(self, generation: int, encoding: Encoding) -> Path:
+        """Where the vectors of one generation are: little-endian, row after row."""
+        return self.folder / f"vectors-{generation}.{encoding.suffix}"
+
+    def exists(self) -> bool:
+        """Tell whether there is an index; False where one may be made.
+
+        Raises:
+            IncompatibleIndexError: The path is a file, or a folder that holds other things.
+            StoreCorruptError: There are vectors, but their database is gone or empty.
+            OSError: The folder cannot be read.
+        """
+        try:
+            names = [path.name for path in self.folder.iterdir()]
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError:
+            raise IncompatibleIndexError(
+                f"{self.folder} is a file, not an index; a local index is a folder: choose "
+                "another path"
+            ) from None
+        # A file without content is what a crash before the first commit leaves, and what some
+        # tools make of a damaged one; the vectors tell which.
+        if self.database.name in names and self.database.stat().st_size > 0:
+            return True
+        foreign = [name for name in names if not _OURS.fullmatch(name) and name[0] != "."]
+        if foreign:
+            raise IncompatibleIndexError(
+                f"{self.folder} holds other things ({min(foreign)!r} …) and no index; "
+                "choose a path of its own for the index"
+            )
+        vectors = [self.folder / name for name in names if name.startswith("vectors-")]
+        if any(path.stat().st_size for path in vectors):
+            raise StoreCorruptError(
+                f"the index at {self.folder} has vectors, but its database index.sqlite is gone or empty; "
+                "restore it from a backup, or delete the folder and build a new index"
+            )
+        return False
+
+    def remove_leftovers(self, current: Path) -> None:
+        """Remove what crashes and generations before `current` left; only the writer may call it.
+
+        Args:
+            current: The vectors file that stays.
+        """
+        for path in list(self.folder.iterdir()):
+            name = path.name
+            stale = name != current.name and name.startswith("vectors-")
+            if _OURS.fullmatch(name) and (stale or name.endswith(".new")):
+                # On Windows a reader may still have it open; the next writer tries again.
+                with suppress(OSError):
+                    path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of new files survive a power loss; not needed on Windows."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def without_side_files(folder: Path) -> Iterator[None]:
+    """Leave the folder of an index as it was found, after it has been opened with ``read_only``.
+
+    A connection that may only read makes SQLite's ``-wal`` and ``-shm`` files and is not allowed to
+    remove them. One that may write removes them when it closes as the last; with nothing written,
+    that is all it does.
+
+    Args:
+        folder: The index. Nothing happens where there is none, or where another process is using
+            it or died in it: then these files are not ours.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, without_side_files(Path(folder)):
+        ...     pass
+    """
+    layout = Layout(folder.absolute())
+    log = layout.database.with_name(f"{layout.database.name}-wal")
+    ours = layout.database.is_file() and not log.exists()
+    try:
+        yield
+    finally:
+        if ours and log.exists() and not log.stat().st_size:
+            with suppress(sqlite3.Error, OSError):
+                connect(layout.database).close()

@@ -1,0 +1,256 @@
+"""Snapshot: one state of an index in memory, as a read transaction saw it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch._forks import on_fork
+from imagesearch.errors import StoreCorruptError
+from imagesearch.filters import Filter
+from imagesearch.stores.local._checksums import CHECK, dead_sum_of, require_field_sums
+from imagesearch.stores.local._connections import read_database, require_settled
+from imagesearch.stores.local._paths import Layout
+from imagesearch.stores.local._schema import FORMAT, State, read_identity, read_state
+from imagesearch.stores.local._sql import compile_filter
+from imagesearch.stores.local._vectors import Encoding, Rows, StoredVectors, map_vectors
+from imagesearch.stores.local._verification import VerifiedRows, lost_commits, read_marker
+
+__all__ = ["GenerationChangedError", "Snapshot", "Snapshots"]
+
+
+# One block of vectors is read at a time, whatever the size of the index.
+_BLOCK_BYTES = 16 * 2**20
+# What has to be decoded first should still be in the processor's cache when it is scored.
+_DECODED_BYTES = 2**20
+_CACHED_FILTERS = 8
+# Among the known fields; no field has this name.
+_RECORDS = ""
+# Gathering rows costs as much as scoring twice as many that lie together.
+_GATHER_BELOW = 0.4
+
+
+class GenerationChangedError(Exception):
+    """The vectors file of this transaction is gone: another process has just compacted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What is true at one version of an index.
+
+    Attributes:
+        generation: Number of the vectors file; compaction starts the next.
+        version: Grows with every write.
+        rows: Rows in the vectors file, dead ones among them.
+        live: Records.
+        checked: Whether the index has checksums.
+        vectors: (rows, dim), mapped into memory; decoded, and compared with their checksums,
+            where they are read.
+        alive: (rows,), whether a row belongs to a record.
+        last_dead: Number of the last entry in the table ``dead``.
+        dead_sum: Over the entries up to that one.
+        known_fields: Fields of which this process has verified what filters read.
+    """
+
+    generation: int
+    version: int
+    rows: int
+    live: int
+    checked: bool
+    vectors: StoredVectors
+    alive: NDArray[np.bool_]
+    last_dead: int
+    dead_sum: int
+    known_fields: set[str] = field(default_factory=set)
+    _allowed: dict[Filter, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def allowed(self, where: Filter, connection: sqlite3.Connection) -> NDArray[np.bool_]:
+        """Return which rows belong to records that match; remembered for the next query."""
+        known = self._allowed.get(where)
+        if known is not None:
+            return known
+        self.require_fields(where, connection)
+        condition, bound = compile_filter(where)
+        found = connection.execute(f"SELECT row FROM records WHERE {condition}", bound)  # noqa: S608  # names and values are bound
+        rows = np.fromiter((row for (row,) in found), np.int64)
+        require_settled(connection)
+        if len(rows) and (rows.max() >= self.rows or rows.min() < 0 or not self.alive[rows].all()):
+            raise StoreCorruptError(f"the database has a record without a vector; {CHECK}")
+        mask = np.zeros(self.rows, np.bool_)
+        mask[rows] = True
+        if len(self._allowed) >= _CACHED_FILTERS:
+            self._allowed.clear()
+        self._allowed[where] = mask
+        return mask
+
+    def require_fields(self, where: Filter, connection: sqlite3.Connection) -> None:
+        """Verify what a filter reads, once in a process; the next versions follow from this one.
+
+        Raises:
+            StoreCorruptError: It is damaged.
+        """
+        if not self.checked:
+            return
+        if _RECORDS not in self.known_fields:
+            # Filters look rows up in the table; what is out of order there is not found.
+            lines = connection.execute("SELECT row FROM records NOT INDEXED")
+            rows = np.fromiter((row for (row,) in lines), np.int64)
+            if not np.array_equal(rows, np.flatnonzero(self.alive)):
+                raise StoreCorruptError(
+                    f"the database holds other records than the index counts; {CHECK}"
+                )
+            self.known_fields.add(_RECORDS)
+        require_field_sums(connection, where, self.known_fields)
+
+    def rows_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of ascending rows, without a copy if they lie together."""
+        if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+            return self.vectors[rows[0] : rows[-1] + 1]
+        return self.vectors[rows]
+
+    def blocks(
+        self, mask: NDArray[np.bool_]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Give the rows of `mask` with their vectors, a block at a time.
+
+        Where most rows count, the others come along as row -1, which is cheaper than gathering.
+        """
+        size = _DECODED_BYTES if self.vectors.decoded else _BLOCK_BYTES
+        step = max(1, size // (4 * max(1, self.vectors.dim)))
+        for start in range(0, self.rows, step):
+            counting = mask[start : start + step]
+            rows = np.flatnonzero(counting) + start
+            if len(rows) > _GATHER_BELOW * len(counting):
+                span = np.arange(start, start + len(counting))
+                span[~counting] = -1
+                self.vectors.require(rows)
+                yield span, self.vectors.unverified(slice(start, start + len(counting)))
+            elif len(rows):
+                yield rows, self.vectors[rows]
+
+
+class Snapshots:
+    """Makes snapshots, each from the last one where that is possible.
+
+    Args:
+        layout: Where the vectors files are.
+        dim: Numbers in a vector.
+        encoding: How they are kept.
+        identity: Of the index; empty if it has no checksums.
+    """
+
+    def __init__(self, layout: Layout, dim: int, encoding: Encoding, identity: str) -> None:
+        self._layout = layout
+        self._dim, self._encoding = dim, encoding
+        self._identity = identity
+        self._last: Snapshot | None = None
+        self._verified: tuple[int, VerifiedRows] = (0, VerifiedRows())
+        self._lock = threading.Lock()
+        on_fork(self, in_child=Snapshots._renew_lock)
+
+    def _renew_lock(self) -> None:
+        # Not a `ForkSafeLock`: a fork that held it would wait for a reader that waits for it.
+        self._lock = threading.Lock()
+
+    def of(self, connection: sqlite3.Connection) -> Snapshot:
+        """Return the snapshot of a transaction, to be used in that transaction.
+
+        Raises:
+            GenerationChangedError: The vectors file is gone; begin a new transaction.
+            StoreCorruptError: The vectors file is shorter than its rows, the state is damaged, or
+                acknowledged writes are missing.
+        """
+        state = read_state(connection, checked=bool(self._identity))
+        generation, version, rows, live = state.generation, state.version, state.rows, state.live
+        last = self._last
+        if last is not None and (last.generation, last.version) == (generation, version):
+            return self._within(last, connection)
+        self._require_acknowledged(state)
+        path = self._layout.vectors(generation, self._encoding)
+        try:
+            vectors = map_vectors(path, rows, self._dim, self._encoding)
+        except FileNotFoundError as error:
+            raise GenerationChangedError(path.name) from error
+        same = last is not None and last.generation == generation and last.version < version
+        seen = last.last_dead if same and last is not None else 0
+        alive = np.ones(rows, np.bool_)
+        if same and last is not None:
+            alive[: last.rows] = last.alive
+        dead = connection.execute(
+            "SELECT number, row FROM dead WHERE number > ? ORDER BY number", (seen,)
+        ).fetchall()
+        dead_sum = last.dead_sum if same and last is not None else 0
+        if dead:
+            seen = dead[-1][0]
+            dead_rows = [row for _, row in dead]
+            if state.checked:
+                dead_sum = dead_sum_of(dead_rows, dead_sum)
+            if not 0 <= min(dead_rows) <= max(dead_rows) < rows:
+                raise self._wrong_dead()
+            alive[dead_rows] = False
+        if dead_sum != state.dead_sum:
+            raise self._wrong_dead()
+        if np.count_nonzero(alive) != live:
+            raise StoreCorruptError(
+                f"the index at {self._layout.folder} counts {live} records, but "
+                f"{np.count_nonzero(alive)} of its vectors are alive; restore it from a backup, "
+                "or build a new index"
+            )
+        snapshot = Snapshot(
+            generation, version, rows, live, state.checked, vectors, alive, seen, dead_sum
+        )
+        # What is kept for later transactions must be of one state.
+        require_settled(connection)
+        if same and last is not None:
+            snapshot.known_fields.update(last.known_fields)
+        with self._lock:
+            if self._last is None or self._last.version < version:
+                self._last = snapshot
+        return self._within(snapshot, connection)
+
+    def _within(self, snapshot: Snapshot, connection: sqlite3.Connection) -> Snapshot:
+        """Return the snapshot with vectors that are verified in this transaction."""
+        if not snapshot.checked:
+            return snapshot
+        with self._lock:
+            generation, verified = self._verified
+            if generation != snapshot.generation:
+                verified = VerifiedRows()
+                # A transaction that began before a compaction keeps what is its own.
+                if generation < snapshot.generation:
+                    self._verified = (snapshot.generation, verified)
+
+        def require(rows: Rows) -> None:
+            if verified.cover(snapshot.alive, snapshot.version):
+                return
+            if isinstance(rows, slice):
+                first, last, _ = rows.indices(snapshot.rows)
+                rows = np.flatnonzero(snapshot.alive[first:last]) + first
+            verified.require(connection, snapshot.vectors.rows, rows)
+
+        return replace(snapshot, vectors=snapshot.vectors.requiring(require))
+
+    def _require_acknowledged(self, state: State) -> None:
+        commit = read_marker(self._layout.marker)
+        # With another identity, the folder was replaced by another index meanwhile.
+        if commit is None or commit.identity != self._identity or commit.version <= state.version:
+            return
+        # A transaction that began before the last commit is behind it; a new one must not be.
+        identity, now = read_database(
+            self._layout.database,
+            lambda connection: (read_identity(connection, FORMAT), read_state(connection)),
+            read_only=True,
+        )
+        if identity == commit.identity and now.version < commit.version:
+            raise lost_commits(self._layout.folder, commit, now)
+
+    def _wrong_dead(self) -> StoreCorruptError:
+        return StoreCorruptError(
+            f"the index at {self._layout.folder} has lost count of its deleted records, its "
+            f"database is damaged; {CHECK}"
+        )

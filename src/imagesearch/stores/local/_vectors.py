@@ -1,0 +1,261 @@
+"""The vectors file of an index: how numbers are encoded, appended and mapped."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagesearch.errors import ConfigError, StoreCorruptError, StoreRequestError
+from imagesearch.types import Metric
+
+__all__ = ["Dtype", "Encoding", "Rows", "StoredVectors", "VectorsFile", "map_vectors"]
+
+
+Dtype: TypeAlias = Literal["float32", "float16", "int8"]
+
+_STORED: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "int8": np.dtype("i1"),
+}
+_SUFFIXES = {"float32": "f32", "float16": "f16", "int8": "i8"}
+# What the largest element of a direction is scaled to.
+_PEAKS = {"float16": 1.0, "int8": 127.0}
+# A float16 whose bits stand in a float32 is 2**112 times too small: exponents count from -15 there
+# and from -127 here. The mask keeps the sign and the fifteen bits below it.
+_HALF_MASK = np.int32(-0x70002000)
+_HALF_SCALE = np.float32(2.0**112)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How one index keeps its vectors.
+
+    Under ``cosine`` only directions count, and float16 and int8 keep nothing else: a row is
+    scaled so that its largest element is 1 or 127, then rounded, and decoded to unit length. The
+    peak is rounded to itself, so encoding what was decoded gives the same bytes: copies do not
+    drift. Under ``dot`` and ``l2`` float16 rounds the elements as they are.
+
+    Args:
+        dtype: What an element becomes.
+        metric: The index's metric.
+
+    Raises:
+        ConfigError: int8 under another metric than ``cosine``.
+
+    Example:
+        >>> kept = Encoding("int8", "cosine").encode(np.array([[0.6, 0.8]], np.float32))
+        >>> kept.tolist()
+        [[95, 127]]
+        >>> Encoding("int8", "cosine").decode(kept).round(3).tolist()
+        [[0.5989999771118164, 0.8009999990463257]]
+    """
+
+    dtype: Dtype
+    metric: Metric
+
+    def __post_init__(self) -> None:
+        if self.dtype == "int8" and self.metric != "cosine":
+            raise ConfigError(
+                f"dtype='int8' keeps directions alone, and metric {self.metric!r} needs lengths; "
+                "use dtype='float16' or 'float32', or the metric 'cosine'"
+            )
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """Type of an element in the file, little-endian."""
+        return _STORED[self.dtype]
+
+    @property
+    def suffix(self) -> str:
+        """Ending of the file's name."""
+        return _SUFFIXES[self.dtype]
+
+    def encode(self, vectors: NDArray[np.float32], ids: Sequence[str] = ()) -> NDArray[Any]:
+        """Return vectors as they stand in the file.
+
+        Args:
+            vectors: (n, dim), finite; of unit length under ``cosine``.
+            ids: Names of the rows, for the message.
+
+        Raises:
+            StoreRequestError: An element is too large for float16 (65504).
+        """
+        if self.dtype == "float32":
+            return np.ascontiguousarray(vectors, self.stored)
+        if self.metric == "cosine":
+            peak = np.max(np.abs(vectors), axis=1, keepdims=True, initial=0)
+            scaled = vectors * (_PEAKS[self.dtype] / peak)
+            if self.dtype == "int8":
+                np.rint(scaled, out=scaled)
+            directions: NDArray[Any] = scaled.astype(self.stored)
+            return directions
+        with np.errstate(over="ignore"):
+            halves: NDArray[Any] = vectors.astype(self.stored)
+        fits = np.isfinite(halves).all(axis=1)
+        if not fits.all():
+            first = int(np.flatnonzero(~fits)[0])
+            name = f"id {ids[first]!r}" if first < len(ids) else f"row {first}"
+            raise StoreRequestError(
+                f"the vector of {name} holds {np.abs(vectors[first]).max():g}, and this index "
+                "keeps float16, which ends at 65504; nothing was written: scale the vectors, or "
+                "use an index with dtype='float32'"
+            )
+        return halves
+
+    def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Return rows of the file, (n, dim), as float32; float32 itself is not copied."""
+        if self.dtype == "float32":
+            return stored
+        wide = _widen(stored) if self.dtype == "float16" else stored.astype(np.float32)
+        if self.metric == "cosine":
+            # A file that was damaged may hold zeros; they stay zeros.
+            squared = np.einsum("ij,ij->i", wide, wide)
+            scale = np.divide(1, np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
+            wide *= scale[:, None]
+        return wide
+
+
+def _widen(halves: NDArray[Any]) -> NDArray[np.float32]:
+    """Convert finite float16 exactly; numpy's own conversion takes twice as long or more."""
+    bits = halves.view("<i2").astype(np.int32)
+    bits <<= 13
+    bits &= _HALF_MASK
+    wide: NDArray[np.float32] = bits.view(np.float32)
+    wide *= _HALF_SCALE
+    return wide
+
+
+Rows: TypeAlias = slice | NDArray[np.int64]
+
+
+class StoredVectors:
+    """Rows of a vectors file as float32 vectors, decoded when they are read.
+
+    Args:
+        rows: (n, dim), as they stand in the file.
+        encoding: How to decode them.
+        require: Raises for rows that do not have their checksums; None where there are none.
+
+    Example:
+        >>> vectors = StoredVectors(np.array([[127, 0], [95, 127]], np.int8), Encoding("int8", "cosine"))
+        >>> vectors[:1].tolist()
+        [[1.0, 0.0]]
+    """
+
+    __slots__ = ("_encoding", "_require", "rows")
+
+    def __init__(
+        self,
+        rows: NDArray[Any],
+        encoding: Encoding,
+        require: Callable[[Rows], None] | None = None,
+    ) -> None:
+        self.rows = rows
+        self._encoding = encoding
+        self._require = require
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return int(self.rows.shape[1])
+
+    @property
+    def decoded(self) -> bool:
+        """Whether reading makes new arrays; float32 is read where it lies."""
+        return self._encoding.dtype != "float32"
+
+    def __getitem__(self, rows: Rows) -> NDArray[np.float32]:
+        self.require(rows)
+        return self._encoding.decode(self.rows[rows])
+
+    def require(self, rows: Rows) -> None:
+        """Compare rows with their checksums, unless that has been done.
+
+        Raises:
+            StoreCorruptError: A row is damaged.
+        """
+        if self._require is not None:
+            self._require(rows)
+
+    def unverified(self, rows: slice) -> NDArray[np.float32]:
+        """Return a span of rows of which `require` has seen those that count."""
+        return self._encoding.decode(self.rows[rows])
+
+    def requiring(self, require: Callable[[Rows], None]) -> StoredVectors:
+        """Return the same vectors, verified in this way."""
+        return StoredVectors(self.rows, self._encoding, require)
+
+
+def map_vectors(path: Path, rows: int, dim: int, encoding: Encoding) -> StoredVectors:
+    """Map the first rows of a vectors file into memory, without reading them.
+
+    Raises:
+        FileNotFoundError: The file is gone.
+        StoreCorruptError: The file is shorter than its rows.
+    """
+    size = path.stat().st_size
+    needed = rows * dim * encoding.stored.itemsize
+    if size < needed:
+        raise StoreCorruptError(
+            f"{path} has {size} bytes, but the index counts {rows} vectors of {dim} numbers in it "
+            f"({needed} bytes); restore it from a backup, or build a new index"
+        )
+    if not rows:
+        return StoredVectors(np.empty((0, dim), encoding.stored), encoding)
+    mapped = np.memmap(path, encoding.stored, "r", shape=(rows, dim))
+    # A plain array over the same memory: slices of np.memmap cost microseconds each.
+    return StoredVectors(mapped.view(np.ndarray), encoding)
+
+
+class VectorsFile:
+    """The one handle that appends to a vectors file.
+
+    Args:
+        path: The file; it is created if it is missing.
+        row_bytes: Size of a row.
+    """
+
+    def __init__(self, path: Path, row_bytes: int) -> None:
+        # A file object closes its descriptor once, whatever interrupts it.
+        io.FileIO(path, "a").close()
+        self._file = io.FileIO(path, "r+")
+        self._row_bytes = row_bytes
+
+    def append(self, row: int, rows: NDArray[Any]) -> None:
+        """Write encoded rows from `row` on and wait until they are on the disk.
+
+        What stood there belongs to a write that was never acknowledged.
+
+        Raises:
+            OSError: Disk full, or any other failure; the file is cut back to `row`.
+            StoreCorruptError: The file ends before `row`; nothing was written.
+        """
+        data = memoryview(np.ascontiguousarray(rows).view(np.uint8).data).cast("B")
+        size = os.fstat(self._file.fileno()).st_size
+        if size < row * self._row_bytes:
+            # Writing would fill the gap with zeros, as if they were vectors.
+            raise StoreCorruptError(
+                f"the vectors file ends at byte {size}, but the index counts {row} vectors "
+                f"({row * self._row_bytes} bytes) in it; restore it from a backup, or build a new "
+                "index"
+            )
+        try:
+            self._file.seek(row * self._row_bytes)
+            while data:
+                data = data[self._file.write(data) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(row * self._row_bytes)
+            raise
+
+    def close(self) -> None:
+        """Close the handle."""
+        self._file.close()

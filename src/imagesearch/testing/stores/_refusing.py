@@ -1,0 +1,219 @@
+"""Rules about what is refused and what is deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from imagesearch.errors import StoreRequestError
+from imagesearch.protocols import VectorStore
+from imagesearch.testing.stores._fixtures import StoreFixtures, ids_of, make_batch
+from imagesearch.types import Metric, RecordBatch
+
+__all__ = ["DeletingRules", "RefusingRules"]
+
+
+_BAD_VALUES = {"NaN": np.nan, "infinity": np.inf, "minus infinity": -np.inf}
+
+
+class RefusingRules(StoreFixtures):
+    """Bad input is StoreRequestError, and changes nothing."""
+
+    @pytest.mark.parametrize("kind", [*_BAD_VALUES, "zero"])
+    def test_a_bad_vector_is_refused_and_nothing_is_written(
+        self, store: VectorStore, kind: str
+    ) -> None:
+        """One bad vector refuses the whole batch, naming its id.
+
+        If this fails, check that vectors are checked before anything is sent.
+        """
+        vectors = self.vectors(5)
+        _spoil(vectors, 3, kind)
+        with pytest.raises(StoreRequestError, match="'id-00003'"):
+            store.upsert(make_batch(vectors))
+        self.settle(store)
+        assert store.count() == 0
+        assert store.get(["id-00000"]) == {}
+
+    def test_a_bad_vector_at_the_end_of_a_large_batch_refuses_all_of_it(
+        self, store: VectorStore
+    ) -> None:
+        """Splitting a batch must not half-write it. If this fails, check before splitting."""
+        self.write(store, self.batch(2))
+        vectors = self.vectors(self.large_batch)
+        vectors[-1, 0] = np.nan
+        with pytest.raises(StoreRequestError):
+            store.upsert(make_batch(vectors, prefix="late"))
+        self.settle(store)
+        assert store.count() == 2
+
+    @pytest.mark.parametrize("metric", ["dot", "l2"])
+    def test_a_zero_vector_is_a_vector_under_dot_and_l2(
+        self, open_store: Any, metric: Metric
+    ) -> None:
+        """Only cosine needs a direction. If this fails, check for which metric zero is refused."""
+        store = open_store(metric=metric)
+        self.write(store, make_batch(np.zeros((1, self.dim), np.float32)))
+        assert len(store.search(np.zeros((1, self.dim), np.float32), k=1)[0]) == 1
+
+    @pytest.mark.parametrize("batch_size", [0, -1])
+    def test_a_scan_in_batches_of_nothing_is_refused(
+        self, store: VectorStore, batch_size: int
+    ) -> None:
+        """A batch holds a record at least. If this fails, look at `stores.check_batch_size`."""
+        self.write(store, self.batch(2))
+        with pytest.raises(StoreRequestError):
+            next(iter(store.scan(batch_size=batch_size)))
+
+    @pytest.mark.parametrize("off_by", [-1, 1])
+    def test_vectors_of_another_dim_are_refused(self, store: VectorStore, off_by: int) -> None:
+        """A vector has the index's dim. If this fails, check shapes on upsert and search."""
+        wrong = np.ones((2, self.dim + off_by), np.float32)
+        with pytest.raises(StoreRequestError, match=str(self.dim)):
+            store.upsert(make_batch(wrong))
+        self.settle(store)
+        assert store.count() == 0
+        with pytest.raises(StoreRequestError, match=str(self.dim)):
+            store.search(wrong, k=1)
+
+    def test_a_batch_without_vectors_is_refused(self, store: VectorStore) -> None:
+        """A batch from a scan without vectors is no input. If this fails, check vectors is None."""
+        with pytest.raises(StoreRequestError):
+            store.upsert(RecordBatch(("a",), ("/a.jpg",), ("",), ({},), None))
+        self.settle(store)
+        assert store.count() == 0
+
+    @pytest.mark.parametrize(
+        "metadata",
+        [
+            {"": 1},
+            {"id": "x"},
+            {"uri": "x"},
+            {"a": float("nan")},
+            {"a": 2**63},
+            {"a": {1, 2}},
+            {"a": "\ud800"},
+            {1: "a"},
+        ],
+        ids=repr,
+    )
+    def test_metadata_that_are_no_json_are_refused_and_nothing_is_written(
+        self, store: VectorStore, metadata: Any
+    ) -> None:
+        """What cannot come back as it was is refused, and its record named.
+
+        If this fails, call check_batch first.
+        """
+        with pytest.raises(StoreRequestError, match="'id-00001'"):
+            store.upsert(make_batch(self.vectors(2), [{}, metadata]))
+        self.settle(store)
+        assert store.count() == 0
+
+    def test_a_refused_replacement_leaves_the_old_record(self, store: VectorStore) -> None:
+        """Replacing is all or nothing. If this fails, check that nothing is deleted before."""
+        self.write(store, make_batch(self.vectors(1), [{"label": "old"}]))
+        bad = np.full((1, self.dim), np.nan, np.float32)
+        with pytest.raises(StoreRequestError):
+            store.upsert(make_batch(bad, [{"label": "new"}]))
+        self.settle(store)
+        assert store.get(["id-00000"])["id-00000"].metadata["label"] == "old"
+
+    @pytest.mark.parametrize("kind", [*_BAD_VALUES, "zero"])
+    @pytest.mark.parametrize("filled", [False, True], ids=["empty store", "filled store"])
+    def test_a_bad_query_is_refused(self, store: VectorStore, kind: str, filled: bool) -> None:
+        """NaN, infinity and (under cosine) zero ask for nothing. If this fails, check queries."""
+        if filled:
+            self.write(store, self.batch(3))
+        queries = self.vectors(3)
+        _spoil(queries, 1, kind)
+        with pytest.raises(StoreRequestError):
+            store.search(queries, k=1)
+
+    @pytest.mark.parametrize("k", [0, -1, 2.5, "3", None, True])
+    def test_k_that_is_no_whole_number_above_zero_is_refused(
+        self, store: VectorStore, k: Any
+    ) -> None:
+        """A search asks for at least one hit. If this fails, check k before asking."""
+        self.write(store, self.batch(3))
+        with pytest.raises(StoreRequestError):
+            store.search(self.vectors(1), k=k)
+
+
+def _spoil(vectors: NDArray[np.float32], row: int, kind: str) -> None:
+    if kind == "zero":
+        vectors[row] = 0
+    else:
+        vectors[row, 1] = _BAD_VALUES[kind]
+
+
+class DeletingRules(StoreFixtures):
+    """What is deleted is gone everywhere; nothing else is."""
+
+    def test_delete_says_how_many_existed(self, store: VectorStore) -> None:
+        """Delete counts what existed, each id once. If this fails, check missing and repeated ids."""
+        self.write(store, self.batch(5))
+        assert self.remove(store, ["id-00001", "missing", "id-00003"]) == 2
+        assert self.remove(store, ["id-00001"]) == 0
+        assert self.remove(store, ["id-00004", "id-00004"]) == 1
+        assert store.count() == 2
+
+    def test_deleting_no_ids_deletes_nothing(self, store: VectorStore) -> None:
+        """An empty list deletes nothing, and never everything.
+
+        If this fails, check what the server takes a delete without ids for.
+        """
+        self.write(store, self.batch(3))
+        assert self.remove(store, []) == 0
+        assert self.remove(store, ()) == 0
+        assert store.count() == 3
+
+    def test_deleting_only_unknown_ids_deletes_nothing(self, store: VectorStore) -> None:
+        """Unknown ids are ignored. If this fails, check errors for missing ids."""
+        self.write(store, self.batch(3))
+        assert self.remove(store, ["missing", "also missing"]) == 0
+        assert store.count() == 3
+
+    def test_a_deleted_record_is_gone_everywhere(self, store: VectorStore) -> None:
+        """Search, get, scan and count agree. If this fails, check caches and tombstones."""
+        vectors = self.vectors(6)
+        self.write(store, make_batch(vectors))
+        assert ids_of(store.search(vectors[2:3], k=1)[0]) == ["id-00002"]
+        self.remove(store, ["id-00002"])
+        assert "id-00002" not in ids_of(store.search(vectors[2:3], k=6)[0])
+        assert len(store.search(vectors[2:3], k=6)[0]) == 5
+        assert store.get(["id-00002"]) == {}
+        assert "id-00002" not in [id for batch in store.scan() for id in batch.ids]
+        assert store.count() == 5
+
+    def test_a_deleted_record_can_come_back(self, store: VectorStore) -> None:
+        """An id is free again after delete. If this fails, check tombstones kept by id."""
+        axes = np.eye(self.dim, dtype=np.float32)
+        self.write(store, make_batch(axes[:2], [{"round": 1}, {}], ids=["a", "b"]))
+        self.remove(store, ["a"])
+        self.write(store, make_batch(axes[2:3], [{"round": 2}], ids=["a"]))
+        assert store.count() == 2
+        assert store.get(["a"])["a"].metadata["round"] == 2
+        assert ids_of(store.search(axes[2:3], k=2)[0]) == ["a", "b"]
+
+    def test_everything_can_be_deleted(self, store: VectorStore) -> None:
+        """A store may be emptied and filled again. If this fails, check searches of nothing left."""
+        batch = self.batch(30)
+        self.write(store, batch)
+        assert self.remove(store, batch.ids) == 30
+        assert store.count() == 0
+        assert store.search(self.vectors(2), k=3) == [[], []]
+        self.write(store, self.batch(4))
+        assert len(store.search(self.vectors(1), k=9)[0]) == 4
+
+    def test_thousands_can_be_deleted_at_once(self, store: VectorStore) -> None:
+        """Any number of ids can be deleted. If this fails, split what the server limits."""
+        batch = self.batch(self.large_batch)
+        self.write(store, batch)
+        gone = batch.ids[: self.large_batch - 5]
+        assert self.remove(store, [*gone, "missing"]) == len(gone)
+        assert store.count() == 5
+        left = ids_of(store.search(self.vectors(1), k=10)[0])
+        assert sorted(left) == list(batch.ids[-5:])
