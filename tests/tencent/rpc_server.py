@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from imagesearch.stores.tencent._sdk import grpc, messages
-from imagesearch.testing.tencent_server._collection import ApiError, Behaviour, Limits
+from imagesearch.testing.tencent_server import Behaviour, Faults, Limits, LoggedRequest
+from imagesearch.testing.tencent_server._collection import ApiError
 from imagesearch.testing.tencent_server._operations import Operations
-from imagesearch.testing.tencent_server.server import Faults, LoggedRequest
 
-__all__ = ["TencentRpcServer"]
-
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import grpc
+    from tcvectordb.rpc.proto import olama_pb2 as messages
 
 _MESSAGE_BYTES = 100 * 2**20
 
