@@ -5,7 +5,7 @@
 Both sides write the same vectors with the official SDK to the stand-in of
 ``imagesearch.testing.tencent_server``, which runs in a process of its own. The loop is the usual
 tutorial's: one `Document` in one `upsert` for each image. The adapter is used as the library uses
-it, batch after batch. ``--latency-ms`` is what each request costs besides its bytes: 0 is a loopback
+it, batch after batch. ``--latency-ms`` is what each request costs in addition to its bytes: 0 is a loopback
 without network or database, 5 is a quick answer inside one region, 20 a slower one. The stand-in
 stores nothing here (``--keep`` makes it parse and store), so that it is not what is measured; its
 share is printed. Runs alternate, and the best of each side counts, for the machine may be shared.

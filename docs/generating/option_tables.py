@@ -45,7 +45,7 @@ def _section(kind: str, cls: type) -> str:
     lines = [f'### `kind = "{kind}"`', "", f"`{cls.__name__}`: {summary}", ""]
     parameters = inspect.signature(cls).parameters
     if not parameters:
-        return "\n".join([*lines, "It has no keys besides `kind`.", ""])
+        return "\n".join([*lines, "Its only key is `kind`.", ""])
     hints = get_type_hints(cls.__init__)
     meanings = _meanings(cls)
     lines += ["| key | value | default | meaning |", "|---|---|---|---|"]

@@ -104,7 +104,7 @@ def _costs(costs: list[dict[str, Any]]) -> str:
             *(str(one["check_us_per_record"]) for one in costs),
         ),
         row(
-            "bytes a record on the disk, besides the vector",
+            "bytes per record on disk, in addition to the vector",
             *(str(one["bytes_per_record"]) for one in costs),
         ),
     ]
