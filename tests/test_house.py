@@ -31,7 +31,7 @@ MAX_FILE_LINES = 450
 LIMITS = [
     ("modules", 238, 125),
     ("lines", 46_959, 31_000),
-    ("files of more than 450 lines", 7, 0),
+    ("files of more than 450 lines", 20, 0),
     ("files run by search", 23, 11),
     ("files run by add", 26, 11),
     ("percentage of lines that import", 6.9, 5.0),
