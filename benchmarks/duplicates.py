@@ -31,7 +31,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from imagesearch import EmbeddingSpec, ImageIndex, IndexMeta, Item, MemoryStore, RecordBatch
-from imagesearch.duplicates import TIERS, DuplicateReport, Finding, Rules, Tier
+from imagesearch.duplicates import TIERS, DuplicateFinder, DuplicateReport, Rules, Tier
 from imagesearch.embedders.descriptors import DescriptorEmbedder
 from imagesearch.protocols import Embedder
 from imagesearch.vectors import normalise
@@ -176,7 +176,9 @@ def show_sweep(index: ImageIndex, threshold: float, *, near: bool) -> None:
         )
         print(f"| semantic, share {share:.2f} | {precision(report, 'A')} | {overall(report):.3f} |")
     for bits in (64, 96, 112, 128, 160) if near else ():
-        report = index.duplicates(tiers=["near"], max_bits=bits, where=half, progress=False)
+        report = index.duplicates(
+            tiers=["near"], near_distance=bits / 512, where=half, progress=False
+        )
         print(f"| near, {bits} bits | {precision(report, 'A')} | {overall(report):.3f} |")
     print()
 
@@ -312,7 +314,7 @@ def by_search(count: int) -> dict[str, float]:
     store.upsert(RecordBatch(names, names, names, ({},) * count, vectors))
     del vectors
     before, start = reset_peak(), time.perf_counter()
-    report = Finding(store, meta, Rules.of(("exact", "semantic"), threshold=0.95)).run()
+    report = DuplicateFinder(store, meta, Rules.of(("exact", "semantic"), threshold=0.95)).run()
     return {
         "seconds": time.perf_counter() - start,
         "mb": peak() - before,

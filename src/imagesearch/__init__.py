@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 from imagesearch.calibration import Calibration
-from imagesearch.duplicates import DuplicateGroup, DuplicateReport, Match, Picture
+from imagesearch.duplicates import DuplicateGroup, DuplicateImage, DuplicateReport, Match
 from imagesearch.errors import ImageSearchError
 from imagesearch.filters import Field, Filter
 from imagesearch.index import ImageIndex
@@ -77,6 +78,7 @@ __all__ = [
     "Contender",
     "DescriptorEmbedder",
     "DuplicateGroup",
+    "DuplicateImage",
     "DuplicateReport",
     "Embedder",
     "EmbeddingSpec",
@@ -98,7 +100,6 @@ __all__ = [
     "Match",
     "MemoryStore",
     "OpenClipEmbedder",
-    "Picture",
     "Projection",
     "Query",
     "QueryResult",
@@ -147,6 +148,13 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("imagesearch-index")
+    if name == "Picture":
+        warnings.warn(
+            "imagesearch.Picture is deprecated; use imagesearch.DuplicateImage",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return DuplicateImage
     if name in _LATER:
         return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'imagesearch' has no attribute {name!r}")

@@ -64,5 +64,5 @@ def test_options_are_checked(run, pictures):
     run("add", pictures / "00.png", "--embedder", "descriptors")
     assert run("duplicates", "--extras", "--json")[0] == 2
     assert run("duplicates", "--tier", "guess")[0] == 2
-    assert run("duplicates", "--max-bits", "400")[0] == 3
+    assert run("duplicates", "--near-distance", "0.8")[0] == 3
     assert run("duplicates", "--against", "nowhere.idx")[0] == 3

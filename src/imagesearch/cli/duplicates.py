@@ -20,46 +20,48 @@ from imagesearch.cli._options import (
     where_option,
 )
 from imagesearch.cli._terminal import complain, echo_table, is_terminal, say, terminal_width
-from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Tier
+from imagesearch.duplicates import NEAR_DISTANCE, TIERS, DuplicateReport, Tier
 
 __all__ = ["duplicates"]
 
 
-@click.command(short_help="Find pictures that are copies.")
+@click.command(short_help="Find images that are copies.")
 @click.option(
     "-t",
     "--tier",
     "tiers",
     multiple=True,
     type=click.Choice(TIERS),
-    help="What looks: 'exact' (same bytes), 'near' (same look; opens the pictures), 'semantic' "
-    "(close embeddings); repeatable.  [default: all]",
+    help="What to compare: 'exact' (bytes), 'near' (perceptual hashes; opens the images), 'semantic' "
+    "(embeddings); repeatable.  [default: all]",
 )
 @click.option(
     "--threshold",
     type=float,
-    help="Score from which on 'semantic' sees a copy.  [default: derived from the index]",
+    help="Lowest score of a 'semantic' copy.  [default: derived from the index]",
 )
 @click.option(
-    "--max-bits",
-    default=MAX_BITS,
+    "--near-distance",
+    default=NEAR_DISTANCE,
     show_default=True,
-    type=int,
-    help="Bits of 512 in which 'near' copies may differ; unrelated pictures differ in about 256.",
+    type=float,
+    help="Largest share of hash bits in which 'near' copies may differ; unrelated images differ "
+    "in about 0.5.",
 )
+@click.option("--max-bits", type=int, hidden=True, deprecated="use --near-distance")
 @click.option(
     "--mirrored/--no-mirrored",
     default=True,
     show_default=True,
-    help="Whether 'near' sees mirror images.",
+    help="Whether 'near' recognises mirror images.",
 )
 @where_option("Only records that match, such as 'label = \"cat\"'.")
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
     shell_complete=complete_folders,
-    help="Folder of another local index: find pictures of this index that are copies of pictures "
-    "there, such as test pictures in a training set.",
+    help="Folder of another local index: find images of this index that are copies of images "
+    "there, such as test images in a training set.",
 )
 @click.option(
     "--extras", is_flag=True, help="Print only the ids of the copies, one a line; keep the rest."
@@ -75,7 +77,8 @@ __all__ = ["duplicates"]
 def duplicates(
     tiers: tuple[Tier, ...],
     threshold: float | None,
-    max_bits: int,
+    near_distance: float,
+    max_bits: int | None,
     mirrored: bool,
     where: str | None,
     against: Path | None,
@@ -86,7 +89,7 @@ def duplicates(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    """Find pictures that are copies of each other; nothing is deleted.
+    """Find images that are copies of each other; nothing is deleted.
 
     \b
     Examples:
@@ -104,7 +107,7 @@ def duplicates(
         report = index.duplicates(
             tiers=tiers or TIERS,
             threshold=threshold,
-            max_bits=max_bits,
+            near_distance=near_distance if max_bits is None else max_bits / 512,
             mirrored=mirrored,
             where=where,
             against=other,

@@ -1,31 +1,58 @@
-"""Duplicates: pictures that are copies of each other, found through the store's own search."""
+"""Find images that are copies of each other, through the store's own search."""
 
-from imagesearch.duplicates._finder import Finding
+import warnings
+
+from imagesearch.duplicates._finder import DuplicateFinder
 from imagesearch.duplicates._hash import dhash, phash
-from imagesearch.duplicates.cross_index import Leaks, find_original
+from imagesearch.duplicates.cross_index import CrossIndexFinder, find_original
 from imagesearch.duplicates.report import (
-    MAX_BITS,
+    NEAR_DISTANCE,
     TIERS,
     DuplicateGroup,
+    DuplicateImage,
     DuplicateReport,
     Match,
-    Picture,
     Rules,
     Tier,
 )
 
 __all__ = [
-    "MAX_BITS",
+    "NEAR_DISTANCE",
     "TIERS",
+    "CrossIndexFinder",
+    "DuplicateFinder",
     "DuplicateGroup",
+    "DuplicateImage",
     "DuplicateReport",
-    "Finding",
-    "Leaks",
     "Match",
-    "Picture",
     "Rules",
     "Tier",
     "dhash",
     "find_original",
     "phash",
 ]
+
+_RENAMED = {
+    "Finding": DuplicateFinder,
+    "Leaks": CrossIndexFinder,
+    "Picture": DuplicateImage,
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "MAX_BITS":
+        warnings.warn(
+            "imagesearch.duplicates.MAX_BITS is deprecated; use NEAR_DISTANCE",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return 112
+    if name in _RENAMED:
+        renamed = _RENAMED[name]
+        warnings.warn(
+            f"imagesearch.duplicates.{name} is deprecated; use {renamed.__name__}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return renamed
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The three tiers of a duplicate: equal bytes, a near perceptual hash, a near vector."""
+"""The three tiers: exact (digests), near (perceptual hashes) and semantic (embeddings)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagesearch.duplicates._hash import bit_distance, dhash, pack, phash
+from imagesearch._validation import chunks
+from imagesearch.duplicates._hash import dhash, hamming, near_pairs, pack, phash
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
 from imagesearch.protocols import VectorStore
@@ -21,19 +22,19 @@ from imagesearch.vectors import normalise, scores
 __all__ = [
     "BITS",
     "SHRINK_TO",
-    "Look",
-    "Looks",
+    "HashTable",
+    "ImageHash",
     "Overview",
     "check_comparable",
-    "close_ids",
     "copy_threshold",
+    "hash_distance",
     "ids_by_digest",
-    "look_at",
-    "look_distance",
+    "near_rows",
     "nearest_hits",
     "overview",
+    "perceptual_hash",
     "sampled_threshold",
-    "strong_hits",
+    "semantic_pairs",
 ]
 
 
@@ -41,12 +42,13 @@ _SAMPLE = 512
 
 
 class Overview:
-    """What one scan without vectors tells about an index.
+    """What one scan without vectors collects.
 
     Attributes:
-        images: How many records there are.
-        digests: The first 64 bits of every digest that is known, sorted.
-        sample: Ids of at most 512 records, drawn by a hash of the id: the same whatever the order.
+        images: Number of records.
+        digests: The first 64 bits of every digest, hashed and sorted.
+        sample: Ids of at most 512 records, chosen by a hash of the id, so that the sample does not
+            depend on the order of the records.
     """
 
     __slots__ = ("digests", "images", "sample")
@@ -64,67 +66,59 @@ class Overview:
 
 
 def overview(store: VectorStore, where: Filter | None) -> Overview:
-    """Scan an index once."""
+    """Scan the records that match `where` once."""
     digests: list[NDArray[np.uint64]] = []
-    drawn: list[tuple[int, str]] = []
+    sample: list[tuple[int, str]] = []
     images = 0
     for batch in store.scan(where=where):
         images += len(batch)
-        digests.append(_short([digest for digest in batch.digests if digest]))
+        digests.append(_digest_keys([digest for digest in batch.digests if digest]))
         for id in batch.ids:
-            lot = -int.from_bytes(hashlib.blake2b(id.encode(), digest_size=8).digest())
-            if len(drawn) < _SAMPLE:
-                heapq.heappush(drawn, (lot, id))
-            elif lot > drawn[0][0]:
-                heapq.heapreplace(drawn, (lot, id))
-    known = np.concatenate(digests) if digests else np.empty(0, np.uint64)
-    known.sort()
-    return Overview(images, known, sorted(id for _, id in drawn))
+            rank = -_hash64(id)
+            if len(sample) < _SAMPLE:
+                heapq.heappush(sample, (rank, id))
+            elif rank > sample[0][0]:
+                heapq.heapreplace(sample, (rank, id))
+    keys = np.concatenate(digests) if digests else np.empty(0, np.uint64)
+    keys.sort()
+    return Overview(images, keys, sorted(id for _, id in sample))
 
 
 def ids_by_digest(
-    store: VectorStore, where: Filter | None, wanted: NDArray[np.uint64]
+    store: VectorStore, where: Filter | None, keys: NDArray[np.uint64]
 ) -> dict[str, list[str]]:
-    """Return the ids, sorted, of the records whose digest begins with one of the wanted 64 bits."""
-    found: dict[str, list[str]] = {}
-    for digest, id in _matching(store, where, wanted) if len(wanted) else ():
-        found.setdefault(digest, []).append(id)
-    return {digest: sorted(found[digest]) for digest in sorted(found)}
+    """Return the sorted ids of the records whose digest has one of the keys, by digest."""
+    ids: dict[str, list[str]] = {}
+    if len(keys):
+        for batch in store.scan(where=where):
+            rows = [row for row, digest in enumerate(batch.digests) if digest]
+            matching = np.isin(_digest_keys([batch.digests[row] for row in rows]), keys)
+            for row in np.array(rows, np.int64)[matching]:
+                ids.setdefault(batch.digests[row], []).append(batch.ids[row])
+    return {digest: sorted(ids[digest]) for digest in sorted(ids)}
 
 
-def _matching(
-    store: VectorStore, where: Filter | None, wanted: NDArray[np.uint64]
-) -> Iterator[tuple[str, str]]:
-    for batch in store.scan(where=where):
-        known = [row for row, digest in enumerate(batch.digests) if digest]
-        hit = np.isin(_short([batch.digests[row] for row in known]), wanted)
-        for row in np.array(known, np.int64)[hit]:
-            yield batch.digests[row], batch.ids[row]
+def _digest_keys(digests: list[str]) -> NDArray[np.uint64]:
+    """Return 64 bits for each digest, which may be any text."""
+    return np.array([_hash64(digest) for digest in digests], np.uint64)
 
 
-def _short(digests: list[str]) -> NDArray[np.uint64]:
-    """Return 64 bits of each digest, whatever text it is."""
-    return np.array(
-        [
-            int.from_bytes(hashlib.blake2b(digest.encode(), digest_size=8).digest())
-            for digest in digests
-        ],
-        np.uint64,
-    )
+def _hash64(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
 BITS = 512
-"""Bits that two looks are compared by."""
+"""Bits of a perceptual hash: 256 of `phash` and 256 of `dhash`."""
 
 SHRINK_TO = 256
-"""Pixels of the shorter side below which an image must not be shrunk before it is looked at."""
+"""Pixels of the shorter side below which an image must not be shrunk before it is hashed."""
 
 _SIDE = 128
 _SIZE = 16
 _CELLS = 4
-_LOOK = np.dtype([("key", "u8"), ("bits", "u8", BITS // 64), ("colours", "u1", 2 * _CELLS**2)])
+_HASH = np.dtype([("key", "u8"), ("bits", "u8", BITS // 64), ("colours", "u1", 2 * _CELLS**2)])
 
-# Bytes enough that no two looks share one by chance.
+# Enough bytes that two different hashes do not share a digest by chance.
 _DIGEST = 16
 
 # Largest difference of Cb or Cr in a cell. Of 150 ImageNet photos, copies that were re-encoded,
@@ -132,23 +126,23 @@ _DIGEST = 16
 # by 60° brings half of them above, and the rest have hardly any colour.
 _TINT = 20
 
-# Standard deviation of grey levels (of 255) below which the hashes see only noise; photos have 10
-# and more.
+# Standard deviation of grey levels (of 255) below which the hashes encode only noise; photos have
+# 10 and more.
 _PLAIN = 4.0
 
-Look = NDArray[Any]
-"""A structured scalar or array: ``key``, ``bits`` and ``colours``."""
+ImageHash = NDArray[Any]
+"""A structured scalar or array with the fields ``key``, ``bits`` and ``colours``."""
 
 
-def look_at(image: Image.Image) -> tuple[Look, Look] | None:
-    """Return the look of an RGB image and of its mirror image, or None for a plain surface.
+def perceptual_hash(image: Image.Image) -> tuple[ImageHash, ImageHash] | None:
+    """Return the hash of an RGB image and of its mirror image, or None for a plain surface.
 
     Example:
-        >>> look_at(Image.new("RGB", (64, 64), "teal")) is None
+        >>> perceptual_hash(Image.new("RGB", (64, 64), "teal")) is None
         True
-        >>> picture = Image.radial_gradient("L").convert("RGB")
-        >>> upright, mirrored = look_at(picture)
-        >>> int(look_distance(upright, upright))
+        >>> image = Image.radial_gradient("L").convert("RGB")
+        >>> upright, mirrored = perceptual_hash(image)
+        >>> int(hash_distance(upright, upright))
         0
     """
     grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
@@ -157,32 +151,53 @@ def look_at(image: Image.Image) -> tuple[Look, Look] | None:
     cells = image.resize((_CELLS, _CELLS), Image.Resampling.BOX).convert("YCbCr")
     colours = np.asarray(cells)[..., 1:]
     mirrored = grey.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    return _look(grey, colours), _look(mirrored, colours[:, ::-1])
+    return _hash(grey, colours), _hash(mirrored, colours[:, ::-1])
 
 
-def look_distance(one: Look, other: Look) -> NDArray[np.int64]:
-    """Return in how many of 512 bits looks differ; all of them where the colours are others.
+def _hash(grey: Image.Image, colours: NDArray[np.uint8]) -> ImageHash:
+    hashed = np.zeros((), _HASH)
+    hashed["key"] = pack(phash(grey))[0]
+    hashed["bits"] = np.concatenate([pack(phash(grey, _SIZE)), pack(dhash(grey, _SIZE))])
+    hashed["colours"] = colours.ravel()
+    return hashed
 
-    Looks of unrelated pictures differ in about 256 bits.
+
+def hash_distance(a: ImageHash, b: ImageHash) -> NDArray[np.int64]:
+    """Return the number of bits of 512 in which hashes differ; 512 if their colours differ.
+
+    Hashes of unrelated images differ in about 256 bits.
 
     Args:
-        one: A look, or an array of them.
-        other: Of a shape that goes with it.
+        a: A hash, or an array of hashes.
+        b: Hashes of a shape that broadcasts with it.
     """
-    distance = bit_distance(one["bits"], other["bits"])
-    tint = np.abs(one["colours"].astype(np.int16) - other["colours"]).max(axis=-1)
+    distance = hamming(a["bits"], b["bits"])
+    tint = np.abs(a["colours"].astype(np.int16) - b["colours"]).max(axis=-1)
     return np.where(tint > _TINT, BITS, distance)
 
 
-class Looks:
-    """The looks of many pictures, row by row; about 300 bytes for each, its id included.
+def near_rows(
+    queries: ImageHash, table: ImageHash, max_bits: int
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the rows of hashes that differ in at most `max_bits` bits, in blocks.
 
-    All are added before the first is asked for.
+    Candidates are those whose 64-bit keys differ in at most 11 bits.
+    """
+    for rows, others in near_pairs(queries["key"].copy(), table["key"].copy()):
+        near = hash_distance(queries[rows], table[others]) <= max_bits
+        if near.any():
+            yield rows[near].tolist(), others[near].tolist()
+
+
+class HashTable:
+    """The perceptual hashes of many images, row by row; about 300 bytes each, with the id.
+
+    Add all images before reading the arrays.
 
     Example:
-        >>> looks = Looks()
-        >>> looks.add("a", look_at(Image.radial_gradient("L").convert("RGB")))
-        >>> looks.ids, len(looks.upright)
+        >>> table = HashTable()
+        >>> table.add("a", perceptual_hash(Image.radial_gradient("L").convert("RGB")))
+        >>> table.ids, len(table.upright)
         (['a'], 1)
     """
 
@@ -190,58 +205,50 @@ class Looks:
         self.ids: list[str] = []
         self._upright, self._mirrored, self._digests = bytearray(), bytearray(), bytearray()
 
-    def add(self, id: str, look: tuple[Look, Look]) -> None:
-        """Add one picture."""
+    def add(self, id: str, hashes: tuple[ImageHash, ImageHash]) -> None:
+        """Add the hashes of one image."""
         self.ids.append(id)
-        upright, mirrored = look[0].tobytes(), look[1].tobytes()
+        upright, mirrored = hashes[0].tobytes(), hashes[1].tobytes()
         self._upright += upright
         self._mirrored += mirrored
         self._digests += hashlib.blake2b(upright + mirrored, digest_size=_DIGEST).digest()
 
     @property
-    def upright(self) -> Look:
-        """The looks, in the order in which they were added."""
-        return np.frombuffer(self._upright, _LOOK)
+    def upright(self) -> ImageHash:
+        """The hashes, in the order in which they were added."""
+        return np.frombuffer(self._upright, _HASH)
 
     @property
-    def mirrored(self) -> Look:
-        """The looks of the mirror images."""
-        return np.frombuffer(self._mirrored, _LOOK)
+    def mirrored(self) -> ImageHash:
+        """The hashes of the mirror images."""
+        return np.frombuffer(self._mirrored, _HASH)
 
-    def stand_ins(self) -> NDArray[np.int64]:
-        """Return for each row that of the first id among those that look exactly the same.
+    def representatives(self) -> NDArray[np.int64]:
+        """Return for each row the row of the first id with exactly the same hashes.
 
         Example:
-            >>> looks, look = Looks(), look_at(Image.radial_gradient("L").convert("RGB"))
+            >>> table, image = HashTable(), Image.radial_gradient("L").convert("RGB")
             >>> for id in "bac":
-            ...     looks.add(id, look)
-            >>> looks.stand_ins().tolist()
+            ...     table.add(id, perceptual_hash(image))
+            >>> table.representatives().tolist()
             [1, 1, 1]
         """
         by_id = np.array(sorted(range(len(self.ids)), key=self.ids.__getitem__), np.int64)
         digests = np.frombuffer(self._digests, f"V{_DIGEST}")
-        _, first, which = np.unique(digests[by_id], return_index=True, return_inverse=True)
-        stand_ins = np.empty_like(by_id)
-        stand_ins[by_id] = by_id[first[which]]
-        return stand_ins
+        _, first, inverse = np.unique(digests[by_id], return_index=True, return_inverse=True)
+        representatives = np.empty_like(by_id)
+        representatives[by_id] = by_id[first[inverse]]
+        return representatives
 
 
-def _look(grey: Image.Image, colours: NDArray[np.uint8]) -> Look:
-    look = np.zeros((), _LOOK)
-    look["key"] = pack(phash(grey))[0]
-    look["bits"] = np.concatenate([pack(phash(grey, _SIZE)), pack(dhash(grey, _SIZE))])
-    look["colours"] = colours.ravel()
-    return look
-
-
-# The share of the distance between unrelated pictures below which two are called copies; see
-# docs/duplicates.md for what it was measured on.
+# The share of the distance between unrelated images below which two images count as copies; see
+# docs/duplicates.md for the measurement.
 _SHARE = 0.08
 
-# A projection spreads unrelated pictures, and draws pictures of one scene together.
+# A projection spreads unrelated images, and draws images of one scene together.
 _PROJECTED_SHARE = 0.03
 
-# Below this many records their mean says little about unrelated pictures.
+# The mean of fewer records says little about unrelated images.
 _FEW = 50
 _FEW_THRESHOLD = 0.97
 
@@ -249,7 +256,7 @@ _FEW_THRESHOLD = 0.97
 # first few hits.
 _NEAREST = 20
 
-# Every store gives as many.
+# Every store returns this many.
 _MOST_NEAREST = 10_240
 
 _FIRST_K = 16
@@ -257,36 +264,37 @@ _GROWTH = 8
 _MAX_K = 1024
 _HITS_AT_ONCE = 32_768
 
-# Stores may keep vectors in less precision; what is found is scored again from the vectors.
+# Stores may keep vectors at lower precision; hits are scored again from the vectors.
 _SLACK = 1e-3
 
-# From here on two vectors are taken for one, within the precision of float32 sums.
+# Vectors with at least this score count as equal, within the precision of float32 sums.
 _SAME = 1 - 1e-6
 
 
 def check_comparable(meta: IndexMeta) -> None:
-    """Refuse a metric whose score does not say how close two pictures are.
+    """Refuse a metric whose scores do not say how close two images are.
 
     Raises:
-        QueryError: The metric is ``dot`` and vectors have any length.
+        QueryError: The metric is ``dot`` and the vectors are not normalised.
     """
     if meta.metric == "dot" and not meta.embedding.normalised:
         raise QueryError(
-            "under the metric 'dot' with vectors that are not normalised, a picture need not be "
-            "closest to itself, so scores cannot tell copies: use tiers=('exact', 'near')"
+            "the semantic tier does not support the metric 'dot' with vectors that are not "
+            "normalised, because an image may not be the closest to itself; "
+            "use tiers=('exact', 'near')"
         )
 
 
 def copy_threshold(vectors: NDArray[np.float32], meta: IndexMeta) -> float:
-    """Return the score from which on two pictures count as copies of each other.
+    """Return the score at and above which two images count as copies.
 
-    What a score means depends on the embedder and on the pictures: unrelated photos may have a
+    What a score means depends on the embedder and on the images: unrelated photos may have a
     cosine of 0.3 under one and 0.8 under another. So the threshold is where the distance
     (1 - score) is 8 % of the mean distance in the index itself, or 3 % in a projected index.
 
     Args:
         vectors: (n, dim), a sample of the index; with fewer than 50 the threshold is at least 0.97.
-        meta: What they are.
+        meta: The meta of the index.
 
     Example:
         >>> from imagesearch.types import EmbeddingSpec
@@ -307,20 +315,14 @@ def copy_threshold(vectors: NDArray[np.float32], meta: IndexMeta) -> float:
 
 
 def sampled_threshold(store: VectorStore, ids: Sequence[str], meta: IndexMeta) -> float:
-    """Return `copy_threshold` of some records; those that are gone by now do not count.
-
-    Args:
-        store: Open.
-        ids: The sample.
-        meta: What the store was opened with.
-    """
+    """Return `copy_threshold` of some records; ids that no longer exist are skipped."""
     records = store.get(ids, vectors=True)
     vectors = [record.vector for record in records.values() if record.vector is not None]
     empty = np.empty((0, meta.dim), np.float32)
     return copy_threshold(np.stack(vectors) if vectors else empty, meta)
 
 
-def close_ids(
+def semantic_pairs(
     store: VectorStore,
     meta: IndexMeta,
     *,
@@ -329,21 +331,21 @@ def close_ids(
     skip: set[str],
     batch_size: int,
 ) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    """Search the store for every one of its records, batch by batch; for equal vectors once.
+    """Search the store for each of its records, batch by batch; for equal vectors only once.
 
     Args:
         store: An open store.
-        meta: What it was opened with.
-        threshold: Score from which on a hit counts, at most 1.
+        meta: The meta that the store was opened with.
+        threshold: The lowest score of a copy, at most 1.
         where: Only records that match, on both sides.
-        skip: Ids that need no search of their own; those with the vector of one that was searched
-            are added.
+        skip: Ids that need no search of their own; ids whose vector equals one that was searched
+            for are added.
         batch_size: Queries in one search, ≥ 1.
 
     Yields:
-        For each batch how many records it had, and the pairs of different ids that are close.
+        For each batch the number of its records, and the pairs of different ids that are close.
     """
-    # Vectors that more records share than one search lists, each with the id of one of them.
+    # Vectors shared by more records than one search returns, each with the id of one of them.
     crowds, crowded = np.empty((0, meta.dim), np.float32), list[str]()
     for batch in store.scan(where=where, batch_size=batch_size, vectors=True):
         pairs: list[tuple[str, str]] = []
@@ -351,14 +353,12 @@ def close_ids(
         if rows and batch.vectors is not None:
             vectors = batch.vectors[rows]
             ids = [*crowded, *(batch.ids[row] for row in rows)]
-            stand_ins = _stand_ins(np.concatenate([crowds, vectors]), len(crowds), meta)
-            pairs += [
-                (ids[one], id) for id, one in zip(ids, stand_ins, strict=True) if ids[one] != id
-            ]
-            alone = [row for row in range(len(crowds), len(ids)) if stand_ins[row] == row]
-            asked = vectors[np.array(alone, np.int64) - len(crowds)]
-            found = strong_hits(store, asked, threshold - _SLACK, where=where)
-            for row, vector, hits in zip(alone, asked, found, strict=True):
+            first = _first_equal(np.concatenate([crowds, vectors]), len(crowds), meta)
+            pairs += [(ids[row], id) for id, row in zip(ids, first, strict=True) if ids[row] != id]
+            distinct = [row for row in range(len(crowds), len(ids)) if first[row] == row]
+            queries = vectors[np.array(distinct, np.int64) - len(crowds)]
+            answers = _strong_hits(store, queries, threshold - _SLACK, where=where)
+            for row, vector, hits in zip(distinct, queries, answers, strict=True):
                 pairs += [(ids[row], id) for id, _ in hits if id != ids[row]]
                 skip.update(id for id, score in hits if score >= _SAME)
                 if len(hits) == _MAX_K and hits[-1][1] >= _SAME:
@@ -367,47 +367,44 @@ def close_ids(
         yield len(batch), pairs
 
 
-def _stand_ins(vectors: NDArray[np.float32], known: int, meta: IndexMeta) -> list[int]:
-    """Return for each row the first that has the same vector, or itself; the known ones stay."""
+def _first_equal(vectors: NDArray[np.float32], fixed: int, meta: IndexMeta) -> list[int]:
+    """Return for each row the first row with an equal vector; the first `fixed` rows keep theirs."""
     if meta.metric == "cosine":
         vectors = normalise(vectors)
     rows = np.arange(len(vectors))
-    same = scores(vectors[known:], vectors, meta.metric) >= _SAME
-    same[rows[known:] - known, rows[known:]] = True
-    first = np.concatenate([rows[:known], same.argmax(axis=1)])
-    # What is the same as a row that gives way to another need not be the same as that.
-    stand_ins: list[int] = np.where(first[first] == first, first, rows).tolist()
-    return stand_ins
+    same = scores(vectors[fixed:], vectors, meta.metric) >= _SAME
+    same[rows[fixed:] - fixed, rows[fixed:]] = True
+    first = np.concatenate([rows[:fixed], same.argmax(axis=1)])
+    # Equality within a tolerance is not transitive, so only rows that represent themselves do so
+    # for others.
+    representatives: list[int] = np.where(first[first] == first, first, rows).tolist()
+    return representatives
 
 
-def strong_hits(
+def _strong_hits(
     store: VectorStore,
     vectors: NDArray[np.float32],
     threshold: float,
     *,
     where: Filter | None,
 ) -> list[list[tuple[str, float]]]:
-    """Return for each query id and score of all hits of at least `threshold`, at most 1024.
+    """Return id and score of all hits of at least `threshold` for each query, at most 1024.
 
-    A few hits are asked for first, and more only where even the last of them was strong.
+    The search begins with a few hits, and asks for more only where even the last one was strong.
     """
-    found: list[list[tuple[str, float]]] = [[] for _ in vectors]
+    strong: list[list[tuple[str, float]]] = [[] for _ in vectors]
     rows = list(range(len(vectors)))
     k = _FIRST_K
     while rows:
-        more = []
-        for some in _pieces(rows, max(1, _HITS_AT_ONCE // k)):
-            for row, hits in zip(some, store.search(vectors[some], k=k, where=where), strict=True):
-                found[row] = [(hit.id, hit.score) for hit in hits if hit.score >= threshold]
-                if len(found[row]) == k:
-                    more.append(row)
-        rows, k = (more, min(k * _GROWTH, _MAX_K)) if k < _MAX_K else ([], k)
-    return found
-
-
-def _pieces(rows: Sequence[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(rows), size):
-        yield list(rows[start : start + size])
+        full = []
+        for block in chunks(rows, max(1, _HITS_AT_ONCE // k)):
+            answers = store.search(vectors[block], k=k, where=where)
+            for row, hits in zip(block, answers, strict=True):
+                strong[row] = [(hit.id, hit.score) for hit in hits if hit.score >= threshold]
+                if len(strong[row]) == k:
+                    full.append(row)
+        rows, k = (full, min(k * _GROWTH, _MAX_K)) if k < _MAX_K else ([], k)
+    return strong
 
 
 def nearest_hits(
@@ -417,18 +414,18 @@ def nearest_hits(
     *,
     where: Filter | None,
 ) -> Iterator[list[Hit]]:
-    """Yield the 20 nearest records, then more while they may include one with that very vector.
+    """Yield the 20 nearest records, then more while they may include one with an equal vector.
 
-    Any number of records may share a vector, and under ``dot`` others may score higher.
+    Any number of records may share a vector, and with ``dot`` others may score higher.
 
     Args:
-        store: Open.
-        vector: The query, (dim,); of unit length under ``cosine``.
-        meta: What the store was opened with.
+        store: An open store.
+        vector: The query, (dim,); of unit length for ``cosine``.
+        meta: The meta that the store was opened with.
         where: Only records that match.
 
     Yields:
-        Hits in growing numbers, best first; 10,240 at most.
+        Growing lists of hits, best first; at most 10,240.
     """
     squared = float(vector @ vector)
     own = float(scores(vector[None], vector[None], meta.metric)[0, 0])

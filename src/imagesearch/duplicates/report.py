@@ -1,8 +1,9 @@
-"""Match, Picture and DuplicateGroup: what was found to be a copy of what."""
+"""Results of a search for duplicates: matches, groups and the report."""
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,37 +20,37 @@ from imagesearch.errors import ConfigError
 from imagesearch.types import Failure
 
 __all__ = [
-    "MAX_BITS",
+    "NEAR_DISTANCE",
     "TIERS",
     "DuplicateGroup",
+    "DuplicateImage",
     "DuplicateReport",
     "Match",
-    "Picture",
     "Rules",
     "Tier",
 ]
 
 
 Tier: TypeAlias = Literal["exact", "near", "semantic"]
-"""How a copy was recognised: the same bytes, the same look, or close embeddings."""
+"""How a copy was recognised: equal bytes, near perceptual hashes, or close embeddings."""
 
 TIERS: tuple[Tier, ...] = get_args(Tier)
 """All tiers, strongest first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """One indexed image, with what was seen when it was opened.
+class DuplicateImage:
+    """One indexed image that is a copy or has copies.
 
     Attributes:
         id: The record's id.
         uri: Where the image came from.
-        width: Pixels; None if it could not be opened.
-        height: Pixels; None if it could not be opened.
-        size: Encoded bytes; None if it could not be opened.
+        width: Width in pixels; None if the image could not be opened.
+        height: Height in pixels; None if the image could not be opened.
+        size: Encoded bytes; None if the image could not be opened.
 
     Example:
-        >>> print(Picture("a", "/a.jpg", 640, 480, 1000).dimensions)
+        >>> print(DuplicateImage("a", "/a.jpg", 640, 480, 1000).dimensions)
         640×480
     """
 
@@ -61,18 +62,28 @@ class Picture:
 
     @property
     def dimensions(self) -> str:
-        """Width and height for people; empty if unknown."""
+        """Width × height as text; empty if unknown."""
         return f"{self.width}×{self.height}" if self.width is not None else ""
 
     @property
     def preference(self) -> tuple[int, int, int, str, str]:
-        """Sorts what is rather kept first.
+        """A sort key that puts the image to keep first.
 
         Most pixels, then most bytes, then the shortest URI (``a.jpg`` before ``a (copy).jpg``),
-        then URI and id. What could not be opened comes last.
+        then URI and id. Images that could not be opened come last.
         """
         pixels = (self.width or 0) * (self.height or 0)
         return -pixels, -(self.size or 0), len(self.uri), self.uri, self.id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return this image as JSON values."""
+        return {
+            "id": self.id,
+            "uri": self.uri,
+            "width": self.width,
+            "height": self.height,
+            "bytes": self.size,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,41 +91,49 @@ class Match:
     """A copy, and how it was recognised.
 
     Attributes:
-        picture: The indexed image.
-        tier: The strongest tier that sees it.
-        score: 1 for ``exact``; for ``near`` the share of equal bits, where unrelated pictures
-            have about 0.5; for ``semantic`` the score of `Hit`, such as the cosine similarity.
-        mirrored: Whether the looks agree only when one of the two is mirrored.
+        image: The indexed image.
+        tier: The strongest tier that recognises the copy.
+        score: 1 for ``exact``; for ``near`` the share of equal bits, about 0.5 for unrelated
+            images; for ``semantic`` the score of `Hit`, such as the cosine similarity.
+        mirrored: Whether the hashes are near only with one of the two images mirrored.
 
     Example:
-        >>> Match(Picture("a", "/a.jpg"), "exact", 1.0).id
+        >>> Match(DuplicateImage("a", "/a.jpg"), "exact", 1.0).id
         'a'
     """
 
-    picture: Picture
+    image: DuplicateImage
     tier: Tier
     score: float
     mirrored: bool = False
 
     @property
+    def picture(self) -> DuplicateImage:
+        """Deprecated: use `image`."""
+        warnings.warn(
+            "Match.picture is deprecated; use Match.image", DeprecationWarning, stacklevel=2
+        )
+        return self.image
+
+    @property
     def id(self) -> str:
         """The record's id."""
-        return self.picture.id
+        return self.image.id
 
     @property
     def uri(self) -> str:
         """Where the image came from."""
-        return self.picture.uri
+        return self.image.uri
 
     @property
     def strength(self) -> tuple[int, float, str]:
-        """Sorts the strongest match first: by tier, then by score, then by id."""
+        """A sort key that puts the strongest match first: by tier, score and id."""
         return TIERS.index(self.tier), -self.score, self.id
 
     def to_dict(self) -> dict[str, Any]:
         """Return this match as JSON values."""
         return {
-            **picture_as_dict(self.picture),
+            **self.image.to_dict(),
             "tier": self.tier,
             "score": self.score,
             "mirrored": self.mirrored,
@@ -123,29 +142,30 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateGroup:
-    """One picture to keep, and its copies: each of them matches the kept picture itself.
+    """An image to keep and its copies, each of which matches the kept image itself.
 
     Attributes:
-        keep: The picture that the others are copies of.
-        copies: At least one, strongest match first.
+        keep: The image to keep.
+        copies: The copies, at least one, strongest match first.
 
     Example:
-        >>> group = DuplicateGroup(Picture("a", "/a.jpg"), (Match(Picture("b", "/b.jpg"), "near", 0.9),))
+        >>> copy = Match(DuplicateImage("b", "/b.jpg"), "near", 0.9)
+        >>> group = DuplicateGroup(DuplicateImage("a", "/a.jpg"), (copy,))
         >>> group.ids, group.tier, group.score
         (('a', 'b'), 'near', 0.9)
     """
 
-    keep: Picture
+    keep: DuplicateImage
     copies: tuple[Match, ...]
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The kept id, then those of the copies."""
+        """The id to keep, then those of the copies."""
         return self.keep.id, *(copy.id for copy in self.copies)
 
     @property
     def tier(self) -> Tier:
-        """The weakest tier in the group: how sure it is."""
+        """The tier of the weakest match."""
         return self.copies[-1].tier
 
     @property
@@ -158,26 +178,16 @@ class DuplicateGroup:
         return {
             "tier": self.tier,
             "score": self.score,
-            "keep": picture_as_dict(self.keep),
+            "keep": self.keep.to_dict(),
             "copies": [copy.to_dict() for copy in self.copies],
         }
 
 
-def picture_as_dict(picture: Picture) -> dict[str, Any]:
-    """Return a picture as JSON values."""
-    return {
-        "id": picture.id,
-        "uri": picture.uri,
-        "width": picture.width,
-        "height": picture.height,
-        "bytes": picture.size,
-    }
+NEAR_DISTANCE = 0.22
+"""Default for the share of hash bits in which near copies may differ (112 of 512 bits).
 
-
-MAX_BITS = 112
-"""Bits of 512 in which the looks of near copies may differ; see docs/duplicates.md for the choice.
-
-Looks of unrelated photos differ in 254 ± 15 bits, and no pair of 551 photos in fewer than 175.
+Unrelated photos differ in 0.496 ± 0.03 of their bits, and no pair of 551 photos in less than 0.34;
+see docs/duplicates.md.
 """
 
 
@@ -186,10 +196,11 @@ class Rules:
     """What counts as a copy.
 
     Attributes:
-        tiers: The tiers that look, strongest first.
-        threshold: Score from which on tier ``semantic`` sees a copy; None: derived from the index.
-        max_bits: Bits of 512 in which the looks of near copies may differ.
-        mirrored: Whether tier ``near`` sees mirror images.
+        tiers: The tiers to use, strongest first.
+        threshold: The lowest score of a copy for the tier ``semantic``; None: derived from the
+            index.
+        near_distance: The largest share of differing hash bits for the tier ``near``, 0 to 0.5.
+        mirrored: Whether the tier ``near`` recognises mirror images.
 
     Example:
         >>> Rules.of(["semantic", "exact"]).tiers
@@ -198,8 +209,13 @@ class Rules:
 
     tiers: tuple[Tier, ...] = TIERS
     threshold: float | None = None
-    max_bits: int = MAX_BITS
+    near_distance: float = NEAR_DISTANCE
     mirrored: bool = True
+
+    @property
+    def near_bits(self) -> int:
+        """The largest number of differing hash bits, of 512."""
+        return int(self.near_distance * BITS)
 
     @classmethod
     def of(
@@ -207,36 +223,62 @@ class Rules:
         tiers: Iterable[str] = TIERS,
         *,
         threshold: float | None = None,
-        max_bits: int = MAX_BITS,
+        near_distance: float = NEAR_DISTANCE,
         mirrored: bool = True,
+        max_bits: int | None = None,
     ) -> Rules:
-        """Check what a caller gave.
+        """Check the options of a caller.
+
+        Args:
+            tiers: Names of tiers, in any order.
+            threshold: As in `Rules`.
+            near_distance: As in `Rules`.
+            mirrored: As in `Rules`.
+            max_bits: Deprecated: `near_distance` in bits of 512.
 
         Raises:
-            ConfigError: A tier is unknown or there is none, or a number is none or out of range.
+            ConfigError: A tier is unknown or missing, or an option has a wrong type or is out of
+                range.
         """
-        named = _named(tiers)
-        if not named or not named <= set(TIERS):
-            raise ConfigError(f"tiers={shorten(tiers)}; give one or more of {', '.join(TIERS)}")
+        names = _names(tiers)
+        if not names or not names <= set(TIERS):
+            raise ConfigError(
+                f"tiers must be one or more of {', '.join(TIERS)}, got {shorten(tiers)}"
+            )
         least = None if threshold is None else as_real(threshold)
         if threshold is not None and (least is None or least > 1):
             raise ConfigError(
-                f"threshold={shorten(threshold)}; it is a score, a number of at most 1, or None for what "
-                "the index suggests"
+                f"threshold must be a score of at most 1, or None, got {shorten(threshold)}"
             )
-        most = as_whole(max_bits)
-        if most is None or not 0 <= most < BITS // 2:
+        if max_bits is not None:
+            near_distance = _share_of(max_bits)
+        share = as_real(near_distance)
+        if share is None or not 0 <= share < 0.5:
             raise ConfigError(
-                f"max_bits={shorten(max_bits)}; unrelated pictures differ in about {BITS // 2} of {BITS} "
-                f"bits, so give a whole number from 0 to {BITS // 2 - 1}"
+                f"near_distance must be at least 0 and less than 0.5, got {shorten(near_distance)}; "
+                "unrelated images differ in about half of the bits"
             )
         return cls(
-            tuple(tier for tier in TIERS if tier in named), least, most, flag(mirrored, "mirrored")
+            tuple(tier for tier in TIERS if tier in names), least, share, flag(mirrored, "mirrored")
         )
 
 
-def _named(tiers: object) -> set[object]:
-    """Return the tiers that are named; nothing for what names none."""
+def _share_of(max_bits: int) -> float:
+    warnings.warn(
+        f"max_bits is deprecated; use near_distance, a share of the {BITS} bits",
+        DeprecationWarning,
+        stacklevel=4,  # the caller of ImageIndex.duplicates
+    )
+    bits = as_whole(max_bits)
+    if bits is None or not 0 <= bits < BITS // 2:
+        raise ConfigError(
+            f"max_bits must be a whole number from 0 to {BITS // 2 - 1}, got {shorten(max_bits)}"
+        )
+    return bits / BITS
+
+
+def _names(tiers: object) -> set[object]:
+    """Return the names; an empty set for anything but a name or an iterable of names."""
     if isinstance(tiers, str):
         return {tiers}
     try:
@@ -246,21 +288,20 @@ def _named(tiers: object) -> set[object]:
 
 
 class DuplicateReport(Sequence[DuplicateGroup]):
-    """The groups of duplicates of an index: a sequence of `DuplicateGroup` that can show itself.
+    """The duplicates of an index: a sequence of `DuplicateGroup` that prints as a table.
 
     Args:
-        groups: Sorted by the kept picture's id.
-        images: How many records were looked at.
-        unread: Pictures that could not be opened, so that tier ``near`` could not judge them.
-        threshold: The score from which on tier ``semantic`` saw a copy; None if it did not run.
-        against: Whether the kept pictures are those of another index.
-        load: Opens the image at a URI for thumbnails, or returns None where there is none.
+        groups: The groups, in the order to show.
+        images: Number of records that were examined.
+        unread: Images that could not be opened, and so not compared by the tier ``near``.
+        threshold: The lowest score of a copy for the tier ``semantic``; None if it was not used.
+        against: Whether the images to keep are those of another index.
+        load: Opens the image at a URI for thumbnails, or returns None.
 
     Example:
-        >>> from imagesearch.duplicates.report import Match, Picture
-        >>> copy = Match(Picture("b", "/b.jpg", 320, 240), "near", 0.98)
-        >>> report = DuplicateReport(
-        ...     [DuplicateGroup(Picture("a", "/a.jpg", 640, 480), (copy,))], images=5)
+        >>> copy = Match(DuplicateImage("b", "/b.jpg", 320, 240), "near", 0.98)
+        >>> keep = DuplicateImage("a", "/a.jpg", 640, 480)
+        >>> report = DuplicateReport([DuplicateGroup(keep, (copy,))], images=5)
         >>> print(report)
         group  tier  score  size     id  uri
         1      keep         640×480  a   /a.jpg
@@ -304,7 +345,7 @@ class DuplicateReport(Sequence[DuplicateGroup]):
 
     @property
     def extras(self) -> list[str]:
-        """The ids of all copies, those that could go; always ids of this index.
+        """The ids of all copies, all of this index: those that could be deleted.
 
         Example:
             >>> DuplicateReport([], images=0).extras
@@ -313,10 +354,10 @@ class DuplicateReport(Sequence[DuplicateGroup]):
         return [copy.id for group in self._groups for copy in group.copies]
 
     def to_table(self, *, width: int | None = None) -> str:
-        """Return a text table, a line for each picture, and a summary.
+        """Return a text table, one line for each image, and a summary.
 
         Args:
-            width: Columns to fit into; None for as wide as needed.
+            width: Columns of the terminal; None for as wide as needed.
         """
         if not self._groups:
             return self._summary()
@@ -330,7 +371,7 @@ class DuplicateReport(Sequence[DuplicateGroup]):
                     str(number),
                     f"{copy.tier}, mirrored" if copy.mirrored else copy.tier,
                     f"{copy.score:.3f}",
-                    copy.picture.dimensions,
+                    copy.image.dimensions,
                     copy.id,
                     copy.uri,
                 ]
@@ -358,7 +399,7 @@ class DuplicateReport(Sequence[DuplicateGroup]):
         }
 
     def save_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write one HTML page that shows the groups, thumbnails included; it loads nothing else.
+        """Write one HTML page with the groups and their thumbnails; it loads nothing else.
 
         Returns:
             The absolute path of the page.
@@ -387,7 +428,7 @@ class DuplicateReport(Sequence[DuplicateGroup]):
         )
         text += f" among {_count(self.images, 'image')}"
         if self.unread:
-            text += f"; {_count(len(self.unread), 'picture')} could not be opened"
+            text += f"; {_count(len(self.unread), 'image')} could not be opened"
         return text
 
     def _tiles(self) -> Iterator[Tile]:
@@ -396,13 +437,13 @@ class DuplicateReport(Sequence[DuplicateGroup]):
             entries = [(f"{number}: {kept}", group.keep)]
             for copy in group.copies:
                 mirrored = ", mirrored" if copy.mirrored else ""
-                entries.append((f"{number}: {copy.tier}{mirrored} {copy.score:.3f}", copy.picture))
-            for place, (heading, picture) in enumerate(entries):
-                image = self._load(picture.uri) if self._load is not None else None
-                name = Path(picture.uri).name or picture.id
-                details = f"{picture.dimensions} {picture.id}".strip()
-                yield Tile(image, heading, name, details, is_query=place == 0)
+                entries.append((f"{number}: {copy.tier}{mirrored} {copy.score:.3f}", copy.image))
+            for row, (heading, entry) in enumerate(entries):
+                image = self._load(entry.uri) if self._load is not None else None
+                name = Path(entry.uri).name or entry.id
+                details = f"{entry.dimensions} {entry.id}".strip()
+                yield Tile(image, heading, name, details, is_query=row == 0)
 
 
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def _count(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"

@@ -1,11 +1,11 @@
-"""Copies: the pictures of an index that are copies, of each other or of one that is shown."""
+"""Duplicates within an index, between two indexes, and of one image."""
 
 from __future__ import annotations
 
 from imagesearch.duplicates import (
+    CrossIndexFinder,
+    DuplicateFinder,
     DuplicateReport,
-    Finding,
-    Leaks,
     Match,
     Rules,
     find_original,
@@ -31,17 +31,21 @@ def find_copies(
     against: tuple[VectorStore, IndexMeta] | None = None,
     progress: bool | None = None,
 ) -> DuplicateReport:
-    """Find copies within an index, or of pictures in another; see `ImageIndex.duplicates`."""
+    """Find copies within an index, or of images in another; see `ImageIndex.duplicates`."""
     store, meta = index.store, index.meta
     if against is not None and against[0] is store:
-        raise ConfigError("against is this index itself; leave it out to search within it")
+        raise ConfigError(
+            "against must be another index, got this one; leave it out to search within it"
+        )
     total = store.count(where) + (against[0].count() if against is not None else 0)
     bar = make_progress(progress, total * len(rules.tiers))
     advance, load = bar.advance, thumbnail
     try:
         if against is None:
-            return Finding(store, meta, rules, where, advance=advance, load=load).run()
-        return Leaks(store, meta, *against, rules, where, advance=advance, load=load).run()
+            return DuplicateFinder(store, meta, rules, where, advance=advance, load=load).run()
+        return CrossIndexFinder(
+            store, meta, *against, rules, where, advance=advance, load=load
+        ).run()
     finally:
         bar.close()
 
@@ -49,7 +53,7 @@ def find_copies(
 def original_of(
     index: Assembly, image: ImageSource | Item, rules: Rules, where: Filter | None
 ) -> Match | None:
-    """Return what a picture is a copy of; see `ImageIndex.is_duplicate`."""
+    """Return the indexed image that an image is a copy of; see `ImageIndex.is_duplicate`."""
     payload = read(image if isinstance(image, Item) else Item(image))
     vector = QueryVectors(index.store, index.meta, index.embedder).of_image(payload)
     return find_original(index.store, index.meta, payload, vector, rules=rules, where=where)

@@ -13,7 +13,7 @@ from imagesearch._printable import shorten
 from imagesearch._validation import at_least, flag
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
-from imagesearch.duplicates import MAX_BITS, TIERS, DuplicateReport, Match, Rules, Tier
+from imagesearch.duplicates import NEAR_DISTANCE, TIERS, DuplicateReport, Match, Rules, Tier
 from imagesearch.errors import ConfigError
 from imagesearch.filters import Filter, as_filter
 from imagesearch.index._calibrate import calibrate
@@ -543,36 +543,38 @@ class ImageIndex:
         *,
         tiers: Iterable[Tier] = TIERS,
         threshold: float | None = None,
-        max_bits: int = MAX_BITS,
+        near_distance: float = NEAR_DISTANCE,
         mirrored: bool = True,
         where: Filter | str | None = None,
         against: ImageIndex | None = None,
         progress: bool | None = None,
+        max_bits: int | None = None,
     ) -> DuplicateReport:
-        """Find groups of pictures that are copies of each other; nothing is deleted.
+        """Find groups of images that are copies of each other; nothing is deleted.
 
-        Tier ``exact`` compares digests, ``near`` perceptual hashes of the pictures, which it
-        opens where they came from, and ``semantic`` embeddings, through the store's own search.
+        The tier ``exact`` compares digests, ``near`` perceptual hashes of the images, which it
+        opens from their URIs, and ``semantic`` embeddings, through the store's own search.
 
         Args:
-            tiers: Which of them look.
-            threshold: Score from which on ``semantic`` sees a copy; None: the distance
-                (1 - score) is at most 8 % of the mean distance in the index, or 3 % if projected.
-            max_bits: Bits of 512 in which the looks of ``near`` copies may differ; unrelated
-                pictures differ in about 256.
-            mirrored: Whether ``near`` sees mirror images.
+            tiers: The tiers to use.
+            threshold: The lowest score of a ``semantic`` copy; None: the distance (1 - score) is at
+                most 8 % of the mean distance in the index, or 3 % if projected.
+            near_distance: The largest share of hash bits in which ``near`` copies may differ, 0 to
+                0.5; unrelated images differ in about half of them.
+            mirrored: Whether ``near`` recognises mirror images.
             where: Only records that match.
-            against: Another index: find the pictures here that are copies of pictures there.
+            against: Another index: find the images here that are copies of images there.
             progress: As for `add`.
+            max_bits: Deprecated: `near_distance` in bits of 512.
 
         Returns:
-            The groups, each with the picture to keep: the one with most pixels, or with `against`
+            The groups, each with the image to keep: the one with most pixels, or with `against`
             that of the other index.
 
         Raises:
             ConfigError: An option is out of range, or `against` is this index.
-            QueryError: Scores of this index cannot tell copies, for tier ``semantic``.
-            IncompatibleIndexError: `against` has another embedder, for tier ``semantic``.
+            QueryError: The tier ``semantic`` does not support the metric of this index.
+            IncompatibleIndexError: `against` has another embedder, for the tier ``semantic``.
             FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: A store failed.
 
@@ -585,10 +587,16 @@ class ImageIndex:
             >>> [group.ids for group in index.duplicates(tiers=["exact"])]
             [('a', 'b')]
         """
-        rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
+        rules = Rules.of(
+            tiers,
+            threshold=threshold,
+            near_distance=near_distance,
+            mirrored=mirrored,
+            max_bits=max_bits,
+        )
         if against is not None and not isinstance(against, ImageIndex):
             raise ConfigError(
-                f"against={shorten(against)} is no ImageIndex; open it: ImageIndex(…)"
+                f"against must be an ImageIndex, got {shorten(against)}; open it with ImageIndex(…)"
             )
         other = (against.store, against.meta) if against is not None else None
         return find_copies(
@@ -601,29 +609,31 @@ class ImageIndex:
         *,
         tiers: Iterable[Tier] = TIERS,
         threshold: float | None = None,
-        max_bits: int = MAX_BITS,
+        near_distance: float = NEAR_DISTANCE,
         mirrored: bool = True,
         where: Filter | str | None = None,
+        max_bits: int | None = None,
     ) -> Match | None:
-        """Say whether a picture, such as an upload, is a copy of one in the index.
+        """Return the indexed image that an image, such as an upload, is a copy of.
 
         Args:
             image: A path, URL, bytes, PIL image, array or `Item`; it is not added.
             tiers: As for `duplicates`.
-            threshold: As for `duplicates`; None reads 512 records to derive it, so a service that asks often passes
-                ``index.duplicates().threshold``.
-            max_bits: As for `duplicates`.
+            threshold: As for `duplicates`; None reads 512 records to derive it, so a service
+                should pass ``index.duplicates().threshold``.
+            near_distance: As for `duplicates`.
             mirrored: As for `duplicates`.
             where: Only records that match.
+            max_bits: Deprecated: `near_distance` in bits of 512.
 
         Returns:
             The strongest match among the 20 nearest records, and for ``exact`` among all that are
-            as near as the picture would be itself, up to 10,240; or None.
+            as near as an identical image would be, up to 10,240; or None.
 
         Raises:
-            SourceError: The picture cannot be read.
+            SourceError: The image cannot be read.
             ConfigError: An option is out of range.
-            QueryError: Scores of this index cannot tell copies, for tier ``semantic``.
+            QueryError: The tier ``semantic`` does not support the metric of this index.
             FilterError: `where` is not a filter, or the store cannot express it.
             StoreError: The store failed.
 
@@ -637,7 +647,13 @@ class ImageIndex:
             >>> index.is_duplicate(draw_scene("boat", 1)) is None
             True
         """
-        rules = Rules.of(tiers, threshold=threshold, max_bits=max_bits, mirrored=mirrored)
+        rules = Rules.of(
+            tiers,
+            threshold=threshold,
+            near_distance=near_distance,
+            mirrored=mirrored,
+            max_bits=max_bits,
+        )
         return original_of(self._index, image, rules, as_filter(where))
 
     @property

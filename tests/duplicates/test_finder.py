@@ -11,8 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imagesearch import EmbeddingSpec, Field, ImageIndex, IndexMeta, Item, MemoryStore, RecordBatch
-from imagesearch.duplicates import Finding, Rules
+from imagesearch import (
+    EmbeddingSpec,
+    Field,
+    ImageIndex,
+    IndexMeta,
+    Item,
+    MemoryStore,
+    RecordBatch,
+    duplicates,
+)
+from imagesearch.duplicates import DuplicateFinder, Rules
 from imagesearch.errors import ConfigError, QueryError
 from imagesearch.vectors import normalise
 from tests.duplicates.conftest import COPIES, texture
@@ -113,7 +122,7 @@ def test_a_picture_that_cannot_be_opened_is_reported_and_never_the_one_to_keep(i
     assert [group.ids for group in report] == [("longer.png", "a.png")]
     assert sorted(failure.id for failure in report.unread) == ["a.png", "other.png"]
     assert "a.png" in str(report.unread[0].error)
-    assert "2 pictures could not be opened" in str(report)
+    assert "2 images could not be opened" in str(report)
 
 
 def test_copies_of_a_picture_whose_first_file_is_gone_are_still_seen(index, tmp_path):
@@ -179,11 +188,11 @@ def test_an_empty_index_has_no_duplicates(index):
 def test_options_that_mean_nothing_are_refused(index):
     with pytest.raises(ConfigError, match="exact, near, semantic"):
         index.duplicates(tiers=["looks"])
-    with pytest.raises(ConfigError, match="max_bits"):
-        index.duplicates(max_bits=300)
+    with pytest.raises(ConfigError, match="near_distance"):
+        index.duplicates(near_distance=0.6)
     with pytest.raises(ConfigError, match="at most 1"):
         index.duplicates(threshold=95)
-    with pytest.raises(ConfigError, match="this index itself"):
+    with pytest.raises(ConfigError, match="another index"):
         index.duplicates(against=index)
 
 
@@ -193,9 +202,9 @@ def test_options_that_mean_nothing_are_refused(index):
         {"threshold": "x"},
         {"threshold": True},
         {"threshold": float("nan")},
-        {"max_bits": "a"},
-        {"max_bits": 3.5},
-        {"max_bits": True},
+        {"near_distance": "a"},
+        {"near_distance": -0.1},
+        {"near_distance": True},
         {"tiers": None},
         {"tiers": 5},
         {"tiers": [["exact"]]},
@@ -206,13 +215,13 @@ def test_options_that_mean_nothing_are_refused(index):
 def test_options_of_another_type_are_refused_by_name(index, options):
     [name] = options
     for ask in (index.duplicates, lambda **given: index.is_duplicate(texture(1), **given)):
-        with pytest.raises(ConfigError, match=f"{name}="):
+        with pytest.raises(ConfigError, match=f"{name} must be"):
             ask(**options)
 
 
 def test_options_may_be_numbers_of_numpy(copied):
-    usual = copied.duplicates(tiers=["near", "semantic"], threshold=0.9, max_bits=40)
-    same = {"threshold": np.float32(0.9), "max_bits": np.int64(40)}
+    usual = copied.duplicates(tiers=["near", "semantic"], threshold=0.9, near_distance=0.08)
+    same = {"threshold": np.float32(0.9), "near_distance": np.float64(0.08)}
     assert found(copied.duplicates(tiers=("near", "semantic"), **same)) == found(usual)
 
 
@@ -238,7 +247,9 @@ def test_the_report_shows_itself_as_table_json_and_page(copied, tmp_path):
 
 def test_progress_counts_every_record_once_for_each_tier_that_looks(copied):
     counted = []
-    Finding(copied.store, copied.meta, Rules.of(["near", "semantic"]), advance=counted.append).run()
+    DuplicateFinder(
+        copied.store, copied.meta, Rules.of(["near", "semantic"]), advance=counted.append
+    ).run()
     assert sum(counted) == 38
 
 
@@ -259,14 +270,14 @@ def angles(*degrees):
 def test_in_a_chain_every_copy_matches_the_kept_picture_itself():
     store, meta = made_store(angles(0, 10, 20, 30, 90))
     rules = Rules.of(["semantic"], threshold=float(np.cos(np.radians(12))))
-    groups = [group.ids for group in Finding(store, meta, rules).run()]
+    groups = [group.ids for group in DuplicateFinder(store, meta, rules).run()]
     assert groups == [("0000", "0001"), ("0002", "0003")]
 
 
 def test_a_group_larger_than_any_first_answer_is_found_whole_and_with_its_neighbours():
     many = np.repeat(angles(0, 5), 60, axis=0)
     store, meta = made_store(np.concatenate([many, angles(90)]))
-    [group] = Finding(store, meta, Rules.of(["semantic"], threshold=0.99)).run()
+    [group] = DuplicateFinder(store, meta, Rules.of(["semantic"], threshold=0.99)).run()
     assert len(group.ids) == 120
 
 
@@ -287,7 +298,7 @@ def test_records_that_share_a_vector_are_searched_for_together(noise):
     vectors = np.concatenate([np.repeat(kinds[:1], 2500, axis=0), np.repeat(kinds[1:], 50, axis=0)])
     vectors += noise * dice.uniform(-1, 1, vectors.shape).astype(np.float32)
     store, meta = made_store(normalise(vectors)[dice.permutation(2650)], store=Counting())
-    groups = Finding(store, meta, Rules.of(["semantic"], threshold=0.99)).run()
+    groups = DuplicateFinder(store, meta, Rules.of(["semantic"], threshold=0.99)).run()
     assert sorted(len(group.ids) for group in groups) == [50, 50, 50, 2500]
     assert store.asked < 10_000
 
@@ -298,7 +309,7 @@ def test_the_semantic_groups_are_those_of_a_full_comparison():
     vectors = centres[dice.integers(0, 60, 400)] + 0.1 * dice.standard_normal((400, 16))
     vectors = normalise(vectors.astype(np.float32))
     store, meta = made_store(vectors)
-    report = Finding(store, meta, Rules.of(["semantic"], threshold=0.9)).run()
+    report = DuplicateFinder(store, meta, Rules.of(["semantic"], threshold=0.9)).run()
     left, expected = list(range(400)), []
     close = vectors.astype(np.float64) @ vectors.T >= 0.9
     while left:
@@ -344,3 +355,25 @@ def test_pictures_that_look_exactly_the_same_leak_each_beside_the_first_of_its_l
         index.add([Item(path, id=path.name) for path in sorted(tmp_path.glob("*.bmp"))])
         [group] = index.duplicates(against=other, tiers=["near"])
     assert group.ids == ("0.png", *(f"{number}.bmp" for number in range(6)))
+
+
+def test_bits_and_the_old_names_work_for_one_more_release(copied):
+    with pytest.warns(DeprecationWarning, match="near_distance") as caught:
+        report = copied.duplicates(tiers=["near"], max_bits=40)
+    assert caught[0].filename == __file__
+    assert found(report) == found(copied.duplicates(tiers=["near"], near_distance=40 / 512))
+    with (
+        pytest.warns(DeprecationWarning, match="max_bits"),
+        pytest.raises(ConfigError, match="max_bits"),
+    ):
+        copied.is_duplicate(texture(1), max_bits=300)
+    with pytest.warns(DeprecationWarning, match=r"Match\.image"):
+        assert report[0].copies[0].picture is report[0].copies[0].image
+    for old, new in (
+        ("Finding", "DuplicateFinder"),
+        ("Leaks", "CrossIndexFinder"),
+        ("Picture", "DuplicateImage"),
+        ("MAX_BITS", "NEAR_DISTANCE"),
+    ):
+        with pytest.warns(DeprecationWarning, match=new):
+            getattr(duplicates, old)

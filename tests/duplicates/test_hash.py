@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from imagesearch.duplicates import dhash, phash
 from imagesearch.duplicates._finder import UnionFind
-from imagesearch.duplicates._hash import RADIUS, bit_distance, close_pairs, pack
+from imagesearch.duplicates._hash import RADIUS, hamming, near_pairs, pack
 from tests.duplicates.conftest import texture
 
 
@@ -36,7 +36,7 @@ def test_a_hash_needs_at_least_two_bits_a_side():
 
 @settings(max_examples=30, deadline=None)
 @given(st.data())
-def test_close_pairs_are_those_of_a_full_comparison(data):
+def test_near_pairs_are_those_of_a_full_comparison(data):
     seeds = data.draw(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6))
     flips = st.lists(st.integers(0, 63), max_size=14)
     changed = data.draw(st.lists(st.tuples(st.sampled_from(seeds), flips), max_size=8))
@@ -48,7 +48,7 @@ def test_close_pairs_are_those_of_a_full_comparison(data):
     table = np.array(hashes, np.uint64)
     found = {
         (int(one), int(other))
-        for rows, others in close_pairs(table, table)
+        for rows, others in near_pairs(table, table)
         for one, other in zip(rows, others, strict=True)
     }
     assert found == {
@@ -61,7 +61,7 @@ def test_close_pairs_are_those_of_a_full_comparison(data):
 
 def test_many_equal_hashes_come_in_bounded_blocks():
     table = np.zeros(1500, np.uint64)
-    blocks = [len(rows) for rows, _ in close_pairs(table, table)]
+    blocks = [len(rows) for rows, _ in near_pairs(table, table)]
     assert sum(blocks) == 4 * 1500**2
     assert max(blocks) <= 2**18
 
@@ -70,7 +70,7 @@ def test_bits_are_packed_first_bit_highest():
     bits = np.zeros((8, 8), bool)
     bits[0, 0] = True
     assert int(pack(bits)[0]) == 2**63
-    assert bit_distance(pack(bits), pack(~bits)) == 64
+    assert hamming(pack(bits), pack(~bits)) == 64
 
 
 @settings(max_examples=30, deadline=None)
