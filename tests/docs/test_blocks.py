@@ -16,7 +16,7 @@ from imagesearch.cli._program import program
 from imagesearch.config import check_options, load_config
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 SHELLS = {"", "bash", "console", "sh", "shell"}
 EVERYWHERE = {"-h", "--help"}

@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PIPE_IN_CODE = re.compile(r"^\|.*`[^`|]*\\\|[^`]*`", re.MULTILINE)
 LISTED = re.compile(r"^ +- [^\n]*?([\w./-]+\.md)$", re.MULTILINE)
+PATH = re.compile(r"`((?:src|tests|docs|examples|benchmarks)/[\w./-]+)`")
+FOR_CONTRIBUTORS = ["CONTRIBUTING.md", "SECURITY.md", "docs/design.md", "docs/releasing.md"]
 VARIABLE = re.compile(r"\bIMAGESEARCH_[A-Z_]+\b")
 
 
@@ -60,6 +62,13 @@ def test_every_benchmark_is_described():
     programs = [path.name for path in (ROOT / "benchmarks").glob("*.py")]
     assert programs
     assert not [name for name in programs if f"python benchmarks/{name}" not in page]
+
+
+@pytest.mark.parametrize("page", FOR_CONTRIBUTORS)
+def test_files_that_contributors_are_sent_to_exist(page):
+    paths = PATH.findall((ROOT / page).read_text(encoding="utf-8"))
+    missing = [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
+    assert not missing
 
 
 def test_every_environment_variable_is_documented():
