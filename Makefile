@@ -40,7 +40,7 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest $(FAST) --durations=20 $(COVER)
 
 slow: $(VENV)/.tested
-	$(BIN)/python -m pytest -m "slow or browser" -n 4 --dist loadscope --durations=20
+	$(BIN)/python -m pytest -m "slow or browser" -n 4 --dist loadscope --no-loadscope-reorder --durations=20
 
 wheel: $(VENV)/.tested
 	rm -rf build/wheel

@@ -14,6 +14,12 @@ from tests.small_embedder import SmallEmbedder
 _missing: list[str] = []
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("longest") is None)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     _note_missing_package(report)
 

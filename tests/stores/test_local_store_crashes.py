@@ -98,6 +98,7 @@ def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 def test_a_writer_killed_many_times_loses_nothing_that_was_acknowledged(tmp_path):
     assert kill_often(tmp_path / "photos.idx", 300) > 300
 
