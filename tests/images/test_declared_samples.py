@@ -84,7 +84,7 @@ def test_planes_that_pillow_has_opened_are_put_together_or_refused():
             assert np.array_equal(np.asarray(upright_rgb(opened)), colours)
     with Image.open(io.BytesIO(data)) as opened:
         opened.load()
-        with pytest.raises(DecodeError, match="give its path"):
+        with pytest.raises(DecodeError, match="pass its path"):
             upright_rgb(opened)
 
 

@@ -99,7 +99,7 @@ def test_an_image_that_takes_too_long_is_given_up():
     with DecoderPool(workers=1, deadline=1) as pool:
         pool.decode(data)
         os.kill(worker_of(pool), signal.SIGSTOP)
-        with pytest.raises(DecodeError, match=r"photo\.png takes longer than 1 seconds to decode"):
+        with pytest.raises(DecodeError, match=r"photo\.png takes more than 1 seconds to decode"):
             pool.decode(data, name="photo.png")
         assert pool.decode(data).size == (64, 48)
 

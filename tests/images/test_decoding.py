@@ -140,7 +140,7 @@ def test_shrinking_turns_the_photo_as_well_and_leaves_other_formats_alone():
     large = picture((640, 480))
     assert decode(encode(large, "JPEG", exif=exif), shrink_to=100).size == (120, 160)
     assert decode(encode(large, "PNG"), shrink_to=100).size == (640, 480)
-    with pytest.raises(ValueError, match="shrink_to=0"):
+    with pytest.raises(ValueError, match="shrink_to must be at least 1, got 0"):
         decode(b"x", shrink_to=0)
 
 

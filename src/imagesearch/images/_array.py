@@ -1,4 +1,4 @@
-"""Array: a NumPy array → an RGB image."""
+"""Convert a NumPy array to an RGB image."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def from_array(array: NDArray[Any], *, name: str = "array") -> Image.Image:
         array: Shape (height, width), (height, width, 1), (height, width, 3) in RGB order, or
             (height, width, 4) in RGBA order, blended as `decode` does. ``uint8`` from 0 to 255,
             ``uint16`` from 0 to 65535, floats from 0 to 1, or bool with True as white.
-        name: What messages call the array.
+        name: The array in messages.
 
     Returns:
-        An RGB image with its own pixels; later changes to the array do not reach it.
+        An RGB image that does not share memory with the array.
 
     Raises:
-        ImageTooLargeError: More pixels than `decode` accepts, found before anything is copied.
+        ImageTooLargeError: More pixels than `decode` accepts; nothing is copied.
         DecodeError: Another shape or dtype, no pixels, NaN, or floats outside 0 to 1.
 
     Example:
@@ -59,19 +59,21 @@ def from_array(array: NDArray[Any], *, name: str = "array") -> Image.Image:
 def _layout(array: NDArray[Any], name: str) -> NDArray[Any]:
     shape = array.shape
     if array.ndim not in {2, 3}:
-        many = "; give its images one by one, as list(array)" if array.ndim == 4 else ""
+        many = "; pass a batch as list(array)" if array.ndim == 4 else ""
         raise DecodeError(
-            f"{name} has shape {shape}; one image is (height, width) or (height, width, channels)"
+            f"{name} must have shape (height, width) or (height, width, channels), got {shape}"
             f"{many}"
         )
     if array.size == 0:
-        raise DecodeError(f"{name} has shape {shape} and so no pixels")
+        raise DecodeError(f"{name} has no pixels: its shape is {shape}")
     if array.ndim == 3 and shape[2] not in _CHANNELS:
         if shape[0] in _CHANNELS:
             raise DecodeError(
-                f"{name} has shape {shape}, with the channels first; give array.transpose(1, 2, 0)"
+                f"{name} has its channels first, in shape {shape}; pass array.transpose(1, 2, 0)"
             )
-        raise DecodeError(f"{name} has shape {shape}; an image has 1, 3 or 4 channels, last")
+        raise DecodeError(
+            f"{name} must have 1, 3 or 4 channels in its last axis, got shape {shape}"
+        )
     return array[:, :, 0] if array.ndim == 3 and shape[2] == 1 else array
 
 
@@ -82,16 +84,18 @@ def _check_numbers(array: NDArray[Any], name: str) -> None:
         case "f", _:
             low, high = float(array.min()), float(array.max())
             if np.isnan(low):
-                raise DecodeError(f"{name} holds NaN; replace it, for example by np.nan_to_num")
+                raise DecodeError(
+                    f"{name} contains NaN; replace it, for example with np.nan_to_num"
+                )
             if low < 0.0 or high > 1.0:
                 raise DecodeError(
-                    f"{name} holds floats from {low:g} to {high:g}, expected 0 to 1; scale them, "
-                    "or give 0 to 255 as array.astype(np.uint8)"
+                    f"{name} must hold floats from 0 to 1, got {low:g} to {high:g}; scale them, "
+                    "or pass 0 to 255 as array.astype(np.uint8)"
                 )
         case _:
             raise DecodeError(
-                f"{name} has dtype {array.dtype}; give uint8 (0 to 255), uint16, bool, or floats "
-                "from 0 to 1, for example array.astype(np.uint8)"
+                f"{name} must be uint8 (0 to 255), uint16, bool or float (0 to 1), got dtype "
+                f"{array.dtype}; convert it, for example with array.astype(np.uint8)"
             )
 
 

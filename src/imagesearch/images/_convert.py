@@ -28,10 +28,10 @@ __all__ = [
 
 
 BandSource = Callable[[int, int], Image.Image]
-"""Gives the rows from the first number up to the second as an image of full width."""
+"""Returns rows ``top`` to ``end - 1`` as an image of full width."""
 
 _BAND_PIXELS = 1 << 20
-"""Pixels in a band: as float64 with its temporaries about 30 MB."""
+"""Pixels in a band; about 30 MB as float64 with temporaries."""
 
 _UPSIDE_DOWN = frozenset({Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM})
 _SIDEWAYS = frozenset(
@@ -46,7 +46,7 @@ _RIGHT_TO_LEFT = frozenset({Image.Transpose.ROTATE_270, Image.Transpose.TRANSVER
 
 
 def band_rows(width: int, height: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last row + 1 of each band, from the top.
+    """Yield (top, end) of each band from the top; ``end`` is exclusive.
 
     Example:
         >>> list(band_rows(1 << 19, 5))
@@ -60,12 +60,12 @@ def band_rows(width: int, height: int) -> Iterator[tuple[int, int]]:
 def assemble(
     size: tuple[int, int], band: BandSource, turn: Image.Transpose | None = None
 ) -> Image.Image:
-    """Put RGB bands together, each turned as the whole image is.
+    """Join RGB bands into one image and rotate it upright, band by band.
 
     Args:
-        size: Width and height before turning.
-        band: Gives RGB images.
-        turn: What makes the image upright; None if it is.
+        size: Width and height before rotation.
+        band: Returns RGB images.
+        turn: The transposition that makes the image upright; None for none.
 
     Returns:
         A new RGB image.
@@ -94,29 +94,29 @@ def assemble(
 WHITE, BLACK = 255, 0
 
 _LIGHT = 240
-"""Least value of all three channels from which a pixel counts as white: on white it differs by at
-most 15 levels of 255."""
+"""A pixel whose three channels all reach this level counts as white: on white paper it differs by
+at most 15 levels of 255."""
 
 _DARK = 128
-"""Value of the brightest channel below which a pixel counts as dark and might disappear on black."""
+"""A pixel whose brightest channel is below this level counts as dark: it could vanish on black."""
 
 _LIGHT_SHARE = 9, 10
-"""Share of the visible area that must be white for a black ground. Clip art with white surfaces
-and outlines, white goods and pale photographs stay on white by this or by the next share."""
+"""Share of the visible area that must be white before black is used. With the next limit it keeps
+clip art with white surfaces and outlines, white goods and pale photographs on white."""
 
 _DARK_SHARE = 1, 1000
-"""Share of the visible area that may be dark on a black ground; outlines and shadows are more."""
+"""Largest dark share of the visible area on black; outlines and shadows exceed it."""
 
 
 def ground_of(size: tuple[int, int], band: BandSource) -> int:
-    """Return the level of grey to put a transparent image on: 255 for white, 0 for black.
+    """Return the background for a transparent image: 255 (white) or 0 (black).
 
-    Every pixel counts by its alpha. Black is chosen if at least 9/10 of what is visible is white
+    Pixels are weighted by alpha. Black is chosen if at least 9/10 of the visible area is white
     (240 or more in each channel) and at most 1/1000 is dark (less than 128 in each channel).
 
     Args:
         size: Width and height.
-        band: Gives RGBA images.
+        band: Returns RGBA images.
 
     Example:
         >>> ground_of((2, 2), lambda top, end: Image.new("RGBA", (2, end - top), (255,) * 4))
@@ -134,7 +134,7 @@ def ground_of(size: tuple[int, int], band: BandSource) -> int:
         visible += _weight(alpha.histogram())
         light += _weight(alpha.histogram(least.point(_FROM_LIGHT)))
         dark += _weight(alpha.histogram(greatest.point(_BELOW_DARK)))
-        # What remains cannot outweigh this: photographs are decided in their first band.
+        # The remaining bands cannot change the outcome; most photographs are decided here.
         if dark * _DARK_SHARE[1] > most * _DARK_SHARE[0]:
             return WHITE
     mostly_light = visible and light * _LIGHT_SHARE[1] >= visible * _LIGHT_SHARE[0]
@@ -142,7 +142,7 @@ def ground_of(size: tuple[int, int], band: BandSource) -> int:
 
 
 def put_on(rgba: Image.Image, ground: int) -> Image.Image:
-    """Return an RGBA image as RGB over a level of grey."""
+    """Blend an RGBA image over a grey level, 0 to 255."""
     paper = Image.new("RGB", rgba.size, (ground, ground, ground))
     paper.paste(rgba, mask=rgba.getchannel("A"))
     return paper
@@ -175,20 +175,20 @@ def upright_rgb(
 ) -> Image.Image:
     """Return a PIL image as upright 8-bit RGB, by the policy of `decode`.
 
-    The caller's image keeps its mode, size and content; one that was opened but not read is read.
-    Of an animation, the frame it stands at is taken.
+    The caller's image keeps its mode, size and content; an opened file that was not loaded is loaded.
+    The current frame of an animation is used.
 
     Args:
         image: Any mode.
-        max_pixels: Most pixels, width times height.
-        name: What messages call the image.
+        max_pixels: Limit on width times height.
+        name: The image in messages.
 
     Returns:
         A new image, or `image` itself if it is plain upright RGB already.
 
     Raises:
-        DecodeError: No PIL image, no pixels or too many, an unreadable file behind it, or a mode
-            without a meaning as colour.
+        DecodeError: Not a PIL image, no pixels or too many, an unreadable file, or a mode that
+            cannot be converted to colour.
 
     Example:
         >>> upright_rgb(Image.new("LA", (2, 1), (0, 0))).getpixel((0, 0))
@@ -225,14 +225,14 @@ def to_rgb(
 
     Args:
         image: Any mode, with its pixels.
-        key: The grey level or the colour that is transparent, in the image's own numbers; None if
-            there is none, or alpha says it.
-        name: What messages call the image.
-        samples: What the numbers of a single channel mean; None to go by the image.
+        key: The transparent grey level or colour, in the image's own levels; None without one or
+            with an alpha channel.
+        name: The image in messages.
+        samples: Scale of a single-channel image; None to derive it from the mode.
 
     Raises:
-        DecodeError: Numbers that contradict what is declared, or a mode without a meaning as
-            colour.
+        DecodeError: Levels that contradict the declared format, or a mode that cannot be
+            converted to colour.
     """
     turn = _TURNS.get(_orientation(image))
     samples = samples or samples_of(image)
@@ -258,10 +258,10 @@ _I16 = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 
 
 def _transparent_key(image: Image.Image) -> tuple[int, ...] | None:
-    """Return the transparent colour that Pillow keeps beside an image that has no alpha.
+    """Return the transparent colour of an image without an alpha channel.
 
-    Grey PNGs of 2 or 4 bits are spread to 8, and of 16-bit RGB the upper 8 bits are kept; the key
-    stays as the file has it. Which bits those are is only known until the pixels are read.
+    Pillow expands grey PNGs of 2 or 4 bits to 8 and keeps the upper 8 bits of 16-bit RGB, but leaves
+    the key as stored. The original depth is known only until the pixels are loaded.
     """
     key = image.info.get("transparency")
     raw_mode = ""
@@ -288,7 +288,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _rows_of(image: Image.Image) -> BandSource:
-    """Return what cuts rows out of an image; without its notes, which its pixels have obeyed."""
+    """Return a function that crops rows, without metadata that has been applied already."""
 
     def rows(top: int, end: int) -> Image.Image:
         band = image.crop((0, top, image.width, end))
@@ -304,7 +304,7 @@ def _to_rgb(band: Image.Image) -> Image.Image:
 
 
 def _rgba_of(image: Image.Image, key: tuple[int, ...] | None) -> BandSource:
-    """Return what gives rows of an image with transparency as RGBA."""
+    """Return a function that converts rows of a transparent image to RGBA."""
     rows = _rows_of(image)
     if key is not None:
         return lambda top, end: _keyed(rows(top, end), key)
@@ -351,7 +351,7 @@ def _scaled(
     turn: Image.Transpose | None,
     name: str,
 ) -> Image.Image:
-    """Scale one wide channel to 8 bits; a transparent level is compared before it is scaled."""
+    """Scale one wide channel to 8 bits; the transparent level is matched before scaling."""
     rows = _rows_of(image)
     scale = SampleScale(samples, name=name)
 
@@ -374,14 +374,14 @@ def _scaled(
 
 
 def bare(image: Image.Image) -> Image.Image:
-    """Return an image that was opened as one in memory, sharing the pixels that it has read."""
+    """Return an in-memory image that shares the pixels of an opened file."""
     shared = image._new(image.im)  # noqa: SLF001  # copy() would take as much memory again
     shared.info.clear()
     return shared
 
 
 def _bare(image: Image.Image) -> Image.Image:
-    """Drop orientation and transparency, which have been applied to the pixels."""
+    """Drop orientation and transparency, which have been applied."""
     image.info.clear()
     return image
 
@@ -391,7 +391,7 @@ def _words(error: Exception) -> str:
 
 
 _NOISE = 2
-"""Levels by which the pixels of a sheet of one colour may differ after lossy compression."""
+"""Levels by which pixels of one colour may differ after lossy compression."""
 
 _SAMPLE = 8
 
@@ -399,7 +399,7 @@ _SAMPLE = 8
 def is_blank(image: Image.Image) -> bool:
     """Whether an RGB image is a single colour, up to 2 levels of 255 in each channel.
 
-    A fully transparent image is one too, for it has become a white sheet.
+    A fully transparent image counts, because it was blended over white.
 
     Example:
         >>> is_blank(Image.new("RGB", (64, 48), "teal"))
@@ -407,7 +407,7 @@ def is_blank(image: Image.Image) -> bool:
         >>> is_blank(Image.radial_gradient("L").convert("RGB"))
         False
     """
-    # A few pixels tell most images apart from a sheet, without a pass through millions.
+    # A few pixels rule out most images without a pass over all of them.
     sample = image.resize((_SAMPLE, _SAMPLE), Image.Resampling.NEAREST)
     return _is_even(sample) and _is_even(image)
 

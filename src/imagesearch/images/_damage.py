@@ -1,8 +1,8 @@
-"""Damage: whether a file holds all of its image, by what its format can tell before decoding.
+"""Detect damaged files before decoding, by what their formats allow.
 
-Decoders make up for what is missing: with black, with grey, or with what was there before. Checked
-here are checksums that Pillow does not look at, and zero bytes where no encoder writes them, as
-interrupted copies and failing disks leave them. JPEG has a module of its own.
+Decoders replace missing data with black, grey or stale pixels. This module verifies checksums that
+Pillow skips, and finds runs of zero bytes that encoders never write but interrupted copies and
+failing disks leave. JPEG has a module of its own.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ _JPEG_2000 = (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")
 _INFLATED_AT_ONCE = 1 << 20
 
 _HOLES = {b"hvc1": 16, b"av01": 256}
-"""Zero bytes in a row that do not occur in data of these codings. HEVC forbids three, but for the
-length in front of a unit (ITU-T H.265, 7.4.2). In AV1 the longest run was 6, in 30 flat, periodic
+"""Runs of zero bytes that valid data of these codecs never contain. HEVC forbids three, except in the
+length before a unit (ITU-T H.265, 7.4.2). In AV1 the longest run was 6, in 30 flat, periodic
 and noisy images at three qualities."""
 
 _JPEG_2000_HOLE = 2048
-"""In JPEG 2000 the longest run was 509, at a pattern of dots; it grows with the code block."""
+"""The longest run found in valid JPEG 2000 files was 509, in a pattern of dots; it grows with the
+code block."""
 
 _TIFF_HOLES = {4: 32, 5: 64, 32773: 256}
-"""Zero bytes in a row, with other bytes behind them, that encoders do not write: fax group 4 has no
+"""Runs of zero bytes, followed by other bytes, that encoders do not write: fax group 4 has no
 such code (ITU-T T.6), LZW and PackBits write runs of zeros shorter (TIFF 6.0, sections 9 and 13)."""
 _TIFF_JPEG, _TIFF_DEFLATE = 7, frozenset({8, 32946})
 _TIFF_ALARM = bytes(32)
@@ -39,11 +40,11 @@ _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 7: "B", 16: "Q"}
 
 
 def damage_of(data: bytes, jpeg: Jpeg | None) -> str | None:
-    """Return what is damaged in an encoded image, or None if nothing shows.
+    """Describe the damage of an encoded image, or return None if none is found.
 
     Args:
         data: The file.
-        jpeg: Its markers if it is a JPEG.
+        jpeg: Its markers, for a JPEG.
 
     Example:
         >>> damage_of(b"no image", None) is None
@@ -71,7 +72,7 @@ def _hole(data: bytes, start: int, end: int, size: int) -> str | None:
     if at < 0:
         return None
     run = re.compile(rb"\x00+").match(data, at, end)
-    return f"its compressed data have a hole of {len(run[0]) if run else size:,} zero bytes"
+    return f"the compressed data have a hole of {len(run[0]) if run else size:,} zero bytes"
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -87,18 +88,18 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _damage_of_png(data: bytes) -> str | None:
-    """Check the image data's CRC, which Pillow leaves out."""
+    """Verify the CRC of the image data, which Pillow skips."""
     view = memoryview(data)
     for kind, start, end in _png_chunks(data):
         if kind == b"IDAT" and zlib.crc32(view[start - 4 : end]) != int.from_bytes(
             data[end : end + 4]
         ):
-            return "the checksum of its image data does not match"
+            return "the checksum of the image data does not match"
     return None
 
 
 def png_rows_missing(data: bytes) -> bool:
-    """Whether a PNG's compressed data end before its last row; inflates all of them.
+    """Whether the compressed data of a PNG end before the last row; inflates all of them.
 
     Raises:
         OSError: They cannot be inflated.
@@ -135,14 +136,14 @@ def _damage_of_icon(data: bytes) -> str | None:
                 return damage
             try:
                 if png_rows_missing(image):
-                    return "its compressed data end before the last row"
+                    return "the compressed data end before the last row"
             except OSError as error:
                 return f"{error}"
     return None
 
 
 def _damage_of_tiff(data: bytes) -> str | None:
-    # Only a run of zeros makes a closer look worth its time.
+    # Without a run of zeros there is nothing to check.
     if data.find(_TIFF_ALARM) < 0:
         return None
     try:
@@ -152,7 +153,7 @@ def _damage_of_tiff(data: bytes) -> str | None:
     for offset, size in parts:
         part = data[offset : offset + size]
         if len(part) < size:
-            return "its compressed data end before the last row"
+            return "the compressed data end before the last row"
         if part.find(_TIFF_ALARM) >= 0 and (damage := _damage_of_part(part, compression, tables)):
             return damage
     return None
@@ -190,10 +191,10 @@ def _tiff_parts(data: bytes) -> tuple[int, bytes, list[tuple[int, int]]]:
         if tag not in {259, 273, 279, 324, 325, 347} or kind not in _TIFF_TYPES:
             continue
         code = f"{order}{min(length, len(data))}{_TIFF_TYPES[kind]}"
-        place = at + entry - room
+        value_at = at + entry - room
         if struct.calcsize(code) > room:
-            [place] = struct.unpack_from(order + word, data, place)
-        tags[tag] = struct.unpack_from(code, data, place)
+            [value_at] = struct.unpack_from(order + word, data, value_at)
+        tags[tag] = struct.unpack_from(code, data, value_at)
     offsets = tags.get(273) or tags.get(324) or ()
     sizes = tags.get(279) or tags.get(325) or ()
     [compression, *_] = tags.get(259) or (1,)

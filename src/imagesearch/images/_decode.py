@@ -1,4 +1,4 @@
-"""Decode: encoded bytes → upright RGB."""
+"""Decode encoded bytes into an upright RGB image."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from imagesearch.images._sniff import heif_brand, look_of, perhaps_unsupported, 
 __all__ = ["decode"]
 
 
-# Formats that Pillow decodes by itself from bytes. Nothing that runs a program (EPS) or calls the
-# system (WMF), nothing without a signature (TGA), and no exotic decoders that nobody needs.
+# Formats that Pillow decodes by itself from bytes: none that run a program (EPS) or call the
+# system (WMF), none without a signature (TGA), and no exotic decoders, to keep the attack surface small.
 _FORMATS = {
-    "JPEG": "JpegImagePlugin",  # with MPO, its many-picture form
+    "JPEG": "JpegImagePlugin",  # including MPO (several images in one file)
     "PNG": "PngImagePlugin",
     "WEBP": "WebPImagePlugin",
     "GIF": "GifImagePlugin",
@@ -51,40 +51,41 @@ def decode(
 ) -> Image.Image:
     """Decode bytes into an upright 8-bit RGB image with all its pixels read.
 
-    - Formats, known by their bytes and not by their name: JPEG, MPO, PNG, GIF, WebP, AVIF, TIFF,
+    - Formats, recognised by content and not by name: JPEG, MPO, PNG, GIF, WebP, AVIF, TIFF,
       BMP, PPM/PGM/PBM/PFM, JPEG 2000, ICO, and HEIC/HEIF where ``pillow-heif`` is installed.
     - EXIF orientation is applied.
     - Transparency is blended over white. Over black, where white would hide the drawing: if at
       least 9/10 of what is visible, weighted by alpha, is white (240 or more in each channel) and
       at most 1/1000 dark (less than 128 in each). Photographs and black drawings stay on white.
-    - Of animations the first frame, of multi-page TIFFs the first page.
+    - The first frame of an animation and the first page of a TIFF are used.
     - Levels follow what the file declares, never the numbers in it. Unsigned integers of n bits
       reach white at 2**n - 1, signed ones at 2**(n-1) - 1, a PGM or PPM at its maximum, floats
       at 1; negative numbers are black. 32-bit signed integers declare no white and are read as 0
-      to 255, where small excesses are clipped. WhiteIsZero TIFFs are turned round. NaN is black.
-    - Numbers that contradict that are refused: floats of which more than half lie far outside 0 to
+      to 255, where small excesses are clipped. WhiteIsZero TIFFs are inverted. NaN is black.
+    - Levels that contradict this are refused: floats of which more than half lie far outside 0 to
       1 (zeros aside), 32-bit signed integers far outside 0 to 255, 32-bit unsigned integers that
       would all become one level.
-    - CMYK, YCbCr, HSV and CIELAB are converted; ICC profiles are not applied, as the images that
-      models are trained on have been read without them.
-    - A damaged or truncated file is an error where its format can tell. Changed bytes in
-      uncompressed pixels, and some in compressed data, cannot be told from an image.
+    - CMYK, YCbCr, HSV and CIELAB are converted. ICC profiles are not applied, because models are
+      trained on images that were read without them.
+    - A damaged or truncated file is an error where the format makes damage detectable. Changed bytes
+      in uncompressed pixels, and some in compressed data, are not.
 
     Args:
         data: One encoded image.
-        shrink_to: The caller needs no more than this many pixels on the shorter side. A large JPEG
-            is then decoded at 1/2, 1/4 or 1/8 of its size, which is much faster, and its shorter
-            side never falls under `shrink_to`. None: full size.
-        max_pixels: Most pixels, width times height, checked in the header before decoding. Pillow
-            has its own limit at the default, which only ``PIL.Image.MAX_IMAGE_PIXELS`` moves. A
-            side has at most `MAX_SIDE` pixels, and no more than `MAX_DECODED_BYTES` are used.
-        name: What messages call the image, such as its path.
+        shrink_to: The shorter side that the caller needs, in pixels, at least 1. A large JPEG is then
+            decoded at 1/2, 1/4 or 1/8 of its size, which is much faster; its shorter side never
+            falls below `shrink_to`. None: full size.
+        max_pixels: Limit on width times height, checked in the header before decoding. Pillow has
+            the default as a limit of its own, which only ``PIL.Image.MAX_IMAGE_PIXELS`` changes.
+            A side has at most `MAX_SIDE` pixels, and decoding uses at most `MAX_DECODED_BYTES`.
+        name: The image in messages, such as its path.
 
     Raises:
-        UnsupportedImageError: A kind of image that is not decoded, such as a JPEG with 12 bits.
-        ImageTooLargeError: More pixels, a longer side or more memory than that.
-        DecodeError: No image of these formats, damaged, or numbers that contradict their format.
-        MissingDependencyError: HEIC without ``pillow-heif``.
+        UnsupportedImageError: An unsupported kind of image, such as a 12-bit JPEG.
+        ImageTooLargeError: A limit above is exceeded.
+        DecodeError: Not an image of these formats, damaged, or levels that contradict the format.
+        MissingDependencyError: HEIC, and ``pillow-heif`` is not installed.
+        ValueError: `shrink_to` is below 1.
 
     Example:
         >>> import io
@@ -95,7 +96,7 @@ def decode(
         ('RGB', (40, 30))
     """
     if shrink_to is not None and shrink_to < 1:
-        raise ValueError(f"shrink_to={shrink_to}; give the pixels that are needed, at least 1")
+        raise ValueError(f"shrink_to must be at least 1, got {shrink_to}")
     if not data:
         raise DecodeError(f"{name} is empty (0 bytes); fetch or export it again")
     data = without_metadata(data, name=name)
@@ -126,7 +127,7 @@ def decode(
             source.watch(opened)
             opened.load()
             source.check()
-            # An ICO holds PNGs, whose own headers are read only now.
+            # The PNGs inside an ICO have headers of their own, read only now.
             check_size(*opened.size, max_pixels=max_pixels, name=name)
             image = to_rgb(
                 opened,
@@ -143,14 +144,14 @@ def decode(
         raise DecodeError(f"{name} {look_of(data)}") from error
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(
-            f"{name} has more pixels than are decoded (at most {max_pixels / 1e6:.4g} megapixels), "
-            "so that a small file cannot fill the memory; save a smaller copy"
+            f"{name} has more than {max_pixels / 1e6:.4g} megapixels, the limit that keeps a small file "
+            "from filling the memory; save a smaller copy"
         ) from error
-    except Exception as error:  # decoders raise whatever hostile bytes lead them to
+    except Exception as error:  # decoders raise anything on hostile bytes
         reason = f"{error}".strip() or type(error).__name__
         if (kind := perhaps_unsupported(data, jpeg)) is not None:
             raise UnsupportedImageError(
-                f"{name} is damaged, or {kind}, which this build of Pillow does not decode "
+                f"{name} is damaged or is {kind}, which this build of Pillow cannot decode "
                 f"({reason}); convert it to PNG"
             ) from error
         raise _damaged(name, reason) from error
@@ -167,7 +168,7 @@ def _damaged(name: str, reason: str) -> DecodeError:
 
 
 def _prepare() -> None:
-    """Import the plug-ins of the formats above, which spares Pillow the import of all others."""
+    """Import only the plug-ins of the formats above; Pillow would import all of them."""
     global _ready  # noqa: PLW0603  # once for the process, as Pillow's own registry is
     if _ready:
         return

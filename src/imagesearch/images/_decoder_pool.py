@@ -1,10 +1,9 @@
-"""Decoder pool: images decoded in processes of their own, which may crash or be stopped.
+"""Decode images in worker processes, which may crash or be killed.
 
-A decoder written in C can end its process or never return. For files of strangers that must not be
-the process that serves everybody. A worker gets bytes and gives pixels through pipes, as a length
-and JSON in front of raw bytes, so that nothing that a broken worker writes is ever executed; it is
-started with `subprocess`, which needs no guard in the program's main module, and sees no variable
-of the environment that may hold a secret.
+A decoder written in C can crash its process or hang. With untrusted files that must not happen to the
+server process. A worker receives bytes and returns pixels through pipes, as a length and a JSON header
+before raw bytes, so that nothing from a compromised worker is ever executed. It is started with
+`subprocess`, which needs no guard in the main module, and with an environment without secrets.
 """
 
 from __future__ import annotations
@@ -52,23 +51,23 @@ _ENVIRONMENT = frozenset(
     }
 )  # fmt: skip
 _BROKEN = (OSError, EOFError, ValueError, TypeError, KeyError, struct.error)
-"""What reading the answer of a process raises that has crashed, was stopped, or sends nonsense."""
+"""Raised when the response of a process that crashed, was killed or sent garbage is read."""
 _LENGTH = struct.Struct(">I")
 _START_SECONDS = 60.0
-"""Time to import what decodes; on a busy machine it takes seconds."""
+"""Time limit for the imports of a worker; on a busy machine they take seconds."""
 
 
 class DecoderPool:
-    """Decodes images as `decode` does, in worker processes that are started when needed.
+    """Decodes images like `decode`, in worker processes that are started on demand.
 
-    Any number of threads may decode at once; as many as there are workers do so side by side.
+    Any number of threads may call it; up to `workers` images are decoded in parallel.
 
     Args:
-        workers: Most processes, ≥ 1.
-        deadline: Seconds after which decoding one image is given up, > 0.
+        workers: Maximum number of processes, at least 1.
+        deadline: Time limit for one image in seconds, above 0.
 
     Raises:
-        ConfigError: A number out of range.
+        ConfigError: An argument is out of range.
 
     Example:
         >>> import io
@@ -83,7 +82,7 @@ class DecoderPool:
         if workers < 1:
             raise ConfigError(f"workers must be at least 1, got {workers}")
         if not deadline > 0:
-            raise ConfigError(f"deadline must be more than 0 seconds, got {deadline}")
+            raise ConfigError(f"deadline must be above 0 seconds, got {deadline}")
         self._workers = workers
         self._deadline = deadline
         self._closed = False
@@ -92,7 +91,7 @@ class DecoderPool:
         on_fork(self, in_child=DecoderPool._renew)
 
     def _renew(self) -> None:
-        """Begin with no workers; those of a parent process are left to it."""
+        """Start without workers; those of a parent process stay with it."""
         for worker in self._idle:
             worker.leave()
         self._idle = []
@@ -111,7 +110,7 @@ class DecoderPool:
         self.close()
 
     def close(self) -> None:
-        """End the workers; those that are decoding end when they are done."""
+        """Stop the workers; busy ones stop after their current image."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -126,10 +125,10 @@ class DecoderPool:
         max_pixels: int = MAX_PIXELS,
         name: str = "image",
     ) -> Image.Image:
-        """Return the upright RGB image in encoded bytes; arguments and errors are those of `decode`.
+        """Decode an image; arguments and errors are those of `decode`.
 
         Raises:
-            DecodeError: The decoder crashed, or took longer than the deadline, as well.
+            DecodeError: Also if the decoder crashed or exceeded the deadline.
         """
         if shrink_to is not None and shrink_to < 1:
             raise ValueError(f"shrink_to must be at least 1, got {shrink_to}")
@@ -144,7 +143,7 @@ class DecoderPool:
                 if not isinstance(error, _BROKEN):
                     raise
                 reason = (
-                    f"takes longer than {self._deadline:g} seconds to decode"
+                    f"takes more than {self._deadline:g} seconds to decode"
                     if worker.timed_out
                     else f"made the decoder crash ({outcome}), as damaged files may"
                 )
@@ -160,7 +159,7 @@ class DecoderPool:
         with self._lock:
             if self._closed:
                 raise ConfigError("the decoder pool is closed")
-            # The system may have ended an idle one, for its memory.
+            # The system may have killed an idle worker to free memory.
             while self._idle:
                 worker = self._idle.pop()
                 if worker.running:
@@ -170,8 +169,8 @@ class DecoderPool:
             return _Worker()
         except (OSError, EOFError) as error:
             raise DecodeError(
-                f"{name} cannot be decoded: no process could be started for it ({error}); free "
-                "memory or processes and try again"
+                f"{name} cannot be decoded: starting a worker process failed ({error}); free memory "
+                "or processes and try again"
             ) from error
 
     def _put_back(self, worker: _Worker) -> None:
@@ -197,7 +196,7 @@ class _Worker:
             raise OSError("the worker has no pipes")
         self._input, self._output = self._process.stdin, self._process.stdout
         self._finalizer = weakref.finalize(self, _stop, self._process)
-        # The first answer says that it is ready, so that starting does not count as decoding.
+        # The first response means ready, so that start-up does not count as decoding.
         try:
             with self._within(_START_SECONDS):
                 _receive(self._output)
@@ -208,12 +207,12 @@ class _Worker:
     def ask(
         self, request: dict[str, Any], data: bytes, deadline: float
     ) -> tuple[dict[str, Any], bytes]:
-        """Send an image and return the answer with its pixels.
+        """Send an image and return the response header and the pixels.
 
         Raises:
-            OSError: The process ended, or was stopped at the deadline.
-            EOFError: The same, while it answered.
-            ValueError: What it sent is not an answer.
+            OSError: The process died, or was killed at the deadline.
+            EOFError: The same, during its response.
+            ValueError: The response is invalid.
         """
         with self._within(deadline):
             _send(self._input, request, data)
@@ -221,12 +220,12 @@ class _Worker:
         if "error" not in answer:
             width, height = answer["size"]
             if len(pixels) != 3 * width * height:
-                raise ValueError("the worker sent another number of pixels")
+                raise ValueError("the worker sent a wrong number of pixels")
         return answer, pixels
 
     @contextmanager
     def _within(self, seconds: float) -> Iterator[None]:
-        """Kill the process if what waits for it takes longer, so that the waiting ends."""
+        """Kill the process after some seconds, which ends a pending read."""
 
         def expire() -> None:
             self.timed_out = True
@@ -242,11 +241,11 @@ class _Worker:
 
     @property
     def running(self) -> bool:
-        """Whether the process has not ended."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def leave(self) -> None:
-        """Forget the process, in a forked child whose parent goes on using it."""
+        """Forget the process, in a forked child whose parent still uses it."""
         self._finalizer.detach()
         self._process.returncode = 0
         for pipe in (self._input, self._output):
@@ -254,7 +253,7 @@ class _Worker:
                 pipe.close()
 
     def stop(self) -> str:
-        """End the process and return how it ended, in words."""
+        """Stop the process and describe how it ended."""
         self._finalizer()
         code = self._process.returncode
         if code is not None and code < 0:
@@ -268,7 +267,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         if pipe is not None:
             with suppress(OSError):
                 pipe.close()
-    # A worker that has crashed is given the time to say by which signal.
+    # A crashed worker needs a moment to report its signal.
     try:
         process.wait(0.5)
     except subprocess.TimeoutExpired:
@@ -292,17 +291,17 @@ def _receive(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
 def _exactly(pipe: IO[bytes], length: int) -> bytes:
     data = pipe.read(length)
     if len(data) < length:
-        raise EOFError("the other end has closed the pipe")
+        raise EOFError("the other end closed the pipe")
     return data
 
 
 def run_worker() -> None:
-    """Answer requests on standard input until it ends; what a worker runs."""
-    # Ctrl+C in a terminal reaches every process there; the parent decides when this one ends.
+    """Serve requests from standard input until it closes; the main loop of a worker."""
+    # Ctrl+C in a terminal reaches all its processes; the parent stops this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
-    # What a library prints must not get between the answers.
+    # Output of libraries must not mix with the responses.
     os.dup2(2, 1)
     _send(answers, {}, b"")
     with suppress(EOFError, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""One encoded image, with what its header says, as Pillow is to decode it."""
+"""One encoded image with its headers, prepared for Pillow."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["Encoded", "read_planes_rightly", "shared_exif", "without_metadata"]
 
 
 _LARGE = 1 << 16
-"""Bytes of metadata that are left to Pillow, so that ordinary photos are not copied."""
+"""Metadata of up to this size are left in place, so that ordinary photos are not copied."""
 
 
 def without_metadata(data: bytes, *, name: str = "image") -> bytes:
-    r"""Return a JPEG or GIF without large metadata; other data and ordinary files as they are.
+    r"""Return a JPEG or GIF without large metadata; other data are returned unchanged.
 
-    Kept are the orientation, the colour space and what the pixels need.
+    The orientation, the colour space and everything that decoding needs are kept.
 
     Raises:
-        DecodeError: A GIF with more blocks before its image than can be skipped in a short time.
+        DecodeError: A GIF with too many blocks before its image to skip quickly.
 
     Example:
         >>> without_metadata(b"\x89PNG...")
@@ -50,9 +50,9 @@ def without_metadata(data: bytes, *, name: str = "image") -> bytes:
 
 
 def shared_exif(block: bytes) -> bool:
-    """Whether entries of an EXIF block point at the same bytes, of which Pillow keeps a copy each.
+    """Whether entries of an EXIF block share bytes, which Pillow copies for each of them.
 
-    A block of 64 KB can take 350 MB that way, and longer ones all memory.
+    A block of 64 KB can take 350 MB that way, and larger ones all memory.
     """
     tiff = block[6:] if block.startswith(b"Exif\0\0") else block
     return tag_bytes_of(tiff) > 2 * len(tiff) + _LARGE
@@ -65,7 +65,7 @@ _METADATA = frozenset(range(0xE0, 0xF0)) | {_COMMENT}
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _MAX_SEGMENTS = 10_000
 _MAX_BLOCKS = 2_000_000
-"""Blocks of up to 255 bytes that are stepped over before a GIF's image, 0.1 to 0.5 µs each."""
+"""Blocks of up to 255 bytes that are skipped before the image of a GIF, 0.1 to 0.5 µs each."""
 
 
 def _bare_jpeg(data: bytes) -> bytes:
@@ -102,7 +102,7 @@ def _bare_jpeg(data: bytes) -> bytes:
 
 
 def _bare_gif(data: bytes, name: str) -> bytes:
-    """Drop comments and applications' blocks before the first image."""
+    """Drop comment and application blocks before the first image."""
     if len(data) < 13:
         return data
     head = 13 + (3 << (data[10] & 7) + 1 if data[10] & 128 else 0)
@@ -114,8 +114,8 @@ def _bare_gif(data: bytes, name: str) -> bytes:
             return data
         if blocks > _MAX_BLOCKS:
             raise DecodeError(
-                f"{name} is a GIF with more than {_MAX_BLOCKS:,} blocks before its image, so that "
-                "reading it would take long; export it again"
+                f"{name} is a GIF with more than {_MAX_BLOCKS:,} blocks before its image, which would "
+                "take too long to read; export it again"
             )
         start, position, blocks = position, position + 1, blocks + 1
         if data[start] != 0x21:
@@ -133,21 +133,21 @@ def _bare_gif(data: bytes, name: str) -> bytes:
 
 
 _MAX_SCANS = 100
-"""Most scans of one JPEG. Encoders write about ten; each costs a pass over all coefficients, for a
-few bytes."""
+"""Limit on the scans of a JPEG. Encoders write about ten; each costs a pass over all coefficients
+for a few bytes."""
 
 _MAX_SCANNED = 4_000_000_000
-"""Most samples that all scans of one JPEG go through, about 1 ns each; ten scans of the largest
-image with half as much chroma are 2.7 thousand millions."""
+"""Limit on the samples in all scans of a JPEG, about 1 ns each; ten scans of the largest image with
+half as much chroma are 2.7 billion."""
 
 _MAX_STRIPS = 1_000_000
-"""Most strips or tiles of a TIFF: 16 x 16 tiles of the largest image are 700,000."""
+"""Limit on the strips or tiles of a TIFF: 16 x 16 tiles of the largest image are 700,000."""
 
 _MAX_SHARING = 16
-"""How often the bytes of a TIFF may be read: several tiles of one colour may share theirs."""
+"""How often the bytes of a TIFF may be read: tiles of one colour may share their data."""
 
 _MAX_ICONS = 1000
-"""Images of one ICO; programs write up to a dozen."""
+"""Limit on the images of an ICO; programs write up to a dozen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +155,10 @@ class Encoded:
     """An encoded image.
 
     Attributes:
-        data: The file; a TIFF whose WhiteIsZero Pillow does not read, as BlackIsZero.
-        jpeg: What its markers announce; None for other formats.
-        png: What a PNG announces.
-        tiff: What a TIFF announces.
+        data: The file; a WhiteIsZero TIFF that Pillow cannot read is declared BlackIsZero.
+        jpeg: Markers of a JPEG, else None.
+        png: Header of a PNG, else None.
+        tiff: Header of a TIFF, else None.
     """
 
     data: bytes
@@ -168,11 +168,11 @@ class Encoded:
 
     @classmethod
     def of(cls, data: bytes, *, jpeg: Jpeg | None, max_pixels: int, name: str) -> Encoded:
-        """Look at the header of an image and check the limits that it can exceed.
+        """Parse the header of an image and enforce limits on it.
 
         Raises:
             ImageTooLargeError: A PNG or a bitmap within an ICO has too many pixels.
-            DecodeError: It has more scans, chunks or strips than its decoding may take.
+            DecodeError: Too many scans, chunks or strips.
         """
         tiff = tiff_header(data)
         png = png_header(data)
@@ -180,8 +180,8 @@ class Encoded:
             _check_scans(jpeg, name)
         if png is not None and png.chunks > MAX_CHUNKS:
             raise DecodeError(
-                f"{name} is a PNG with more than {MAX_CHUNKS:,} chunks, so that reading it would "
-                "take long; export it again"
+                f"{name} is a PNG with more than {MAX_CHUNKS:,} chunks, which would take too long to "
+                "read; export it again"
             )
         if tiff is not None:
             _check_strips(tiff, len(data), name)
@@ -192,12 +192,12 @@ class Encoded:
         return cls(_with_known_photometric(data, tiff), jpeg, png, tiff)
 
     def samples(self, opened: Image.Image) -> Samples | None:
-        """Return what the numbers of an opened image's single channel mean."""
+        """Return the scale of an opened single-channel image."""
         samples = samples_of(opened)
         return replace(samples, inverted=True) if samples and _inverted(self.tiff) else samples
 
     def transparent_key(self, opened: Image.Image) -> tuple[int, ...] | None:
-        """Return the transparent level or colour of a PNG, in the numbers that Pillow reads."""
+        """Return the transparent level or colour of a PNG, on Pillow's scale."""
         if self.png is None or (key := self.png.transparent_level) is None:
             return None
         match opened.mode, self.png.bits:
@@ -209,7 +209,7 @@ class Encoded:
                 return key
 
     def decoder_bytes(self, opened: Image.Image) -> int:
-        """Return about how much memory a decoder takes beside the pixels it gives."""
+        """Estimate the bytes that the decoder needs in addition to the pixels."""
         width, height = opened.size
         pixels = width * height
         if self.jpeg is not None and len(self.jpeg.scans) > 1:
@@ -219,25 +219,25 @@ class Encoded:
             if tiff.compression != 1:
                 across, down = tiff.segment
                 segment = across * down * max(tiff.bits) * tiff.channels // 8
-            # Pillow turns a TIFF upright by itself, beside what it has read.
+            # Pillow rotates a TIFF itself, into a second image.
             turned = getattr(opened, "tag_v2", {}).get(_ORIENTATION, 1) != 1
             return segment + (4 * pixels if turned else 0)
         if opened.format == "WEBP" and self.data.endswith(_ZEROS):
-            # Such a file is decoded again without its last bytes, and the two are compared.
+            # Such a file is decoded twice, to compare it without its last bytes.
             return int(pixels * 3 * _DECODER_BYTES["WEBP"])
         return int(pixels * _DECODER_BYTES.get(opened.format or "", 0.0) * _bands(opened))
 
 
 def read_planes_rightly(opened: Any, *, name: str) -> None:
-    """Let libtiff read separate planes of 16 bits, of which Pillow takes the bytes for samples.
+    """Make libtiff read separate 16-bit planes, whose bytes Pillow would take for samples.
 
     Args:
-        opened: As Pillow opened it; other images are left alone.
-        name: What messages call the image.
+        opened: The opened image; others than such TIFFs are left alone.
+        name: The image in messages.
 
     Raises:
-        UnsupportedImageError: Planes of other modes than RGB, RGBA and CMYK.
-        DecodeError: Pillow has read the pixels already.
+        UnsupportedImageError: Planes of modes other than RGB, RGBA and CMYK.
+        DecodeError: The pixels have been loaded already.
     """
     tags = getattr(opened, "tag_v2", None)
     if (
@@ -255,7 +255,7 @@ def read_planes_rightly(opened: Any, *, name: str) -> None:
         )
     if not opened.tile:
         raise DecodeError(
-            f"{name} is a TIFF with separate 16-bit planes, which Pillow reads wrongly; give its path"
+            f"{name} is a TIFF with separate 16-bit planes, which Pillow has loaded wrongly; pass its path"
         )
     box = (0, 0, *opened.size)
     if tags.get(_ORIENTATION, 1) > 4:
@@ -268,7 +268,7 @@ _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _ORIENTATION = 258, 284, 274
 
 
 def _inverted(tiff: TiffHeader | None) -> bool:
-    """Whether 0 is white in a TIFF of which Pillow does not read it so."""
+    """Whether 0 is white in a TIFF for which Pillow ignores that."""
     return (
         tiff is not None
         and tiff.photometric == 0
@@ -278,10 +278,10 @@ def _inverted(tiff: TiffHeader | None) -> bool:
 
 
 def _with_known_photometric(data: bytes, tiff: TiffHeader | None) -> bytes:
-    """Return a TIFF as BlackIsZero where Pillow does not know it otherwise.
+    """Declare a WhiteIsZero TIFF as BlackIsZero where Pillow does not support it.
 
-    Of WhiteIsZero it reads 1 to 8 bits, ignores it for 16 little-endian ones, and calls the rest
-    unknown.
+    Pillow supports WhiteIsZero for 1 to 8 bits, ignores it for 16 bits in little-endian files, and
+    refuses the rest.
     """
     if tiff is None or tiff.photometric_at is None or not _inverted(tiff):
         return data
@@ -304,7 +304,7 @@ def _bands(opened: Image.Image) -> int:
 
 
 def _samples_of(jpeg: Jpeg) -> dict[int, int]:
-    """Return how many coefficients each component of a JPEG has, whole blocks as they are kept."""
+    """Return the number of coefficients of each component of a JPEG, in whole blocks."""
     across = max((component.horizontal for component in jpeg.components), default=1) or 1
     down = max((component.vertical for component in jpeg.components), default=1) or 1
     return {
@@ -333,8 +333,8 @@ def _check_strips(tiff: TiffHeader, size: int, name: str) -> None:
     ):
         raise DecodeError(
             f"{name} is a TIFF of {size:,} bytes with {tiff.segments:,} strips or tiles of "
-            f"{tiff.segment_bytes:,} bytes and {tiff.tag_bytes:,} bytes of tags, so that reading it "
-            "would take long; export it again"
+            f"{tiff.segment_bytes:,} bytes and {tiff.tag_bytes:,} bytes of tags, which would take too "
+            "long to read; export it again"
         )
 
 
@@ -342,22 +342,22 @@ _TIFF_START = re.compile(rb"II\*\0|MM\0\*")
 
 
 def _check_exif(data: bytes, name: str) -> None:
-    """Check the EXIF block of an AVIF or HEIC, which their readers parse before anything else."""
+    """Check the EXIF blocks of an AVIF or HEIC, which their readers parse first."""
     for found in islice(_TIFF_START.finditer(data), 16):
         if shared_exif(data[found.start() :]):
             raise DecodeError(
-                f"{name} has EXIF entries that share the same bytes, so that reading them would "
-                "fill the memory; remove its metadata"
+                f"{name} has EXIF entries that share the same bytes, which would fill the memory; "
+                "remove its metadata"
             )
 
 
 def _check_icons(data: bytes, *, max_pixels: int, name: str) -> None:
-    """Check the PNGs and bitmaps within an ICO, whose own sizes Pillow meets while decoding."""
+    """Check the sizes of the PNGs and bitmaps inside an ICO, which Pillow reads while decoding."""
     count = int.from_bytes(data[4:6], "little")
     if count > _MAX_ICONS:
         raise DecodeError(
-            f"{name} is an ICO with {count:,} images, so that reading it would take long; save one "
-            "of them"
+            f"{name} is an ICO with {count:,} images, which would take too long to read; save one of "
+            "them"
         )
     pixels = 0
     for at in range(6, 6 + 16 * count, 16):

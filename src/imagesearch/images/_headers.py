@@ -1,4 +1,4 @@
-"""What the headers of PNG, TIFF, HEIF and AVIF files say, without decoding."""
+"""Parse the headers of PNG, TIFF, HEIF and AVIF files, without decoding."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _CODED = frozenset({b"hvc1", b"av01"})
 def coded_items(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the type, start and end of each part of an image coded as HEVC or AV1.
 
-    Parts outside the file and files that cannot be followed give nothing; decoding them then says
-    what is wrong.
+    Parts outside the file and malformed files yield nothing; the decoder then reports the fault.
     """
     try:
         yield from _items(data)
@@ -128,15 +127,15 @@ def _locations(data: bytes, start: int, end: int) -> list[tuple[int, int, int]]:
 
 
 MAX_CHUNKS = 100_000
-"""Chunks that are followed in one file. Pillow handles each in Python, 1 to 5 µs; a
-500 MB PNG in chunks of 8 KB, as libpng writes them, has 64,000."""
+"""Limit on the chunks of a PNG. Pillow handles each in Python, in 1 to 5 µs; a 500 MB PNG in chunks of
+8 KB, as libpng writes them, has 64,000."""
 
 SampleFormat = Literal["unsigned", "signed", "float", "other"]
 
 
 @dataclass(frozen=True, slots=True)
 class PngHeader:
-    """What the chunks of a PNG before its pixels say.
+    """The header of a PNG.
 
     Attributes:
         width: Pixels.
@@ -144,7 +143,7 @@ class PngHeader:
         bits: Bits of a sample: 1, 2, 4, 8 or 16.
         colour_type: 0 grey, 2 RGB, 3 palette, 4 grey with alpha, 6 RGBA.
         transparent: Content of the ``tRNS`` chunk, or None.
-        chunks: Chunks in the whole file; one more than `MAX_CHUNKS` if there are more.
+        chunks: Number of chunks, at most `MAX_CHUNKS` + 1.
     """
 
     width: int
@@ -156,9 +155,9 @@ class PngHeader:
 
     @property
     def transparent_level(self) -> tuple[int, ...] | None:
-        """The grey level or the RGB colour that is transparent, in the file's own bits.
+        """The transparent grey level or RGB colour, in the bit depth of the file.
 
-        Higher bits than the file has are ignored, as the PNG specification asks for (11.3.2.1).
+        Bits above that depth are ignored, as the PNG specification requires (11.3.2.1).
         """
         count = {0: 1, 2: 3}.get(self.colour_type)
         if count is None or self.transparent is None or len(self.transparent) < 2 * count:
@@ -168,7 +167,7 @@ class PngHeader:
 
 
 def png_header(data: bytes) -> PngHeader | None:
-    r"""Follow the chunks of a PNG.
+    r"""Read the header of a PNG; None for other data.
 
     Example:
         >>> png_header(b"\x89PNG\r\n\x1a\n") is None
@@ -301,7 +300,7 @@ def tag_bytes_of(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Tag:
-    """A tag of whole numbers: its first values, all their count, and how and where they stand."""
+    """An integer tag: its first values, the number of all values, their type and their offset."""
 
     values: tuple[int, ...]
     count: int
@@ -310,24 +309,24 @@ class _Tag:
 
     @property
     def lowest_byte(self) -> int:
-        """Where the lowest byte of the first value is."""
+        """Offset of the lowest byte of the first value."""
         return self.offset if self.code.startswith("<") else self.offset + self.size - 1
 
     @property
     def size(self) -> int:
-        """Bytes of one value."""
+        """Size of one value in bytes."""
         return struct.calcsize(self.code)
 
 
 def _sum(data: bytes, tag: _Tag | None) -> int:
-    """Add up a tag's values, if all of them are there."""
+    """Return the sum of the values of a tag, 0 if some lie outside the file."""
     if tag is None or tag.offset + tag.count * tag.size > len(data):
         return 0
     block = memoryview(data)[tag.offset : tag.offset + tag.count * tag.size]
     return sum(value for (value,) in struct.iter_unpack(tag.code, block))
 
 
-# Bytes of TIFF's types, and how struct knows those of whole numbers.
+# Sizes of the TIFF types in bytes, and the struct codes of the integer ones.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}
 _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -362,5 +361,5 @@ def _directory(data: bytes) -> tuple[dict[int, _Tag], int] | None:
                 values = struct.unpack_from(f"{order}{shown}{_WHOLE[kind]}", data, where)
                 tags[tag] = _Tag(values, length, order + _WHOLE[kind], where)
     except struct.error:
-        pass  # the directory is cut short; keep the entries before that
+        pass  # the directory is truncated; keep the entries read so far
     return tags, total

@@ -1,6 +1,6 @@
-"""JPEG: the marker segments of a file, and from them what it is, before anything is decoded.
+"""Parse the marker segments of a JPEG, before anything is decoded.
 
-Sections, tables and figures named below are those of ITU-T T.81 (ISO/IEC 10918-1).
+Sections named below are those of ITU-T T.81 (ISO/IEC 10918-1).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from imagesearch.errors import DecodeError
 __all__ = ["Component", "Jpeg", "Scan", "read_jpeg", "unsupported_jpeg"]
 
 _MAX_SEGMENTS = 10_000
-"""Most marker segments that are read; a photo has 10 to 30, one with a large ICC profile 300."""
+"""Limit on marker segments; a photo has 10 to 30, one with a large ICC profile 300."""
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 # Within a scan's data, a restart marker does not end it and FF 00 stands for a data byte FF.
@@ -26,7 +26,7 @@ _JPEG_LS = 0xF7
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC} | {_JPEG_LS}
 
 _SCALABLE = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
-"""Processes based on the DCT that libjpeg decodes; only a DCT can be decoded at a smaller size."""
+"""DCT-based processes that libjpeg decodes; only a DCT can be decoded at a reduced size."""
 _LOSSLESS = frozenset({0xC3, 0xC7, 0xCB, 0xCF})
 _ARITHMETIC = frozenset(range(0xC9, 0xD0)) - {0xCC}
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
@@ -44,19 +44,19 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """One scan: which components and coefficients it holds, and where its data lie.
+    """One scan: its components, its coefficients and the position of its data.
 
     Attributes:
-        components: Ids, each with the numbers of its DC and AC table, from 0 to 3.
+        components: For each component its id and its DC and AC table, 0 to 3.
         first: First coefficient in zigzag order, from 0 to 63.
         last: Last coefficient.
-        high: Bit position of the scan before it on the same coefficients, 0 for none.
-        low: Bit position that it goes down to; 0 is full precision.
+        high: Lowest bit of the previous scan of these coefficients, 0 for none.
+        low: Lowest bit of this scan; 0 is full precision.
         start: Offset of its entropy-coded data.
-        end: Offset of the marker behind them, or the length of the file.
+        end: Offset of the next marker, or the length of the file.
         restarts: MCUs between two restart markers, 0 for none.
-        tables: Huffman tables in force. From Tc·16 + Th to the symbol whose code has only zero
-            bits, and the length of that code, from 1 to 16.
+        tables: Huffman tables in force: from Tc·16 + Th to the symbol whose code is all zero
+            bits, and the length of that code, 1 to 16.
     """
 
     components: tuple[tuple[int, int, int], ...]
@@ -72,17 +72,17 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Jpeg:
-    """What the markers of a JPEG announce.
+    """What the markers of a JPEG declare.
 
     Attributes:
         process: Second byte of the frame's marker (SOF), such as 0xC0 for baseline; 0 if missing.
-        frames: How many frame markers stand before the first scan.
+        frames: Number of frame markers before the first scan.
         bits: Bits of a sample.
         width: Pixels.
-        height: Pixels; 0 if it is only given after the first scan.
-        components: In the order of the frame header.
-        scans: In the order of the file, up to the end marker.
-        ended: Whether there is an end marker.
+        height: Pixels; 0 if declared only after the first scan.
+        components: Components in the order of the frame header.
+        scans: Scans in the order of the file, up to the end marker.
+        ended: Whether the end marker is present.
     """
 
     process: int = 0
@@ -98,18 +98,18 @@ class Jpeg:
     def scalable(self) -> bool:
         """Whether libjpeg can decode it at 1/2, 1/4 or 1/8 of its size.
 
-        With a lossless frame, Pillow 11.3 to 12.3 writes behind its buffer when asked to.
+        For a lossless frame, Pillow 11.3 to 12.3 would write beyond its buffer.
         """
         return self.frames == 1 and self.process in _SCALABLE and self.bits == 8
 
     @property
     def arithmetic(self) -> bool:
-        """Whether its data are arithmetic-coded, for which libjpeg wants all of them at once."""
+        """Whether the data are arithmetic-coded, which libjpeg needs all at once."""
         return self.process in _ARITHMETIC
 
     @property
     def progressive(self) -> bool:
-        """Whether its coefficients come in several scans, each more precise."""
+        """Whether the coefficients come in several scans of growing precision."""
         return self.process in _PROGRESSIVE
 
     @property
@@ -119,16 +119,16 @@ class Jpeg:
 
 
 def read_jpeg(data: bytes, *, name: str = "image") -> Jpeg | None:
-    """Read the markers of a JPEG, and of an MPO those of its first image, as libjpeg does.
+    """Parse the markers of a JPEG, or of the first image of an MPO, as libjpeg does.
 
-    Whatever stands within a segment, such as a thumbnail, is passed over. Reading stops at the end
-    marker or at the first segment that is malformed.
+    The content of segments, such as a thumbnail, is skipped. Parsing stops at the end marker or at
+    the first malformed segment.
 
     Returns:
-        What they announce, or None if this is not a JPEG.
+        The parsed markers, or None if this is not a JPEG.
 
     Raises:
-        DecodeError: It has more segments than a JPEG needs.
+        DecodeError: Too many segments.
 
     Example:
         >>> import io
@@ -168,7 +168,7 @@ def read_jpeg(data: bytes, *, name: str = "image") -> Jpeg | None:
 
 
 def unsupported_jpeg(jpeg: Jpeg) -> str | None:
-    """Return what a JPEG is, in words, if it is of a kind that Pillow does not decode."""
+    """Describe a JPEG of a kind that Pillow does not decode; None for the others."""
     if not jpeg.frames:
         return None
     bits = f"with {jpeg.bits} bits per sample"
@@ -188,7 +188,7 @@ def unsupported_jpeg(jpeg: Jpeg) -> str | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield each marker's code, the start and end of its segment, and where the next one may be."""
+    """Yield for each marker its code, the start and end of its segment, and where to look for the next."""
     position = 2
     while found := _MARKER.search(data, position):
         code, position = found[1][0], found.end()
@@ -226,7 +226,7 @@ def _frame(code: int, body: bytes) -> Jpeg:
 
 
 def _tables(body: bytes) -> dict[int, tuple[int, int]]:
-    """Read Huffman tables, B.2.4.2: of each, the code of zero bits alone."""
+    """Read the all-zero code of each Huffman table, B.2.4.2."""
     tables = {}
     at = 0
     while at + 17 < len(body):

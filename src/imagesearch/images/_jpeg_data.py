@@ -1,4 +1,4 @@
-"""Whether the compressed data of a JPEG hold all of its pixels."""
+"""Detect JPEG files whose compressed data are incomplete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MODES = {"L": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "I;16": 1, "I
 
 
 class MarkedSource(io.BytesIO):
-    """An encoded image that marks the last row of what a decoder makes of it.
+    """An encoded image that detects whether the decoder writes the last row.
 
-    Decoders that work row by row leave the rows for which there are no data as they were. Pixels of
-    the last row get values that hardly any image has there, when the decoder reads for the first
-    time; if they are still there, the row is missing.
+    Decoders that work row by row leave rows without data untouched. Before the first read, pixels of
+    the last row are set to values that hardly any image has there; if they survive decoding, the row
+    is missing.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -34,21 +34,21 @@ class MarkedSource(io.BytesIO):
 
     @property
     def watching(self) -> bool:
-        """Whether an image is being loaded whose last row can be marked."""
+        """Whether an image whose last row can be marked is being loaded."""
         return self._image is not None
 
     def watch(self, image: Image.Image) -> None:
-        """Take part in loading an image that was opened from this source."""
-        # In fewer columns, or in black and white, a row might hold the marks by chance.
+        """Watch the loading of an image that was opened from this source."""
+        # A narrow or bilevel row might contain the marks by chance.
         if image.width >= _MARKS and image.mode in _MODES:
             self._image = image
-            image.readonly = 0  # Pillow sets it anew after loading
+            image.readonly = 0  # Pillow resets it after loading
 
     def check(self) -> None:
-        """After loading, raise OSError if the data were not what the image needs."""
+        """After loading, raise OSError if data are missing or in excess."""
 
     def mark(self) -> bool:
-        """Mark the last row if Pillow has made the image; nothing is decoded yet."""
+        """Mark the last row, if Pillow has allocated the image; nothing is decoded yet."""
         pixels = self._pixels()
         if pixels is not None:
             for place, value in self._marks():
@@ -61,7 +61,7 @@ class MarkedSource(io.BytesIO):
         return pixels is None or any(pixels[place] != value for place, value in self._marks())
 
     def _pixels(self) -> Any:
-        # Not the image's own `load`, which is what runs at this moment.
+        # Not the image's own `load`, which is running now.
         return None if self._image is None else Image.Image.load(self._image)
 
     def _marks(self) -> list[tuple[tuple[int, int], int | tuple[int, ...]]]:
@@ -80,11 +80,11 @@ class MarkedSource(io.BytesIO):
 
 
 _HOLE = bytes(256)
-"""Zero bytes in a row that count as a hole; more than an MCU of 10 blocks of 64 values -1, which
-is what zeros mean in most files."""
+"""A run of zero bytes of this length is a hole: it exceeds an MCU of 10 blocks of 64 values -1, which
+is how zeros decode in most files."""
 
 _SURPLUS = 1024
-"""Bytes that may follow the last row's data; cameras write a few, or a row of equal bytes."""
+"""Bytes that may follow the data of the last row; cameras write a few, or padding of equal bytes."""
 
 _LONG_HOLE = re.compile(rb"\x00{256,}")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -152,17 +152,17 @@ class JpegSource(MarkedSource):
             self._surplus = data[self._early : self._end].count(b"\xff") < _SURPLUS
 
     def watch(self, image: Image.Image) -> None:
-        """Take part in loading an image that was opened from this source."""
+        """Watch the loading of an image that was opened from this source."""
         if self._end:
             super().watch(image)
 
     def check(self) -> None:
-        """After loading, raise OSError if there was too much data."""
+        """After loading, raise OSError if there were too many data."""
         if self._stage == 1 and self._surplus:
             raise OSError(_TOO_MUCH)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the next bytes, but none beyond the place where a question is open."""
+        """Return the next bytes, up to the next position at which the last row must be checked."""
         if not self.watching:
             return super().read(size)
         at = self.tell()
@@ -184,13 +184,13 @@ class JpegSource(MarkedSource):
             return _PADDING
         if self._stage == 3:
             if not self.has_last_row():
-                raise OSError("its compressed data end before the last row")
+                raise OSError("the compressed data end before the last row")
             self._stage = 4
         return super().read(size)
 
 
 def _in_one_pass(jpeg: Jpeg) -> bool:
-    """Whether libjpeg gives out rows while it reads, and can wait for data."""
+    """Whether libjpeg decodes rows while it reads, and can pause for data."""
     return (
         jpeg.process in {0xC0, 0xC1, 0xC3}
         and bool(jpeg.scans)
@@ -199,7 +199,7 @@ def _in_one_pass(jpeg: Jpeg) -> bool:
 
 
 def _lacks_scans(jpeg: Jpeg) -> bool:
-    """Whether a coefficient of a component never comes, or never in full precision (G.1.1.1)."""
+    """Whether coefficients are missing, or never reach full precision (G.1.1.1)."""
     ids = {component.id for component in jpeg.components}
     if not jpeg.progressive:
         return ids > {id for scan in jpeg.scans for id, _, _ in scan.components}
@@ -212,7 +212,7 @@ def _lacks_scans(jpeg: Jpeg) -> bool:
 
 
 def _units(jpeg: Jpeg, scan: Scan) -> int:
-    """Return how many MCUs a scan of a DCT-based frame has (A.2)."""
+    """Return the number of MCUs in a scan of a DCT-based frame (A.2)."""
     across = max(component.horizontal for component in jpeg.components)
     down = max(component.vertical for component in jpeg.components)
     if len(scan.components) > 1 or not across or not down:
@@ -227,8 +227,8 @@ def _units(jpeg: Jpeg, scan: Scan) -> int:
 
 
 def _holes(data: bytes, scan: Scan) -> Iterator[int]:
-    """Yield the lengths of runs of zeros within a scan's data; at their end they are padding."""
-    # `find` is many times as fast as a regular expression, and finds nothing in most files.
+    """Yield the lengths of runs of zeros inside the data of a scan; at the end they are padding."""
+    # `find` is many times faster than a regular expression, and most files have no run.
     if data.find(_HOLE, scan.start, scan.end) >= 0:
         for run in _LONG_HOLE.finditer(data, scan.start, scan.end):
             if run.end() < scan.end:
@@ -236,7 +236,7 @@ def _holes(data: bytes, scan: Scan) -> Iterator[int]:
 
 
 def _data_end(data: bytes, jpeg: Jpeg, scan: Scan) -> int:
-    """Return where a scan's data end, not counting zeros that cannot be data."""
+    """Return the end of the data of a scan, without trailing zeros that cannot be data."""
     if not data.endswith(_HOLE, scan.start, scan.end):
         return scan.end
     end = scan.start + len(data[scan.start : scan.end].rstrip(b"\x00"))
@@ -245,11 +245,11 @@ def _data_end(data: bytes, jpeg: Jpeg, scan: Scan) -> int:
 
 
 def _means_flat(jpeg: Jpeg, scan: Scan, run: int) -> bool:
-    """Whether a run of zero bytes can be what an encoder writes for an area of one colour.
+    """Whether an encoder could write a run of zero bytes for an area of one colour.
 
-    Zero bits stand for the same symbol over and over. For a flat area that must be "no difference"
-    of the DC coefficients and "end of block" of the others (F.1.2, G.1.2). All 63 coefficients at
-    -1, or a DC coefficient that sinks below its range, are not images.
+    Zero bits repeat one symbol. For a flat area it must be "no difference" of the DC coefficients
+    and "end of block" of the others (F.1.2, G.1.2). All 63 coefficients at -1, or a DC coefficient
+    that falls below its range, do not occur in images.
     """
     if jpeg.arithmetic or jpeg.lossless or not jpeg.components:
         return True
@@ -273,7 +273,7 @@ def _means_flat(jpeg: Jpeg, scan: Scan, run: int) -> bool:
 
 
 def _means_empty_bands(jpeg: Jpeg, scan: Scan, bits: int) -> bool:
-    """The same for a scan of AC coefficients of a progressive JPEG (G.1.2.2, G.1.2.3)."""
+    """Do the same for a scan of AC coefficients of a progressive JPEG (G.1.2.2, G.1.2.3)."""
     [(_, _, table), *_] = scan.components or [(0, 0, 0)]
     symbol, length = scan.tables.get(0x10 + table, (0, 1))
     zeros, size = symbol >> 4, symbol & 15
@@ -283,5 +283,5 @@ def _means_empty_bands(jpeg: Jpeg, scan: Scan, bits: int) -> bool:
         return False
     if scan.high:
         return True
-    # Ends of several blocks in a row are written as one, and there are not more than blocks.
+    # One symbol may end a run of blocks, which cannot exceed the number of blocks.
     return bits // length <= _units(jpeg, scan) if zeros == 0 else bits < 2 * (length + zeros)

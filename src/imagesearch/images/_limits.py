@@ -1,4 +1,4 @@
-"""Limits of images, and the names that folders are searched for."""
+"""Limits on image size and memory, and the file names of images."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def looks_like_image_name(path: str | os.PathLike[str]) -> bool:
-    """Whether a file of this name is expected to be an image; upper or lower case is the same.
+    """Whether a file name has the suffix of a supported format, in upper or lower case.
 
-    Only names are looked at: what is in a file is decided by its bytes, whatever its name.
+    Only the name is examined; `decode` goes by the content of a file.
 
     Example:
         >>> looks_like_image_name("photos/IMG_0001.JPG"), looks_like_image_name("notes.txt")
@@ -49,18 +49,17 @@ def looks_like_image_name(path: str | os.PathLike[str]) -> bool:
 
 
 MAX_PIXELS = 178_956_970
-"""Most pixels (width x height) that are decoded: twice ``PIL.Image.MAX_IMAGE_PIXELS`` as Pillow
-sets it, which is where Pillow itself stops."""
+"""Limit on pixels (width x height): twice the default of ``PIL.Image.MAX_IMAGE_PIXELS``, where
+Pillow itself stops."""
 
 MAX_SIDE = 100_000
-"""Most pixels on one side. Pillow keeps a pointer and a padded line for each row: an image of
-1 x 178,956,970 pixels takes 3.5 GB. JPEG, GIF and WebP end at 65,535 and below."""
+"""Limit on one side in pixels. Pillow stores a pointer and a padded line for each row, so an image
+of 1 x 178,956,970 pixels takes 3.5 GB. JPEG, GIF and WebP allow at most 65,535."""
 
 MAX_DECODED_BYTES = 768 * 1024 * 1024
-"""Most memory that decoding one image takes, beside its encoded bytes: the decoded form as Pillow
-keeps it (1 byte a pixel for grey and palettes, 2 for 16-bit grey, 4 for everything else), what its
-decoder needs beside it, and another 4 bytes a pixel where that is converted or rotated to upright
-RGB. It is where RGB of `MAX_PIXELS` fits in."""
+"""Limit on the memory for decoding one image, without its encoded bytes: Pillow's pixels (1 byte a
+pixel for grey and palettes, 2 for 16-bit grey, 4 otherwise), the decoder's own buffers, and another
+4 bytes a pixel where the image is converted or rotated. RGB of `MAX_PIXELS` just fits."""
 
 
 def check_size(width: int, height: int, *, max_pixels: int, name: str) -> None:
@@ -81,7 +80,7 @@ def check_size(width: int, height: int, *, max_pixels: int, name: str) -> None:
     if max(width, height) > MAX_SIDE:
         raise ImageTooLargeError(
             f"{name} is {width}×{height}; a side has at most {MAX_SIDE:,} pixels, so that a small "
-            "file cannot fill the memory; cut it into parts"
+            "file cannot fill the memory; split it"
         )
 
 
@@ -93,17 +92,17 @@ def check_memory(
     turned: bool = False,
     decoder: int = 0,
 ) -> None:
-    """Refuse an image whose decoding would take more than `MAX_DECODED_BYTES`.
+    """Refuse an image that needs more than `MAX_DECODED_BYTES` to decode.
 
     Args:
-        mode: Pillow's mode, which says how many bytes a pixel takes.
-        size: Width and height of what is decoded.
-        name: What messages call the image.
-        turned: Whether it must be rotated.
-        decoder: Bytes that the decoder needs beside the pixels.
+        mode: Pillow's mode, which determines the bytes per pixel.
+        size: Width and height to decode.
+        name: The image in messages.
+        turned: Whether the image must be rotated.
+        decoder: Bytes that the decoder needs in addition to the pixels.
 
     Raises:
-        ImageTooLargeError: It is more.
+        ImageTooLargeError: The limit is exceeded.
     """
     width, height = size
     converted = _RGB_BYTES if turned or mode != "RGB" else 0
@@ -116,6 +115,6 @@ def check_memory(
         )
 
 
-# Pillow's storage, which keeps RGB in 4 bytes.
+# Pillow stores RGB in 4 bytes a pixel.
 _RGB_BYTES = 4
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}

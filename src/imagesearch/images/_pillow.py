@@ -1,4 +1,4 @@
-"""How Pillow is used: quietly, strictly, and watched while it reads."""
+"""Control over Pillow: its warnings, its tolerance of damage, and what it reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _modules = 0
 
 
 class _Warnings:
-    """The ``warnings`` module as Pillow sees it."""
+    """Stands in for the ``warnings`` module inside Pillow."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(warnings, name)
@@ -44,7 +44,7 @@ class _Warnings:
     ) -> None:
         name = _name.get()
         if name is None:
-            # One frame more: the warning belongs to Pillow's caller, not to this stand-in.
+            # One frame more, so that the warning points at Pillow's caller.
             warnings.warn(message, category, stacklevel + 1, source, **options)
         else:
             _logger.debug("%s: %s", name, printable(str(message)))
@@ -55,7 +55,7 @@ _STAND_IN = _Warnings()
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Send what Pillow warns about in this thread to the debug log, as said of `name`."""
+    """Send Pillow's warnings in this thread to the debug log, prefixed with `name`."""
     _install()
     token = _name.set(name)
     try:
@@ -65,8 +65,8 @@ def quiet(name: str) -> Iterator[None]:
 
 
 def _install() -> None:
-    # Pillow imports its plug-ins one by one, so later ones are met on later calls.
-    global _modules  # noqa: PLW0603  # saves a look through every module for each picture
+    # Pillow imports plug-ins one by one, so later calls may find new ones.
+    global _modules  # noqa: PLW0603  # avoids a pass over all modules for each image
     if len(sys.modules) == _modules:
         return
     with _lock:
@@ -80,7 +80,7 @@ _is_strict: ContextVar[bool] = ContextVar("imagesearch_strict", default=False)
 
 
 class _Switch:
-    """``True`` as Pillow's modules see it outside `strict`, ``False`` inside."""
+    """Truthy outside `strict`, falsy inside."""
 
     def __bool__(self) -> bool:
         return not _is_strict.get()
@@ -97,9 +97,9 @@ class _Switch:
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """Have Pillow raise for truncated files in this thread, whatever the program has set."""
+    """Make Pillow raise for truncated files in this thread, whatever the program has set."""
     if ImageFile.LOAD_TRUNCATED_IMAGES and not isinstance(ImageFile.LOAD_TRUNCATED_IMAGES, _Switch):
-        ImageFile.LOAD_TRUNCATED_IMAGES = _Switch()  # type: ignore[assignment]  # Pillow asks for its truth
+        ImageFile.LOAD_TRUNCATED_IMAGES = _Switch()  # type: ignore[assignment]  # Pillow only tests its truth value
     token = _is_strict.set(True)
     try:
         yield
@@ -113,11 +113,11 @@ _WEBP_CHUNKS = frozenset({b"VP8 ", b"VP8L"})
 
 
 def watched(data: bytes, jpeg: Jpeg | None) -> MarkedSource:
-    """Return a source that Pillow opens, and that knows after loading whether data were missing.
+    """Return a file object for Pillow that detects missing data while it is read.
 
     Args:
         data: The file.
-        jpeg: Its markers if it is a JPEG.
+        jpeg: Its markers, for a JPEG.
     """
     if jpeg is not None:
         return JpegSource(data, jpeg)
@@ -129,7 +129,7 @@ def watched(data: bytes, jpeg: Jpeg | None) -> MarkedSource:
 
 
 class _PngSource(MarkedSource):
-    """Pillow takes the end of a zlib stream for the end of the image, whatever rows are missing."""
+    """Detects missing rows: Pillow takes the end of the zlib stream for the end of the image."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -144,14 +144,14 @@ class _PngSource(MarkedSource):
     def check(self) -> None:
         seen = self._marked and not self._interlaced and self.has_last_row()
         if not seen and png_rows_missing(self.getvalue()):
-            raise OSError("its compressed data end before the last row")
+            raise OSError("the compressed data end before the last row")
 
 
 class _WebpSource(MarkedSource):
-    """A WebP may end in zeros only if they are part of its image.
+    """Detects a WebP whose end was overwritten with zeros.
 
-    An area of one colour may be coded as zeros, so zeros at the end are no proof. If some of them
-    can be left out and the image is the same, they have taken the place of something else.
+    An area of one colour may be coded as zeros, so zeros at the end prove nothing. If the image
+    stays the same without some of them, they have replaced other data.
     """
 
     def watch(self, image: Image.Image) -> None:
@@ -166,14 +166,14 @@ class _WebpSource(MarkedSource):
         try:
             with Image.open(io.BytesIO(shorter), formats=["WEBP"]) as image:
                 same = image.tobytes() == self._loaded.tobytes()
-        except Exception:  # noqa: BLE001  # a decoder that misses these bytes needs them
+        except Exception:  # noqa: BLE001  # the decoder needs these bytes
             return
         if same:
-            raise OSError(f"its last {run:,} bytes are zeros that belong to no pixel")
+            raise OSError(f"its last {run:,} bytes are zeros that do not encode pixels")
 
 
 def _without_tail(data: bytes, size: int) -> bytes | None:
-    """Return a WebP whose last chunk, if it holds the image, is shorter by an even size."""
+    """Return the WebP with its image chunk, if that is the last, shortened by `size` (made even)."""
     size &= ~1
     position = 12
     while position + 8 <= len(data):

@@ -1,7 +1,7 @@
-"""PNM: PBM, PGM, PPM and PFM files → pixels, by the maximum that their header declares.
+"""Read PBM, PGM, PPM and PFM files, scaled by the maximum in their header.
 
-Pillow reads other maxima than 255 and text sample by sample in Python, and a comment in the header
-byte by byte: 5 megabytes take ten seconds. Formats: https://netpbm.sourceforge.net/doc/#formats
+Pillow reads maxima other than 255 and text samples one by one in Python, and header comments byte by
+byte: 5 MB take ten seconds. Formats: https://netpbm.sourceforge.net/doc/#formats
 and, for PFM, https://www.pauldebevec.com/Research/HDR/PFM/.
 """
 
@@ -23,7 +23,7 @@ from imagesearch.images._samples import Samples, SampleScale
 __all__ = ["is_pnm", "read_pnm"]
 
 _MAGIC = re.compile(rb"P[1-6Ff][ \t\n\v\f\r#]")
-# Possessive, so that blanks and comments without end are passed in one go.
+# Possessive, so that endless blanks and comments are skipped in linear time.
 _TOKEN = re.compile(rb"(?:[ \t\n\v\f\r]++|#[^\r\n]*+[\r\n])*+([^\s#]{1,20}+)(?=[\s#])")
 _COMMENT = re.compile(rb"#[^\r\n]*+")
 _BLANKS = b" \t\n\v\f\r"
@@ -35,7 +35,7 @@ _Rows = Callable[[int, int], NDArray[Any]]
 
 
 def is_pnm(data: bytes) -> bool:
-    """Whether bytes start as a PBM, PGM, PPM or PFM.
+    """Whether data start like a PBM, PGM, PPM or PFM file.
 
     Example:
         >>> is_pnm(b"P6 1 1 255 rgb"), is_pnm(b"P7")
@@ -45,14 +45,14 @@ def is_pnm(data: bytes) -> bool:
 
 
 def read_pnm(data: bytes, *, max_pixels: int, name: str) -> Image.Image:
-    r"""Decode a file that `is_pnm`, the first image of several.
+    r"""Decode the first image of a file for which `is_pnm` is true.
 
     Returns:
-        RGB.
+        An RGB image.
 
     Raises:
         ImageTooLargeError: More than `max_pixels`.
-        DecodeError: A malformed header, or fewer samples than it announces.
+        DecodeError: A malformed header, or too few samples.
 
     Example:
         >>> read_pnm(b"P5 2 1 100 \x00\x64", max_pixels=2, name="image").getpixel((1, 0))
@@ -69,15 +69,15 @@ def read_pnm(data: bytes, *, max_pixels: int, name: str) -> Image.Image:
             number = float(token[1])
             numbers.append(number if kind in b"Ff" and len(numbers) == 2 else int(number))
         except (ValueError, OverflowError) as error:
-            raise _damaged(name, f"its header has {token[1]!r}") from error
+            raise _damaged(name, f"its header has the invalid number {token[1]!r}") from error
         end = token.end()
     width, height = int(numbers[0]), int(numbers[1])
     check_size(width, height, max_pixels=max_pixels, name=name)
     check_memory("RGB", (width, height), name=name)
     maximum = numbers[2] if len(numbers) == 3 else 1
     if (kind not in b"Ff" and not 1 <= maximum <= 65_535) or not np.isfinite(maximum):
-        raise _damaged(name, f"its maximum is {maximum:g}, and must be 1 to 65535")
-    # One blank ends the header; the next byte is a sample.
+        raise _damaged(name, f"its maximum must be 1 to 65535, got {maximum:g}")
+    # One blank ends the header.
     raster = memoryview(data)[end + 1 :]
     if kind in b"Ff":
         return _floats(raster, (width, height), 3 if kind == b"F" else 1, maximum, name)
@@ -128,14 +128,14 @@ def _text_rows(
     while filled < samples.size and at < len(text):
         piece = text[at : at + _TEXT_PIECE]
         if not bits and at + len(piece) < len(text):
-            # The last number may go on in the next piece.
+            # The last number may continue in the next piece.
             piece = piece[: max(piece.rfind(bytes([blank])) for blank in _BLANKS) + 1] or piece
         at += len(piece)
         levels = _numbers(piece, bits, maximum, name)[: samples.size - filled]
         samples[filled : filled + levels.size] = levels
         filled += levels.size
     if filled < samples.size:
-        raise _damaged(name, f"{filled:,} of {samples.size:,} samples are there")
+        raise _damaged(name, f"it has {filled:,} of {samples.size:,} samples")
     grid = samples.reshape((height, width, channels)[: 3 if channels == 3 else 2])
     return lambda top, end: grid[top:end]
 
@@ -144,7 +144,7 @@ def _numbers(piece: bytes, bits: bool, maximum: int, name: str) -> NDArray[np.ui
     if bits:
         digits = np.frombuffer(piece.translate(None, _BLANKS), np.uint8)
         if digits.size and (digits.min() < ord("0") or digits.max() > ord("1")):
-            raise _damaged(name, "a bit is neither 0 nor 1")
+            raise _damaged(name, "a bit must be 0 or 1")
         return np.where(digits == ord("1"), 0, 255).astype(np.uint8)
     if _NUMBERS.fullmatch(piece) is None:
         raise _damaged(name, "a sample is not a number")
@@ -152,14 +152,14 @@ def _numbers(piece: bytes, bits: bool, maximum: int, name: str) -> NDArray[np.ui
     if not piece.isspace():
         values = np.fromstring(piece, np.int64, sep=" ")
     if values.size and (values.max() > maximum):
-        raise _damaged(name, f"a sample is not from 0 to {maximum}")
+        raise _damaged(name, f"a sample is not between 0 and {maximum}")
     return _scaled(values, maximum)
 
 
 def _floats(
     raster: memoryview, size: tuple[int, int], channels: int, scale: float, name: str
 ) -> Image.Image:
-    """Read a PFM: rows from bottom to top; a negative scale says little-endian."""
+    """Read a PFM: rows run from bottom to top; a negative scale means little-endian."""
     width, height = size
     values = _array(
         raster, np.dtype("<f4" if scale < 0 else ">f4"), width * height * channels, name
@@ -173,7 +173,7 @@ def _floats(
 
 def _array(raster: memoryview, dtype: np.dtype[Any], count: int, name: str) -> NDArray[Any]:
     if len(raster) < count * dtype.itemsize:
-        raise _damaged(name, f"{len(raster):,} of {count * dtype.itemsize:,} bytes are there")
+        raise _damaged(name, f"it has {len(raster):,} of {count * dtype.itemsize:,} bytes")
     return np.frombuffer(raster, dtype, count)
 
 

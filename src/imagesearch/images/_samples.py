@@ -1,8 +1,8 @@
-"""Samples: what the numbers of a channel wider than 8 bits mean, by what the file declares.
+"""Scale channels wider than 8 bits by what the file declares.
 
-Never by the numbers themselves: the same scene, a little brighter, must not be read by another
-rule. Where numbers contradict what is declared, as in a float image from 0 to 255, the image is
-refused instead of turned into a blank sheet.
+The scale never depends on the levels themselves: the same scene, slightly brighter, must not be read
+by another rule. An image whose levels contradict its format, such as floats from 0 to 255, is
+refused instead of becoming a blank sheet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["SampleScale", "Samples", "samples_of"]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the numbers of one channel mean.
+    """The scale of one channel.
 
     Attributes:
         kind: ``unsigned`` and ``signed`` integers reach white at the greatest number of `bits`;
@@ -36,7 +36,7 @@ class Samples:
 
     @property
     def white(self) -> float:
-        """The number that becomes 255."""
+        """The level that becomes 255."""
         match self.kind:
             case "unsigned":
                 return float((1 << self.bits) - 1)
@@ -54,11 +54,11 @@ _SIGNED = 2
 
 
 def samples_of(image: Image.Image) -> Samples | None:
-    """Return what a Pillow image's numbers mean; None for ordinary 8-bit channels.
+    """Return the scale of a Pillow image; None for ordinary 8-bit channels.
 
-    A TIFF that was opened and not copied is asked for its tags. Of other images only the mode is
-    known: ``I;16`` is 0 to 65535, ``F`` is 0 to 1, and ``I`` (32-bit integers) 0 to 255, or 0 to
-    65535 for a PGM, which Pillow scales so.
+    It comes from the tags of a TIFF that was opened and not copied, otherwise from the mode: ``I;16``
+    is 0 to 65535, ``F`` is 0 to 1, and ``I`` (32-bit integers) 0 to 255, or 0 to 65535 for a PGM, as
+    Pillow scales it.
 
     Example:
         >>> samples_of(Image.new("I;16", (1, 1))).white, samples_of(Image.new("RGB", (1, 1)))
@@ -71,7 +71,7 @@ def samples_of(image: Image.Image) -> Samples | None:
         bits = int(tags.get(_BITS_PER_SAMPLE, (1,))[0])
         signed = tags.get(_SAMPLE_FORMAT, (1,))[0] == _SIGNED
         if mode == "L" and not signed:
-            return None  # Pillow has turned WhiteIsZero of up to 8 bits round
+            return None  # Pillow inverts WhiteIsZero of up to 8 bits itself
         inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
         if mode == "F":
             return Samples("float", bits, inverted)
@@ -86,16 +86,16 @@ def samples_of(image: Image.Image) -> Samples | None:
 
 
 _FAR = 0.5
-"""How far below black or above white, as a share of the range, numbers are taken for the overshoot
-of a resize or for highlights; Lanczos overshoots by up to a quarter."""
+"""Share of the range by which levels may exceed black or white, as overshoot of a resize or as
+highlights; Lanczos overshoots by up to a quarter."""
 
 
 class SampleScale:
-    """Scales one channel to 8 bits, band by band, and notices numbers that contradict its kind.
+    """Scales one channel to 8 bits, band by band, and detects levels that contradict its format.
 
     Args:
-        samples: What the numbers mean.
-        name: What messages call the image.
+        samples: The scale of the channel.
+        name: The image in messages.
 
     Example:
         >>> scale = SampleScale(Samples("float", 32), name="image")
@@ -112,7 +112,7 @@ class SampleScale:
         self._counted = self._far = 0
 
     def grey(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Return uint8 levels of the same shape; NaN is black, infinities black and white."""
+        """Return uint8 levels of the same shape; NaN and -inf become black, inf white."""
         samples = self._samples
         if samples.kind == "unsigned" and values.dtype == np.int32 and samples.bits == 32:
             values = values.view(np.uint32)  # Pillow has no mode for unsigned 32-bit samples
@@ -130,7 +130,7 @@ class SampleScale:
         return grey
 
     def check(self) -> None:
-        """Refuse numbers that cannot be on the scale that they were read by.
+        """Refuse levels that cannot be on the declared scale.
 
         Raises:
             DecodeError: More than half of a float image's numbers other than 0 lie far outside 0
@@ -138,7 +138,7 @@ class SampleScale:
                 32-bit numbers have all become one level.
         """
         low, high, white = (value * self._samples.white for value in (self._low, self._high, 1))
-        span = f"{self._name} holds numbers from {low:g} to {high:g}"
+        span = f"{self._name} has levels from {low:g} to {high:g}"
         match self._samples.kind:
             case "float" if self._far * 2 > self._counted:
                 raise DecodeError(

@@ -1,4 +1,4 @@
-"""What bytes are that hold no supported image, and what to do about it."""
+"""Identify data that are not a supported image, and say what to do about them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"FOVb", "a raw photo of a camera (X3F)"),
 )
 
-# Formats that Pillow decodes only if it was built with a library; what `features` calls that.
+# Formats that Pillow decodes only if it was built with a library, and its name in `features`.
 _BUILT_IN: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftypavi", "an AVIF image", "avif"),
     (8, b"WEBP", "a WebP image", "webp"),
@@ -75,7 +75,7 @@ _ITEMS = {
 
 
 def unsupported_kind(data: bytes) -> str | None:
-    """Return what bytes are that Pillow takes for no image, if it is a sound one of another kind.
+    """Describe data that Pillow cannot identify, if they are an image of an unsupported kind.
 
     Example:
         >>> unsupported_kind(b"8BPS..."), unsupported_kind(b"words")
@@ -92,11 +92,11 @@ def unsupported_kind(data: bytes) -> str | None:
 
 
 def perhaps_unsupported(data: bytes, jpeg: Jpeg | None) -> str | None:
-    """Return what bytes are whose decoding failed, if damage need not be the reason.
+    """Describe an image that failed to decode, if its kind rather than damage may be the reason.
 
     Args:
-        data: An image whose format Pillow knows.
-        jpeg: Its markers if it is a JPEG.
+        data: An image that Pillow has identified.
+        jpeg: Its markers, for a JPEG.
     """
     if jpeg is not None:
         if jpeg.lossless or jpeg.arithmetic:
@@ -114,7 +114,7 @@ def perhaps_unsupported(data: bytes, jpeg: Jpeg | None) -> str | None:
 
 
 def _tiff_kind(tiff: TiffHeader) -> str | None:
-    """Describe a TIFF; None where its header has numbers that no TIFF has."""
+    """Describe a TIFF, or return None if its header is invalid."""
     colour, colours = _COLOURS.get(-1 if tiff.photometric is None else tiff.photometric, ("", 0))
     known = tiff.compression in _READ or tiff.compression in _COMPRESSIONS
     if not colour or not known or not all(1 <= bits <= 64 for bits in tiff.bits):
@@ -135,7 +135,7 @@ def _tiff_kind(tiff: TiffHeader) -> str | None:
 
 
 def _is_common(tiff: TiffHeader, colours: int) -> bool:
-    """Whether Pillow decodes such TIFFs, so that damage is why it did not."""
+    """Whether Pillow supports such TIFFs, so that a failure means damage."""
     if tiff.compression not in _READ or set(tiff.formats) != {"unsigned"}:
         return False
     spare = tiff.channels - colours
@@ -147,7 +147,7 @@ def _is_common(tiff: TiffHeader, colours: int) -> bool:
 
 
 def _bmp_kind(data: bytes) -> str | None:
-    """Describe a BMP by its header BITMAPINFOHEADER."""
+    """Describe a BMP by its BITMAPINFOHEADER."""
     if len(data) < 34 or int.from_bytes(data[14:18], "little") < 40:
         return None
     bits = int.from_bytes(data[28:30], "little")
@@ -167,7 +167,7 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"Rar!", "a RAR archive; unpack it"),
     (b"SQLite format 3", "a SQLite database"),
     (b"version https://git-lfs", "a Git LFS pointer instead of the file; run 'git lfs pull'"),
-    (b"\x00\x05\x16\x07", "a macOS resource fork (a ._ file), which holds no picture; delete it"),
+    (b"\x00\x05\x16\x07", "a macOS resource fork (a ._ file), which contains no image; delete it"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
     (b"\x7fELF", "a program"),
     (b"MZ", "a Windows program"),
@@ -196,7 +196,7 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 
 
 def heif_brand(data: bytes) -> bool:
-    """Whether bytes start as HEIC or HEIF does, and not as AVIF, which shares its container."""
+    """Whether data start like HEIC or HEIF and not like AVIF, which shares the container."""
     if data[4:8] != b"ftyp" or data[8:12] not in _HEIF_BRANDS:
         return False
     length = min(int.from_bytes(data[:4], "big"), 256)
@@ -205,7 +205,7 @@ def heif_brand(data: bytes) -> bool:
 
 
 def starts_as_image(data: bytes) -> bool:
-    """Whether bytes begin as one of the formats that are decoded does.
+    """Whether data start like one of the supported formats.
 
     Example:
         >>> starts_as_image(b"GIF89a"), starts_as_image(b"words")
@@ -215,7 +215,7 @@ def starts_as_image(data: bytes) -> bool:
 
 
 def look_of(data: bytes) -> str:
-    """Say what bytes that are no readable image look like, and what to do about it."""
+    """Describe what unreadable data look like, and how to fix it."""
     for magic, look in _MAGIC:
         if data.startswith(magic):
             return f"looks like {look}"
@@ -225,13 +225,13 @@ def look_of(data: bytes) -> str:
         return "looks like a video or sound file (RIFF); extract frames from it"
     for offset, magic, format in _IMAGES:
         if data.startswith(magic, offset):
-            return f"starts as {format} does, but is damaged; fetch or export it again"
+            return f"starts like {format} but is damaged; fetch or export it again"
     if not data.strip(b"\x00"):
-        return "holds only zero bytes, as an interrupted copy does; copy it again"
+        return "contains only zero bytes, as after an interrupted copy; copy it again"
     head = data[:4096]
     text = _text(head)
     if text is None:
-        return f"is in no known image format (it starts with the bytes {data[:8].hex(' ')})"
+        return f"is not in a known image format (it starts with the bytes {data[:8].hex(' ')})"
     start = text.lstrip("\ufeff \t\r\n")[:1000].lower()
     if re.match(r"<!doctype html|<html|<head|<body|<title", start) or "<html" in start:
         return "looks like an HTML page: an error or login page saved as an image; fetch it again"
@@ -249,7 +249,7 @@ def _text(head: bytes) -> str | None:
         ("utf-8-sig", "utf-16") if head[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig",)
     ):
         try:
-            # A cut at 4096 bytes may split a character, which says nothing about the file.
+            # The cut at 4096 bytes may split a character.
             text = head.decode(encoding, "strict" if len(head) < 4096 else "ignore")
         except UnicodeDecodeError:
             continue
