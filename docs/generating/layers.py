@@ -13,9 +13,10 @@ __all__ = ["layer_table"]
 
 
 def layer_table(pyproject: Path) -> str:
-    """Return the layers from the top down, each with its modules and what they say they are."""
+    """Return the layers from the top down, with the first line of each module's docstring."""
     settings = tomllib.loads(pyproject.read_text(encoding="utf-8"))
-    [contract] = settings["tool"]["importlinter"]["contracts"]
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    [contract] = [contract for contract in contracts if contract["type"] == "layers"]
     rows = ["| layer | module | what it is |", "|---|---|---|"]
     for number, layer in enumerate(contract["layers"]):
         for module in re.split(r"\s*[|:]\s*", layer):
