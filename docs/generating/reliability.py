@@ -12,16 +12,16 @@ __all__ = ["reliability_figures"]
 
 _WORDS = {
     "repaired": "repaired",
-    "named": "named, beyond repair",
+    "named": "reported, not repairable",
     "refused": "refused",
-    "harmless": "no answer differs",
+    "harmless": "same results",
     "silent": "silent",
 }
 _COSTS = {
     "store": "`LocalStore.upsert` of 32 records",
     "add": "`ImageIndex.add` of 32 images, `DescriptorEmbedder`",
     "open": "opening",
-    "first search": "first search of a process, exact: every vector is compared",
+    "first search": "first search of a process, exact: every vector is checked",
     "warm search": "later searches, exact",
 }
 
@@ -55,7 +55,7 @@ def _damages(tried: dict[str, Any]) -> str:
         ),
     ]
     said = (
-        f"In {late} of the {total} cases an answer differed before `imagesearch check` named the "
+        f"In {late} of the {total} cases a result differed before `imagesearch check` reported the "
         f"damage. Seed {tried['seed']}, `{tried['command']}`, {tried['machine']}."
     )
     return "\n".join([*lines, "", said])
@@ -66,7 +66,7 @@ def _crashes(tried: dict[str, Any]) -> str:
     kinds = ", ".join(f"{count} {kind}" for kind, count in cuts.items())
     return "\n".join(
         [
-            row("tried", "times", "acknowledged writes lost", "problems that check found"),
+            row("test", "times", "acknowledged writes lost", "problems that check found"),
             "|---|---|---|---|",
             row(
                 f"`kill -9` during {tried['writes before kills']} writes",
@@ -74,7 +74,7 @@ def _crashes(tried: dict[str, Any]) -> str:
                 "0",
                 "0",
             ),
-            row(f"constructed power cuts ({kinds})", str(sum(cuts.values())), "0", "0"),
+            row(f"simulated power cuts ({kinds})", str(sum(cuts.values())), "0", "0"),
         ]
     )
 
@@ -82,7 +82,7 @@ def _crashes(tried: dict[str, Any]) -> str:
 def _costs(costs: list[dict[str, Any]]) -> str:
     heads = [f"{one['n']:,} × {one['dim']}" for one in costs]
     lines = [
-        row("time with checksums, as a multiple of that without", *heads),
+        row("time with checksums, relative to that without", *heads),
         "|---" * (len(heads) + 1) + "|",
         *(
             row(
@@ -100,7 +100,7 @@ def _costs(costs: list[dict[str, Any]]) -> str:
         ),
         row("opening, milliseconds", *(str(one["open_ms"]) for one in costs)),
         row(
-            "`imagesearch check`, microseconds a record",
+            "`imagesearch check`, microseconds per record",
             *(str(one["check_us_per_record"]) for one in costs),
         ),
         row(
