@@ -29,6 +29,7 @@ from imagesearch import (
     RecordBatch,
     TimmEmbedder,
 )
+from imagesearch.embedders import Preprocess
 from imagesearch.errors import QueryError
 
 SHARED = Path(os.environ.get("IMAGESEARCH_SHARED", Path(__file__).parents[2] / "shared"))
@@ -45,10 +46,9 @@ def main() -> None:
     embedder = TimmEmbedder(
         "mobilenetv2_100",
         weights=str(SHARED / "weights" / "mobilenetv2_100.tf_in1k.safetensors"),
-        mean=[0.5, 0.5, 0.5],
-        std=[0.5, 0.5, 0.5],
-        crop_pct=0.875,
-        interpolation="bicubic",
+        preprocess=Preprocess(
+            mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875, interpolation="bicubic"
+        ),
         model_args={"pad_type": "same"},
     )
     with ImageIndex(embedder=embedder, store=MemoryStore()) as plain:

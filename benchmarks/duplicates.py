@@ -32,6 +32,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from imagesearch import EmbeddingSpec, ImageIndex, IndexMeta, Item, MemoryStore, RecordBatch
 from imagesearch.duplicates import TIERS, DuplicateFinder, DuplicateReport, Rules, Tier
+from imagesearch.embedders import Preprocess
 from imagesearch.embedders.descriptors import DescriptorEmbedder
 from imagesearch.protocols import Embedder
 from imagesearch.vectors import normalise
@@ -227,8 +228,7 @@ def embedders() -> dict[str, Embedder]:
         "mobilenetv2_100",
         weights=SHARED / WEIGHTS,
         model_args={"pad_type": "same"},
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
+        preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
     )
     return found
 

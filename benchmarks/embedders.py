@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from imagesearch.embedders import Preprocess
 from imagesearch.embedders.descriptors import DescriptorEmbedder
 from imagesearch.protocols import Embedder
 
@@ -159,9 +160,8 @@ def embedders() -> dict[str, Embedder]:
             "mobilenetv2_100",
             weights=SHARED / WEIGHTS,
             model_args={"pad_type": "same"},
-            mean=(0.5,) * 3,
-            std=(0.5,) * 3,
-            preprocessing=method,
+            preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
+            resize=method,
         )
     return found
 

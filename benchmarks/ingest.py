@@ -3,7 +3,7 @@
     python benchmarks/ingest.py --images 200 --rounds 3
 
 The loop is the tutorial's: open one image, timm's own transform, one image through the model, one
-upsert. `add` is ours with its defaults, and once with ``preprocessing="exact"``, whose vectors are
+upsert. `add` is ours with its defaults, and once with ``resize="exact"``, whose vectors are
 the loop's own. The ceiling is n_cpu / (t_decode + t_infer), both measured on one processor with
 one thread. Every measurement runs in a process of its own, in turn; a measurement during which
 other processes used more than 0.15 processors is made again.
@@ -44,7 +44,11 @@ def settings(model: str, weights: str) -> dict:
     """Return the arguments that make the model, the same for both sides."""
     if model == "mobilenetv2_100":
         half = (0.5, 0.5, 0.5)
-        return {"weights": weights, "model_args": {"pad_type": "same"}, "mean": half, "std": half}
+        return {
+            "weights": weights,
+            "model_args": {"pad_type": "same"},
+            "preprocess": {"mean": half, "std": half},
+        }
     return {"weights": weights}
 
 
@@ -111,7 +115,7 @@ def measure_loop(arguments) -> dict:
         **options.get("model_args", {}),
     ).eval()
     data = resolve_model_data_config(model)
-    data.update({key: options[key] for key in ("mean", "std") if key in options})
+    data.update(options.get("preprocess", {}))
     transform = create_transform(**data, is_training=False)
 
     def embed(path):
@@ -148,7 +152,7 @@ def make_embedder(arguments):
 
     return TimmEmbedder(
         arguments.model,
-        preprocessing=arguments.preprocessing,
+        resize=arguments.resize,
         precision=arguments.precision,
         **settings(arguments.model, arguments.weights),
     )
@@ -204,7 +208,7 @@ def child(what: str, arguments, **changes) -> dict:
     """Measure in a process of its own, again while the machine is busy."""
     options = {**vars(arguments), **changes}
     command = [sys.executable, __file__, "--measure", what]
-    for name in ("model", "images", "precision", "preprocessing", "weights", "vectors"):
+    for name in ("model", "images", "precision", "resize", "weights", "vectors"):
         command += [f"--{name}", str(options[name])]
     best = None
     for _ in range(ATTEMPTS):
@@ -242,7 +246,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
-    parser.add_argument("--preprocessing", default="fast", help=argparse.SUPPRESS)
+    parser.add_argument("--resize", default="fast", help=argparse.SUPPRESS)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--weights", default="", help=argparse.SUPPRESS)
     parser.add_argument("--vectors", default="", help=argparse.SUPPRESS)
@@ -261,7 +265,7 @@ def main() -> None:
         rows = {name: [] for name in ("loop", "exact", "fast", "ceiling", "busy")}
         for _ in range(arguments.rounds):
             loop = child("loop", arguments, vectors=folder / "loop.npy")
-            exact = child("add", arguments, preprocessing="exact", vectors=folder / "exact.npy")
+            exact = child("add", arguments, resize="exact", vectors=folder / "exact.npy")
             fast = child("add", arguments, vectors=folder / "fast.npy")
             ceiling = child("ceiling", arguments)
             for key, result in (("loop", loop), ("exact", exact), ("fast", fast)):
@@ -296,7 +300,7 @@ def report(arguments, rows, ceiling, folder, *, weights) -> None:
     print(f"{'':30} images/s   of loop   of ceiling")
     for name, title in (
         ("loop", "the tutorial's loop"),
-        ("exact", "add, preprocessing='exact'"),
+        ("exact", "add, resize='exact'"),
         ("fast", "add"),
         ("ceiling", "ceiling"),
     ):

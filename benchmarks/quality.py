@@ -69,10 +69,12 @@ def mobilenet(weights):
     options = {
         "model": "mobilenetv2_100",
         "weights": str(weights),
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "crop_pct": 0.875,
-        "interpolation": "bicubic",
+        "preprocess": {
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+            "crop_pct": 0.875,
+            "interpolation": "bicubic",
+        },
         "model_args": {"pad_type": "same"},
     }
     return PluginConfig("timm", options)

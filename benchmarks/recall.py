@@ -24,6 +24,7 @@ import numpy as np
 
 from imagesearch import TimmEmbedder
 from imagesearch.copying import copy_projected
+from imagesearch.embedders import Preprocess
 from imagesearch.sources import open_image
 from imagesearch.stores.local import LocalStore
 from imagesearch.types import IndexMeta, RecordBatch
@@ -44,8 +45,7 @@ def main():
         "mobilenetv2_100",
         weights=SHARED / "weights" / "mobilenetv2_100.tf_in1k.safetensors",
         model_args={"pad_type": "same"},
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
     )
     photos = sorted((SHARED / "data" / "imagenet50").rglob("*.JPEG"))
     stored, asked = embedded_crops(embedder, photos, options.crops)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from imagesearch import ImageIndex
 from imagesearch.copying import copy_records
+from imagesearch.embedders import Preprocess
 from imagesearch.embedders.timm import TimmEmbedder
 from imagesearch.evaluation import Contender, compare
 from imagesearch.stores.local import LocalStore
@@ -51,10 +52,9 @@ def main() -> None:
         "mobilenetv2_100",
         weights=SHARED / WEIGHTS,
         model_args={"pad_type": "same"},
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        crop_pct=0.875,
-        interpolation="bicubic",
+        preprocess=Preprocess(
+            mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875, interpolation="bicubic"
+        ),
     )
     with tempfile.TemporaryDirectory() as folder:
         measure(embedder, Path(folder))

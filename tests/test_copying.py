@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from imagesearch import (
-    Capability,
     EmbeddingSpec,
     ImageIndex,
     IndexMeta,
@@ -18,6 +17,7 @@ from imagesearch import (
 )
 from imagesearch.copying import copy_projected, copy_records
 from imagesearch.errors import StoreUnavailableError
+from imagesearch.protocols import Capability
 from tests.calibration.axes import Axes, fill
 
 META = IndexMeta(EmbeddingSpec("mine", 8, normalised=True, fingerprint="1"))

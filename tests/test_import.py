@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import inspect
 import subprocess
 import sys
 import typing
 from pathlib import Path
+
+import pytest
 
 import imagesearch
 from imagesearch import ImageIndex, Record, evaluation
@@ -21,23 +23,74 @@ tops = {name.partition(".")[0] for name in set(sys.modules) - before}
 print(*sorted(top for top in tops if top not in sys.stdlib_module_names and not top.startswith("_")))
 """
 
+_WITHOUT_EXTRAS = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {packages!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import inspect
+import pydoc
+
+import imagesearch
+from imagesearch import *
+
+members = dict(inspect.getmembers(imagesearch))
+for name in imagesearch.__all__:
+    assert hasattr(imagesearch, name), name
+    assert name in members, name
+    assert name in globals() or name == "__version__", name
+assert not hasattr(imagesearch, "ImageIndexes")
+assert "TencentStore" in pydoc.render_doc(imagesearch)
+print(len(imagesearch.__all__))
+"""
+_OPTIONAL = ["gradio", "hnswlib", "open_clip", "openvino", "tcvectordb", "timm", "torch"]
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
 
 def test_importing_loads_no_third_party_module_but_numpy_and_pillow():
-    output = subprocess.run(
-        [sys.executable, "-c", _LIST_THIRD_PARTY], capture_output=True, text=True, check=True
-    ).stdout
-    assert set(output.split()) <= {"imagesearch", "numpy", "PIL"}
+    assert set(run(_LIST_THIRD_PARTY).split()) <= {"imagesearch", "numpy", "PIL"}
 
 
-OPTIONAL = {"OpenClipEmbedder": "open_clip", "TencentStore": "tcvectordb"}
+def test_all_public_names_are_there_without_any_extra_installed():
+    assert int(run(_WITHOUT_EXTRAS.format(packages=_OPTIONAL))) <= 28
 
 
-def test_every_public_name_is_there():
-    for name in imagesearch.__all__:
-        if name in OPTIONAL and importlib.util.find_spec(OPTIONAL[name]) is None:
-            continue
-        assert getattr(imagesearch, name) is not None
+def test_an_embedder_says_which_package_is_missing():
+    code = (
+        _WITHOUT_EXTRAS.format(packages=["torch"])
+        + """
+try:
+    imagesearch.TimmEmbedder()
+except imagesearch.errors.MissingDependencyError as error:
+    print(error)
+"""
+    )
+    assert "PyTorch" in run(code)
+
+
+def test_public_names_are_sorted():
     assert sorted(imagesearch.__all__) == imagesearch.__all__
+
+
+@pytest.mark.parametrize("name", sorted(imagesearch._MOVED))
+def test_a_name_that_moved_to_its_package_still_works_with_a_warning(name):
+    with pytest.warns(
+        DeprecationWarning, match=rf"imagesearch\.{name} is deprecated.*use "
+    ) as caught:
+        moved = getattr(imagesearch, name)
+    home, _, new = imagesearch._MOVED[name].rpartition(".")
+    assert moved is getattr(importlib.import_module(home), new)
+    assert new in importlib.import_module(home).__all__
+    assert caught[0].filename == __file__
 
 
 def test_an_unknown_name_is_an_attribute_error():
@@ -85,13 +138,12 @@ def held_types():
     return found
 
 
-def test_whatever_users_hold_in_their_hands_can_be_imported_from_the_top():
+PACKAGES = ["", ".types", ".duplicates", ".evaluation", ".calibration", ".protocols", ".filters"]
+
+
+def test_every_type_that_users_receive_is_exported_by_a_public_package():
     held = held_types()
     assert {DuplicateReport, evaluation.Comparison, Record} <= held
-    missing = [kind for kind in held if getattr(imagesearch, kind.__name__, None) is not kind]
-    assert not missing
-
-
-def test_measuring_can_be_imported_from_the_top():
-    assert imagesearch.evaluate is evaluation.evaluate
-    assert imagesearch.compare is evaluation.compare
+    packages = [importlib.import_module(f"imagesearch{name}") for name in PACKAGES]
+    exported = {getattr(package, name) for package in packages for name in package.__all__}
+    assert not held - exported

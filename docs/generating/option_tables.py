@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import inspect
 import os
@@ -95,7 +96,7 @@ def _one_kind(hint: Any) -> str:
     if origin in {dict, Mapping}:
         values = arguments[1]
         return "table" if values is Any else f"table of {_one_kind(values)}"
-    return _WORDS[hint]
+    return "table" if dataclasses.is_dataclass(hint) else _WORDS[hint]
 
 
 def _default(value: object) -> str:

@@ -7,9 +7,9 @@ Example:
     >>> import tempfile
     >>> from PIL import Image
     >>> from imagesearch import DescriptorEmbedder, ImageIndex, Item, MemoryStore
-    >>> pictures = [Item(Image.new("RGB", (64, 64), colour), id=colour) for colour in ("red", "navy")]
+    >>> images = [Item(Image.new("RGB", (64, 64), colour), id=colour) for colour in ("red", "navy")]
     >>> with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as index:
-    ...     print(index.add(pictures))
+    ...     print(index.add(images))
     ...     index.search(Image.new("RGB", (80, 50), "crimson"), k=1).ids
     2 added, 0 updated, 0 unchanged, 0 failed; 2 of one colour only
     ['red']
@@ -19,26 +19,21 @@ from __future__ import annotations
 
 import importlib
 import logging
-import warnings
 from typing import TYPE_CHECKING
 
-from imagesearch.calibration import Calibration
-from imagesearch.duplicates import DuplicateGroup, DuplicateImage, DuplicateReport, Match
+from imagesearch._deprecation import deprecated_names
 from imagesearch.errors import ImageSearchError
 from imagesearch.filters import Field, Filter
 from imagesearch.index import ImageIndex
-from imagesearch.protocols import Capability, Embedder, TextEmbedder, VectorStore
+from imagesearch.protocols import Embedder, TextEmbedder, VectorStore
 from imagesearch.types import (
     AddReport,
-    CheckReport,
-    CheckResult,
     EmbeddingSpec,
     Failure,
     Hit,
     Hits,
     IndexMeta,
     Item,
-    Projection,
     Query,
     Record,
     RecordBatch,
@@ -49,19 +44,7 @@ if TYPE_CHECKING:
     from imagesearch.embedders.clip import OpenClipEmbedder
     from imagesearch.embedders.descriptors import DescriptorEmbedder
     from imagesearch.embedders.timm import TimmEmbedder
-    from imagesearch.evaluation import (
-        Comparison,
-        Contender,
-        Estimate,
-        Evaluation,
-        EvaluationQuery,
-        Gallery,
-        Latency,
-        QueryResult,
-        Unjudgeable,
-        compare,
-        evaluate,
-    )
+    from imagesearch.evaluation import compare, evaluate
     from imagesearch.stores.local import LocalStore
     from imagesearch.stores.memory import MemoryStore
     from imagesearch.stores.tencent import TencentStore
@@ -70,95 +53,81 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AddReport",
-    "Calibration",
-    "Capability",
-    "CheckReport",
-    "CheckResult",
-    "Comparison",
-    "Contender",
     "DescriptorEmbedder",
-    "DuplicateGroup",
-    "DuplicateImage",
-    "DuplicateReport",
     "Embedder",
     "EmbeddingSpec",
-    "Estimate",
-    "Evaluation",
-    "EvaluationQuery",
     "Failure",
     "Field",
     "Filter",
-    "Gallery",
     "Hit",
     "Hits",
     "ImageIndex",
     "ImageSearchError",
     "IndexMeta",
     "Item",
-    "Latency",
     "LocalStore",
-    "Match",
     "MemoryStore",
     "OpenClipEmbedder",
-    "Projection",
     "Query",
-    "QueryResult",
     "Record",
     "RecordBatch",
     "Secret",
     "TencentStore",
     "TextEmbedder",
     "TimmEmbedder",
-    "Unjudgeable",
     "VectorStore",
     "__version__",
     "compare",
     "evaluate",
 ]
 
-_EVALUATION = "imagesearch.evaluation"
-# Adapters bring their SDKs with them, and measuring is not for every program, so the module of each
-# of these names is imported when it is first used.
-_LATER = {
-    "Comparison": _EVALUATION,
-    "Contender": _EVALUATION,
+# Adapters import their SDKs, and few programs evaluate, so these modules are imported on first use.
+_LAZY = {
     "DescriptorEmbedder": "imagesearch.embedders.descriptors",
-    "Estimate": _EVALUATION,
-    "Evaluation": _EVALUATION,
-    "EvaluationQuery": _EVALUATION,
-    "Gallery": _EVALUATION,
-    "Latency": _EVALUATION,
     "LocalStore": "imagesearch.stores.local",
     "MemoryStore": "imagesearch.stores.memory",
     "OpenClipEmbedder": "imagesearch.embedders.clip",
-    "QueryResult": _EVALUATION,
     "TencentStore": "imagesearch.stores.tencent",
     "TimmEmbedder": "imagesearch.embedders.timm",
-    "Unjudgeable": _EVALUATION,
-    "compare": _EVALUATION,
-    "evaluate": _EVALUATION,
+    "compare": "imagesearch.evaluation",
+    "evaluate": "imagesearch.evaluation",
+}
+_MOVED = {
+    "Calibration": "imagesearch.calibration.Calibration",
+    "Capability": "imagesearch.protocols.Capability",
+    "Comparison": "imagesearch.evaluation.Comparison",
+    "Contender": "imagesearch.evaluation.Contender",
+    "DuplicateGroup": "imagesearch.duplicates.DuplicateGroup",
+    "DuplicateReport": "imagesearch.duplicates.DuplicateReport",
+    "Estimate": "imagesearch.evaluation.Estimate",
+    "Evaluation": "imagesearch.evaluation.Evaluation",
+    "EvaluationQuery": "imagesearch.evaluation.EvaluationQuery",
+    "Gallery": "imagesearch.evaluation.Gallery",
+    "Latency": "imagesearch.evaluation.Latency",
+    "Match": "imagesearch.duplicates.Match",
+    "Picture": "imagesearch.duplicates.DuplicateImage",
+    "Projection": "imagesearch.types.Projection",
+    "QueryResult": "imagesearch.evaluation.QueryResult",
+    "Unjudgeable": "imagesearch.evaluation.Unjudgeable",
 }
 
 logging.getLogger("imagesearch").addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> object:
+def _load(name: str) -> object:
     if name == "__version__":
-        # Imported when it is asked for, because that takes tens of milliseconds.
+        # Not at the top: importing importlib.metadata takes tens of milliseconds.
         from importlib.metadata import version
 
         return version("imagesearch-index")
-    if name == "Picture":
-        warnings.warn(
-            "imagesearch.Picture is deprecated; use imagesearch.DuplicateImage",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return DuplicateImage
-    if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'imagesearch' has no attribute {name!r}")
 
 
+if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+    __getattr__ = deprecated_names(__name__, _MOVED, otherwise=_load)
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, "__version__"})
+    return sorted({*globals(), *_LAZY, "__version__"})

@@ -9,7 +9,14 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["REMOVED_IN", "deprecated_names", "deprecated_parameters", "warn_deprecated"]
+__all__ = [
+    "REMOVED_IN",
+    "deprecated_names",
+    "deprecated_options",
+    "deprecated_parameters",
+    "warn_deprecated",
+    "warn_deprecated_options",
+]
 
 REMOVED_IN = "0.3"
 """The release without the names of 0.1; 0.2 accepts them with a warning."""
@@ -131,3 +138,55 @@ def deprecated_parameters(
 def _refuse_second(function: str, parameter: str, given: Mapping[str, object]) -> None:
     if parameter in given:
         raise TypeError(f"{function}() got multiple values for argument {parameter!r}")
+
+
+def deprecated_options(
+    upgrade: Callable[[Mapping[str, Any]], dict[str, Any]],
+) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Return a decorator for a constructor whose options had another form.
+
+    Args:
+        upgrade: Returns options of the old or the present form in the present form.
+
+    Example:
+        >>> @deprecated_options(lambda options: {"size": options.get("side", options.get("size"))})
+        ... def resize(*, size):
+        ...     return size
+        >>> with warnings.catch_warnings(action="ignore"):
+        ...     resize(size=8), resize(side=9)
+        (8, 9)
+    """
+
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
+        name = function.__qualname__.removesuffix(".__init__")
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            upgraded = upgrade(kwargs)
+            warn_deprecated_options(name, kwargs, upgraded)
+            return function(*args, **upgraded)
+
+        return call
+
+    return decorate
+
+
+def warn_deprecated_options(
+    owner: str, given: Mapping[str, Any], upgraded: Mapping[str, Any], *, stacklevel: int = 2
+) -> None:
+    """Warn if options were given in an old form.
+
+    Args:
+        owner: The class or plug-in that has the options.
+        given: The options as they were given.
+        upgraded: The same options in the present form.
+        stacklevel: As for `warn_deprecated`.
+    """
+    old = [name for name in given if name not in upgraded]
+    if old:
+        new = [name for name in upgraded if upgraded[name] is not given.get(name)]
+        warn_deprecated(
+            f"{owner}({', '.join(f'{name}=' for name in old)})",
+            ", ".join(f"{name}=" for name in new),
+            stacklevel=stacklevel + 1,
+        )

@@ -28,11 +28,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from imagesearch._deprecation import warn_deprecated_options
 from imagesearch._printable import shorten
 from imagesearch.errors import ConfigError
 from imagesearch.types import METRICS, Metric, Secret
 
-__all__ = ["Config", "PluginConfig", "check_options", "load_config"]
+__all__ = ["Config", "PluginConfig", "check_options", "load_config", "upgraded_options"]
 
 _TABLES = ("embedder", "store", "index")
 
@@ -178,19 +179,35 @@ def check_options(cls: type, config: PluginConfig) -> dict[str, Any]:
     }
     hints = _hints(cls)
     where = f"{config.kind!r} ({cls.__name__})"
-    for name in config.options:
+    options = upgraded_options(cls, config.options)
+    warn_deprecated_options(f"{config.kind!r}: {cls.__name__}", config.options, options)
+    for name in options:
         if name not in parameters:
             raise ConfigError(
                 f"{where} has no option {name!r}{_suggestion(name, list(parameters))}; it has: "
                 f"{', '.join(parameters) or 'none'}"
             )
     for name, parameter in parameters.items():
-        if parameter.default is parameter.empty and name not in config.options:
+        if parameter.default is parameter.empty and name not in options:
             raise ConfigError(f"{where} needs the option {name!r}")
     return {
         name: _resolve(value, hints.get(name, Any), f"{where}: option {name!r}", config.folder)
-        for name, value in config.options.items()
+        for name, value in options.items()
     }
+
+
+def upgraded_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of an earlier release in their present form.
+
+    A class whose options changed has a static method ``upgrade_options`` that does this; the
+    options of other classes are returned as they are.
+
+    Example:
+        >>> upgraded_options(dict, {"path": "photos.idx"})
+        {'path': 'photos.idx'}
+    """
+    upgrade = getattr(cls, "upgrade_options", None)
+    return dict(options) if upgrade is None else dict(upgrade(options))
 
 
 def _hints(cls: type) -> dict[str, Any]:

@@ -15,14 +15,15 @@ import difflib
 from typing import TYPE_CHECKING, Literal, cast
 
 from imagesearch._printable import shorten
-from imagesearch.config import PluginConfig, check_options
+from imagesearch.config import PluginConfig, check_options, upgraded_options
 from imagesearch.errors import ConfigError, ImageSearchError, UnknownPluginError
 from imagesearch.protocols import Embedder, VectorStore, missing_members
+from imagesearch.types import EmbeddingSpec
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["make_embedder", "make_store", "plugin_class", "plugin_names"]
+__all__ = ["make_embedder", "make_store", "plugin_class", "plugin_names", "stored_config"]
 
 Group = Literal["embedders", "stores"]
 
@@ -81,6 +82,28 @@ def make_embedder(config: PluginConfig) -> Embedder:
         'descriptors'
     """
     return cast(Embedder, _make("embedders", config, Embedder))
+
+
+def stored_config(spec: EmbeddingSpec) -> PluginConfig:
+    """Return the config that makes an embedder again, from what an index stores about it.
+
+    Options that an earlier release stored are brought into their present form.
+
+    Raises:
+        ConfigError: The embedder is not a plug-in, so that it cannot be made by name.
+        UnknownPluginError: No installed package declares it.
+
+    Example:
+        >>> stored_config(make_embedder(PluginConfig("descriptors")).spec).kind
+        'descriptors'
+    """
+    if spec.kind is None:
+        raise ConfigError(
+            f"the index was made with the embedder {spec.name!r}, which is not a plug-in and cannot "
+            "be made by name: pass it, ImageIndex(…, embedder=…)"
+        )
+    cls = plugin_class("embedders", spec.kind)
+    return PluginConfig(spec.kind, upgraded_options(cls, spec.options))
 
 
 def make_store(config: PluginConfig) -> VectorStore:

@@ -12,8 +12,6 @@ import pytest
 from PIL import Image
 
 from imagesearch import (
-    Calibration,
-    Capability,
     ImageIndex,
     Item,
     LocalStore,
@@ -21,6 +19,7 @@ from imagesearch import (
     Query,
     RecordBatch,
 )
+from imagesearch.calibration import Calibration
 from imagesearch.errors import (
     ConfigError,
     QueryError,
@@ -28,6 +27,7 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.evaluation import EvaluationQuery
+from imagesearch.protocols import Capability
 from tests.calibration.axes import KINDS, fill, labelled, near
 from tests.small_embedder import SmallTextEmbedder
 

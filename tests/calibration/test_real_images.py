@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagesearch import ImageIndex, Item, MemoryStore, TimmEmbedder
+from imagesearch.embedders import Preprocess
 
 
 @pytest.mark.weights
@@ -13,10 +14,9 @@ def test_a_precision_learned_on_half_the_classes_holds_for_queries_of_the_other_
     embedder = TimmEmbedder(
         "mobilenetv2_100",
         weights=str(shared / "weights" / "mobilenetv2_100.tf_in1k.safetensors"),
-        mean=[0.5, 0.5, 0.5],
-        std=[0.5, 0.5, 0.5],
-        crop_pct=0.875,
-        interpolation="bicubic",
+        preprocess=Preprocess(
+            mean=(0.5,) * 3, std=(0.5,) * 3, crop_pct=0.875, interpolation="bicubic"
+        ),
         model_args={"pad_type": "same"},
     )
     images = shared / "data" / "imagenet50"

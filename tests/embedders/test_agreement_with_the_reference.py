@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagesearch.embedders import Preprocess
 from imagesearch.embedders._torchvision import import_torchvision
 from imagesearch.embedders.timm import TimmEmbedder
 
@@ -60,14 +61,13 @@ def plain(files, weights):
     return np.stack(rows)
 
 
-def ours(files, weights, preprocessing):
+def ours(files, weights, resize):
     embedder = TimmEmbedder(
         "mobilenetv2_100",
         weights=weights,
         model_args={"pad_type": "same"},
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        preprocessing=preprocessing,
+        preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
+        resize=resize,
         device="cpu",
     )
 

@@ -51,7 +51,7 @@ def named(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def embedder(folder):
-    return OpenClipEmbedder(f"local-dir:{folder}", preprocessing="exact", device="cpu")
+    return OpenClipEmbedder(f"local-dir:{folder}", resize="exact", device="cpu")
 
 
 def pictures(sizes=SIZES):
@@ -98,7 +98,7 @@ def reference(name, images=(), texts=(), **options):
 )
 def test_vectors_are_those_of_open_clip_one_at_a_time(tmp_path, config):
     name = f"local-dir:{save_folder(tmp_path / 'model', config)}"
-    embedder = OpenClipEmbedder(name, preprocessing="exact", device="cpu")
+    embedder = OpenClipEmbedder(name, resize="exact", device="cpu")
     images = list(pictures())
     pixels, words = reference(name, images, TEXTS)
     assert np.abs(embed(embedder, images) - pixels).max() < 1e-5
@@ -109,7 +109,7 @@ def test_vectors_are_those_of_open_clip_one_at_a_time(tmp_path, config):
 
 
 def test_a_file_for_a_model_known_by_name(named):
-    embedder = OpenClipEmbedder(NAME, weights=named, preprocessing="exact", device="cpu")
+    embedder = OpenClipEmbedder(NAME, weights=named, resize="exact", device="cpu")
     images = list(pictures())
     pixels, words = reference(NAME, images, TEXTS, pretrained=str(named))
     assert np.abs(embed(embedder, images) - pixels).max() < 1e-5
@@ -145,7 +145,7 @@ def test_a_tag_brings_its_own_preprocessing_and_activations_to_a_file(named, mon
     # Its only tag is what a file without a tag follows too.
     for pretrained in ("mine", "MINE", None):
         embedder = OpenClipEmbedder(
-            NAME, pretrained=pretrained, weights=named, preprocessing="exact", device="cpu"
+            NAME, pretrained=pretrained, weights=named, resize="exact", device="cpu"
         )
         assert np.abs(embed(embedder, images) - pixels).max() < 1e-5
         assert np.abs(embedder.embed_text(TEXTS) - words).max() < 1e-5
@@ -170,7 +170,7 @@ def test_bf16_is_near_fp32(folder, embedder):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_the_batch_size_changes_no_vector(folder, embedder, batch_size):
     other = OpenClipEmbedder(
-        f"local-dir:{folder}", preprocessing="exact", device="cpu", batch_size=batch_size
+        f"local-dir:{folder}", resize="exact", device="cpu", batch_size=batch_size
     )
     images = list(pictures()) * 2
     assert np.abs(embed(other, images) - embed(embedder, images)).max() < 1e-5
@@ -194,9 +194,7 @@ class TestTheRulesForEmbeddersWithANamedModel(EmbedderConformance):
         type(self).file = named
 
     def make_embedder(self):
-        return OpenClipEmbedder(
-            NAME, weights=self.file, preprocessing="exact", device="cpu", batch_size=4
-        )
+        return OpenClipEmbedder(NAME, weights=self.file, resize="exact", device="cpu", batch_size=4)
 
 
 # --- texts ----------------------------------------------------------------------------------------
@@ -242,11 +240,11 @@ def test_a_text_with_broken_characters_has_a_vector(embedder):
 def test_the_fingerprint_knows_the_weights_but_not_the_place(folder, embedder, tmp_path):
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder, moved)
-    assert OpenClipEmbedder(f"local-dir:{moved}", preprocessing="exact").spec.fingerprint == (
+    assert OpenClipEmbedder(f"local-dir:{moved}", resize="exact").spec.fingerprint == (
         embedder.spec.fingerprint
     )
     save_folder(moved, seed=1)
-    assert OpenClipEmbedder(f"local-dir:{moved}", preprocessing="exact").spec.fingerprint != (
+    assert OpenClipEmbedder(f"local-dir:{moved}", resize="exact").spec.fingerprint != (
         embedder.spec.fingerprint
     )
 
@@ -265,7 +263,7 @@ def test_the_fingerprint_knows_the_weights_but_not_the_place(folder, embedder, t
 def test_the_fingerprint_knows_the_settings(folder, embedder, tmp_path, config):
     shutil.copytree(folder, tmp_path / "other")
     (tmp_path / "other" / "open_clip_config.json").write_text(json.dumps(config))
-    other = OpenClipEmbedder(f"local-dir:{tmp_path / 'other'}", preprocessing="exact")
+    other = OpenClipEmbedder(f"local-dir:{tmp_path / 'other'}", resize="exact")
     assert other.spec.fingerprint != embedder.spec.fingerprint
 
 
@@ -273,14 +271,14 @@ def test_the_fingerprint_knows_the_options_that_change_vectors(folder, embedder)
     name = f"local-dir:{folder}"
     prints = {
         OpenClipEmbedder(name, **options).spec.fingerprint
-        for options in ({}, {"preprocessing": "exact"}, {"precision": "bf16"})
+        for options in ({}, {"resize": "exact"}, {"precision": "bf16"})
     }
     assert len(prints) == 3
 
 
 def test_a_folder_may_be_given_as_weights(folder, embedder):
     for given in (folder, str(folder), f"local-dir:{folder}"):
-        again = OpenClipEmbedder(weights=given, preprocessing="exact")
+        again = OpenClipEmbedder(weights=given, resize="exact")
         assert again.spec == embedder.spec
 
 
@@ -298,7 +296,7 @@ def test_the_programs_logging_and_random_numbers_stay_as_they_were(folder):
 
 @pytest.mark.parametrize(
     "options",
-    [{"batch_size": 0}, {"precision": "fp8"}, {"preprocessing": "slow"}, {"device": "tpu"}],
+    [{"batch_size": 0}, {"precision": "fp8"}, {"resize": "slow"}, {"device": "tpu"}],
     ids=str,
 )
 def test_a_wrong_option_is_named(folder, options):

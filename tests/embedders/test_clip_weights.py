@@ -203,7 +203,7 @@ def test_a_configuration_without_meaning_is_refused(tmp_path, config):
 
 def test_a_vocabulary_that_is_smaller_than_the_tokenizers_is_refused(tmp_path):
     folder = save_folder(tmp_path / "model", describe(text={"vocab_size": 100}))
-    with pytest.raises(ConfigError, match="its configuration is wrong"):
+    with pytest.raises(ConfigError, match="its configuration is invalid"):
         OpenClipEmbedder(f"local-dir:{folder}")
 
 
@@ -290,7 +290,7 @@ def test_without_open_clip_the_extra_is_named(monkeypatch):
     for name in [name for name in sys.modules if name.startswith(ours)]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(MissingDependencyError) as caught:
-        plugin_class("embedders", "clip")
+        OpenClipEmbedder()
     assert 'pip install "imagesearch-index[clip]"' in str(caught.value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from imagesearch.embedders import Preprocess
 from imagesearch.embedders.descriptors import DescriptorEmbedder
 from imagesearch.embedders.timm import TimmEmbedder
 from imagesearch.testing.embedders import EmbedderConformance
@@ -33,7 +34,7 @@ class TestTimmEmbedderWithAConvolutionalNetwork(EmbedderConformance):
         return TimmEmbedder(
             "test_resnet",
             weights=self.files / "test_resnet.safetensors",
-            input_size=64,
+            preprocess=Preprocess(size=64),
             batch_size=4,
             device="cpu",
         )
@@ -48,7 +49,7 @@ class TestTimmEmbedderWithATransformer(EmbedderConformance):
         return TimmEmbedder(
             "test_vit",
             weights=str(self.files / "test_vit.safetensors"),
-            preprocessing="exact",
+            resize="exact",
             normalise=False,
             device="cpu",
         )
@@ -74,6 +75,5 @@ class TestTimmEmbedderWithPretrainedWeights(EmbedderConformance):
             "mobilenetv2_100",
             weights=self.files / "mobilenetv2_100.tf_in1k.safetensors",
             model_args={"pad_type": "same"},
-            mean=(0.5,) * 3,
-            std=(0.5,) * 3,
+            preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
         )

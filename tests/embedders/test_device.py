@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from imagesearch._cpus import available_cpus
-from imagesearch.embedders.device import choose_device
+from imagesearch.embedders import choose_device
 from imagesearch.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def test_a_device_that_is_not_there_is_refused_by_name(name):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_cuda_without_cuda_says_what_torch_sees():
-    with pytest.raises(ConfigError, match="sees 0 CUDA devices; use 'auto' or 'cpu'"):
+    with pytest.raises(ConfigError, match="finds 0 CUDA devices; use 'auto' or 'cpu'"):
         choose_device("cuda")
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from imagesearch.embedders import Preprocess
 from imagesearch.embedders._inference import Inference
 from imagesearch.embedders.timm import TimmEmbedder
 from imagesearch.errors import ConfigError, EmbeddingError
@@ -51,7 +52,7 @@ def weights(tmp_path_factory):
 
 
 def tiny(weights, **options):
-    settings = {"input_size": 64, "runtime": "openvino", "device": "cpu", **options}
+    settings = {"preprocess": {"size": 64}, "runtime": "openvino", "device": "cpu", **options}
     return TimmEmbedder("test_resnet", weights=weights, **settings)
 
 
@@ -146,10 +147,10 @@ def test_bf16_stays_close_to_fp32(weights):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runtime": "onnx"}, "runtime='onnx'; use 'torch' or 'openvino'"),
-        ({"device": "cuda"}, "runs on the CPU, and device='cuda' is none"),
+        ({"runtime": "onnx"}, "runtime must be 'torch' or 'openvino', got 'onnx'"),
+        ({"device": "cuda"}, "runs on the CPU only, got device='cuda'"),
         ({"model_args": {"global_pool": ""}}, "not one vector"),
-        ({"input_size": 0}, "0 × 0 pixels|input_size"),
+        ({"preprocess": {"size": 0}}, "0 × 0 pixels|size must be"),
     ],
     ids=str,
 )
@@ -228,7 +229,7 @@ WATCHED = """
     level = logging.getLogger().level
     from imagesearch.embedders.timm import TimmEmbedder
     import numpy as np
-    embedder = TimmEmbedder("test_resnet", weights=sys.argv[1], input_size=64, runtime="openvino")
+    embedder = TimmEmbedder("test_resnet", weights=sys.argv[1], preprocess={"size": 64}, runtime="openvino")
     embedder.embed(list(np.zeros((3, 64, 64, 3), np.uint8) + np.uint8(9)))
     assert logging.getLogger().level == level and not logging.getLogger().handlers
     import openvino_telemetry
@@ -248,7 +249,7 @@ FORKED = """
     import os, signal, sys
     import numpy as np
     from imagesearch.embedders.timm import TimmEmbedder
-    embedder = TimmEmbedder("test_resnet", weights=sys.argv[1], input_size=64, runtime="openvino")
+    embedder = TimmEmbedder("test_resnet", weights=sys.argv[1], preprocess={"size": 64}, runtime="openvino")
     images = list(np.random.default_rng(0).integers(0, 256, (9, 64, 64, 3), dtype=np.uint8))
     expected = embedder.embed(images)
     child = os.fork()
@@ -276,7 +277,7 @@ def test_a_missing_package_is_named_with_the_line_to_install_it(weights):
         sys.modules["openvino"] = None
         from imagesearch.embedders.timm import TimmEmbedder
         from imagesearch.errors import MissingDependencyError
-        TimmEmbedder("test_resnet", weights=sys.argv[1], input_size=64)
+        TimmEmbedder("test_resnet", weights=sys.argv[1], preprocess={"size": 64})
         try:
             TimmEmbedder("test_resnet", weights="missing.safetensors", runtime="openvino")
         except MissingDependencyError as error:
@@ -300,9 +301,8 @@ def test_pretrained_weights_find_what_they_find_with_torch(shared, precision):
         "mobilenetv2_100",
         weights=shared / "weights" / "mobilenetv2_100.tf_in1k.safetensors",
         model_args={"pad_type": "same"},
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-        preprocessing="exact",
+        preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
+        resize="exact",
         precision=precision,
         runtime="openvino",
     )

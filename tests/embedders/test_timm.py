@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from imagesearch.config import load_config
+from imagesearch.embedders import Preprocess, file_sha256, fingerprint
 from imagesearch.embedders.timm import TimmEmbedder
 from imagesearch.errors import ConfigError, EmbeddingError, WeightsUnavailableError
+from imagesearch.plugins import make_embedder, stored_config
 from tests.embedders.tiny import make_network, save_folder, save_safetensors
 
 
@@ -22,7 +26,7 @@ def weights(tmp_path_factory):
 
 def tiny(weights, **options):
     return TimmEmbedder(
-        "test_resnet", weights=weights, device="cpu", **{"input_size": 64, **options}
+        "test_resnet", weights=weights, device="cpu", **{"preprocess": {"size": 64}, **options}
     )
 
 
@@ -39,24 +43,26 @@ def vectors(embedder):
 
 def test_preprocessing_comes_from_the_weights_unless_it_is_given(tmp_path, weights):
     folder = save_folder(tmp_path / "repository")
-    own = TimmEmbedder(f"local-dir:{folder}", device="cpu").spec.options
-    assert own["input_size"] == [96, 96]
+    own = TimmEmbedder(f"local-dir:{folder}", device="cpu").spec.options["preprocess"]
+    assert own["size"] == [96, 96]
     assert own["interpolation"] == "bilinear"
     assert own["mean"] == [0.1, 0.2, 0.3]
     assert own["std"] == [0.4, 0.5, 0.6]
     assert own["crop_pct"] == 0.9
     given = TimmEmbedder(
         f"local-dir:{folder}",
-        input_size=[64, 96],
-        interpolation="lanczos",
-        mean=[0.5, 0.5, 0.5],
-        std=(0.25, 0.25, 0.25),
-        crop_pct=1.0,
-        crop_mode="squash",
+        preprocess=Preprocess(
+            size=[64, 96],
+            interpolation="lanczos",
+            mean=[0.5, 0.5, 0.5],
+            std=(0.25, 0.25, 0.25),
+            crop_pct=1.0,
+            crop_mode="squash",
+        ),
         device="cpu",
     )
-    assert given.spec.options["input_size"] == [64, 96]
-    assert given.spec.options["mean"] == [0.5] * 3
+    assert given.spec.options["preprocess"]["size"] == [64, 96]
+    assert given.spec.options["preprocess"]["mean"] == [0.5] * 3
     assert given.spec.decode_size == 192
     assert given.preprocess(pictures()[0]).shape == (64, 96, 3)
 
@@ -79,23 +85,71 @@ def test_the_same_bytes_under_another_name_are_the_same_embedder(tmp_path, weigh
 @pytest.mark.parametrize(
     "change",
     [
-        {"preprocessing": "exact"},
+        {"resize": "exact"},
         {"normalise": False},
         {"precision": "bf16"},
-        {"input_size": 96},
-        {"mean": (0.1, 0.1, 0.1)},
-        {"crop_pct": 1.0},
-        {"crop_mode": "border"},
-        {"interpolation": "nearest"},
+        {"preprocess": Preprocess(size=96)},
+        {"preprocess": Preprocess(size=64, mean=(0.1, 0.1, 0.1))},
+        {"preprocess": Preprocess(size=64, crop_pct=1.0)},
+        {"preprocess": Preprocess(size=64, crop_mode="border")},
+        {"preprocess": Preprocess(size=64, interpolation="nearest")},
         {"model_args": {"global_pool": "max"}},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=str,
 )
 def test_what_changes_vectors_changes_the_fingerprint(weights, change):
     plain, changed = tiny(weights), tiny(weights, **change)
     assert changed.spec.fingerprint != plain.spec.fingerprint
     assert TimmEmbedder(**changed.spec.options, device="cpu").spec == changed.spec
     assert json.loads(json.dumps(changed.spec.options)) == changed.spec.options
+
+
+def test_preprocessing_options_of_the_first_release_still_work_with_a_warning(weights):
+    with pytest.warns(
+        DeprecationWarning, match=r"\(input_size=, mean=\).*use preprocess="
+    ) as caught:
+        old = TimmEmbedder("test_resnet", weights=weights, input_size=64, mean=(0.1,) * 3)
+    assert caught[0].filename == __file__
+    new = tiny(weights, preprocess=Preprocess(size=64, mean=(0.1,) * 3))
+    assert old.spec.options == new.spec.options
+    with pytest.warns(DeprecationWarning, match=r"\(preprocessing=\).*use resize="):
+        exact = tiny(weights, preprocessing="exact")
+    assert exact.spec == tiny(weights, resize="exact").spec
+
+
+OF_THE_FIRST_RELEASE = {
+    "input_size": [64, 64],
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+    "interpolation": "bicubic",
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.25, 0.25, 0.25],
+    "preprocessing": "exact",
+}
+
+
+def test_what_an_index_of_the_first_release_stores_makes_the_embedder_again(weights):
+    spec = tiny(weights).spec
+    stored = {**spec.options, **OF_THE_FIRST_RELEASE}
+    del stored["preprocess"], stored["resize"]
+    again = make_embedder(stored_config(replace(spec, options=stored)))
+    assert again.spec.options["preprocess"]["mean"] == [0.5] * 3
+    assert again.spec.options["resize"] == "exact"
+    # The fingerprint that the first release gave these weights with these options.
+    identity = {"kind": "timm", "model": "test_resnet", "weights": f"sha256:{file_sha256(weights)}"}
+    settings = {name: stored[name] for name in stored if name not in {"model", "weights"}}
+    assert again.spec.fingerprint == fingerprint(identity | settings)
+
+
+def test_a_config_file_takes_old_and_new_preprocessing_options(tmp_path, weights):
+    file = tmp_path / "imagesearch.toml"
+    head = f'[embedder]\nkind = "timm"\nmodel = "test_resnet"\nweights = "{weights}"\n'
+    file.write_text(head + "preprocess = { size = 64, crop_pct = 1.0 }\n")
+    new = make_embedder(load_config(file).embedder)
+    assert new.spec == tiny(weights, preprocess=Preprocess(size=64, crop_pct=1.0)).spec
+    file.write_text(head + "input_size = 64\ncrop_pct = 1.0\n")
+    with pytest.warns(DeprecationWarning, match="'timm'.*crop_pct.*use preprocess="):
+        assert make_embedder(load_config(file).embedder).spec == new.spec
 
 
 def test_device_and_batch_size_do_not_change_the_fingerprint(weights):
@@ -260,17 +314,19 @@ def test_weights_that_cannot_be_used_are_named_with_the_reason(
         ({"model": "test_vit", "weights": "repository"}, "describes 'test_resnet'"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"precision": "int4"}, "precision='int4'"),
-        ({"preprocessing": "quick"}, "preprocessing='quick'"),
-        ({"mean": (0.5, 0.5)}, "three finite numbers"),
-        ({"std": "grey"}, "give three numbers"),
-        ({"input_size": "big"}, "input_size='big'"),
-        ({"input_size": 0}, "0 × 0 pixels|input_size"),
-        ({"crop_pct": -1.0}, "crop_pct=-1.0"),
-        ({"device": "quantum"}, "device 'quantum' is unknown"),
+        ({"resize": "quick"}, "resize must be one of fast, exact, got 'quick'"),
+        ({"preprocess": {"mean": (0.5, 0.5)}}, "mean must be three finite numbers"),
+        ({"preprocess": {"std": "grey"}}, "std must be three numbers"),
+        ({"preprocess": {"size": "big"}}, "size must be a side or .*, got 'big'"),
+        ({"preprocess": {"size": 0}}, "0 × 0 pixels|size must be"),
+        ({"preprocess": {"crop_pct": -1.0}}, "crop_pct must be above 0"),
+        ({"preprocess": {"crop": 1.0}}, "no setting 'crop'; it has size, crop_pct"),
+        ({"preprocess": 224}, "must be a Preprocess or a table"),
+        ({"device": "quantum"}, "unknown device 'quantum'"),
         ({"model_args": {"colour": 1}}, "does not take these model_args.*colour"),
         ({"model_args": {"num_classes": 5}}, "may not hold num_classes"),
         ({"model_args": {"global_pool": ""}}, "not one vector"),
-        ({"model_args": {"act_layer": {1, 2}}}, "not made of JSON values"),
+        ({"model_args": {"act_layer": {1, 2}}}, "must consist of JSON values"),
     ],
     ids=str,
 )
@@ -291,12 +347,12 @@ def test_an_architecture_that_nobody_trained_is_said_to_need_a_file():
 def test_a_size_that_the_model_cannot_take_is_refused_at_once(tmp_path):
     vit = save_safetensors(tmp_path / "vit.safetensors", "test_vit")
     with pytest.raises(ConfigError, match="97 × 97"):
-        TimmEmbedder("test_vit", weights=vit, input_size=97)
+        TimmEmbedder("test_vit", weights=vit, preprocess={"size": 97})
 
 
 def test_a_model_of_fixed_size_is_built_for_the_size_that_is_given(tmp_path):
     vit = save_safetensors(tmp_path / "vit.safetensors", "test_vit")
-    embedder = TimmEmbedder("test_vit", weights=vit, input_size=128, device="cpu")
+    embedder = TimmEmbedder("test_vit", weights=vit, preprocess=Preprocess(size=128), device="cpu")
     assert vectors(embedder).shape == (3, 64)
     same = TimmEmbedder("test_vit", weights=vit, model_args={"img_size": 128}, device="cpu")
     assert same.preprocess(pictures()[0]).shape == (128, 128, 3)

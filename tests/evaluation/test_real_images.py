@@ -21,10 +21,10 @@ def test_the_published_figures_are_reproduced(shared, tmp_path, capsys):
         kind = "timm"
         model = "mobilenetv2_100"
         weights = "{shared / "weights" / "mobilenetv2_100.tf_in1k.safetensors"}"
-        mean = [0.5, 0.5, 0.5]
-        std = [0.5, 0.5, 0.5]
-        crop_pct = 0.875
-        interpolation = "bicubic"
+        preprocess.mean = [0.5, 0.5, 0.5]
+        preprocess.std = [0.5, 0.5, 0.5]
+        preprocess.crop_pct = 0.875
+        preprocess.interpolation = "bicubic"
         model_args = {{ pad_type = "same" }}
         """
     )

@@ -273,10 +273,12 @@ def test_the_published_gains_are_reproduced(shared):
             {
                 "model": "mobilenetv2_100",
                 "weights": str(shared / "weights" / "mobilenetv2_100.tf_in1k.safetensors"),
-                "mean": [0.5] * 3,
-                "std": [0.5] * 3,
-                "crop_pct": 0.875,
-                "interpolation": "bicubic",
+                "preprocess": {
+                    "mean": [0.5] * 3,
+                    "std": [0.5] * 3,
+                    "crop_pct": 0.875,
+                    "interpolation": "bicubic",
+                },
                 "model_args": {"pad_type": "same"},
             },
         )

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesearch import Capability, ImageIndex, Item, MemoryStore
+from imagesearch import ImageIndex, Item, MemoryStore
 from imagesearch._demo_images import draw_scene
 from imagesearch.errors import FilterError, UnsupportedFilterError
 from imagesearch.filters import matches, parse_filter
+from imagesearch.protocols import Capability
 from imagesearch.ui._filter_form import (
     CHOICE_SLOTS,
     combine,

@@ -95,7 +95,7 @@ def _build_graph() -> None:
 def _device() -> dict[str, Any]:
     import torch
 
-    from imagesearch.embedders.device import choose_device
+    from imagesearch.embedders import choose_device
 
     cuda = torch.cuda.is_available()
     return {
@@ -151,7 +151,7 @@ def _embedder(kind: str, options: dict[str, Any], folder: str) -> dict[str, Any]
     if not cls.__module__.startswith("imagesearch."):
         return {"weights": "unknown"}
     if "device" in given:
-        from imagesearch.embedders.device import choose_device
+        from imagesearch.embedders import choose_device
 
         choose_device(str(given["device"]))
     signature = inspect.signature(cls).parameters

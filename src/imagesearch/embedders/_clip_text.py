@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing_extensions import override
 
 from imagesearch._forks import ForkSafeLock
 from imagesearch.embedders import file_sha256
-from imagesearch.embedders._clip_models import open_clip
+from imagesearch.embedders._clip_models import open_clip, require_transformers
 from imagesearch.embedders._hub import fetch_from_hub
 from imagesearch.errors import (
     ConfigError,
@@ -25,7 +24,7 @@ from imagesearch.errors import (
     WeightsUnavailableError,
 )
 
-__all__ = ["ImageTower", "TextTower", "Tokenizer", "make_tokenizer", "require_transformers"]
+__all__ = ["ImageTower", "TextTower", "Tokenizer", "make_tokenizer"]
 
 
 # The vocabularies of the fast tokenizers and of their slow ancestors; one of them is enough.
@@ -141,19 +140,6 @@ def make_tokenizer(name: str, config: Mapping[str, Any], folder: Path | None) ->
         ) from error
     which: object = repo if folder is None else _digests(folder)
     return Tokenizer(tokenize, {**identity, "name": which}, length)
-
-
-def require_transformers(what: str) -> None:
-    """Refuse in plain words when the package transformers is missing.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
-    if importlib.util.find_spec("transformers") is None:
-        raise MissingDependencyError(
-            f"{what} needs the package transformers, which the extra 'clip' does not bring: "
-            "pip install transformers"
-        )
 
 
 def _fetch(repo: str) -> Path:

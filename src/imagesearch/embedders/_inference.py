@@ -8,16 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from imagesearch._cpus import available_cpus
 from imagesearch._forks import notice_fork, on_fork
 from imagesearch._printable import shorten
 from imagesearch._validation import at_least, is_one_of
-from imagesearch.errors import ConfigError, EmbeddingError
+from imagesearch.errors import ConfigError, EmbeddingError, MissingDependencyError
 from imagesearch.vectors import normalise
+
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    raise MissingDependencyError(
+        f"this embedder needs PyTorch ({error}): pip install torch"
+    ) from error
 
 __all__ = [
     "CPU_BATCH",

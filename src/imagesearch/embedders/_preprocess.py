@@ -1,10 +1,10 @@
-"""Preprocessing: one image to the pixels that a model was trained to see."""
+"""From an image to the pixels that a model was trained on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch._printable import shorten
+from imagesearch._validation import is_one_of
 from imagesearch.errors import ConfigError
 
-__all__ = ["CROP_MODES", "INTERPOLATIONS", "Preprocessing"]
+__all__ = ["CROP_MODES", "INTERPOLATIONS", "ImageTransform", "Preprocess"]
 
 
 CROP_MODES = ("center", "squash", "border")
@@ -26,43 +27,92 @@ INTERPOLATIONS = {
     "box": Image.Resampling.BOX,
     "hamming": Image.Resampling.HAMMING,
     "lanczos": Image.Resampling.LANCZOS,
-    # timm draws one of bilinear and bicubic while training; evaluation must not throw dice.
+    # In training timm picks bilinear or bicubic at random; an embedder must be deterministic.
     "random": Image.Resampling.BILINEAR,
 }
 
-# Up to this many output pixels the exact way makes the whole resized image and then crops it. A
-# 1 × 5000 image at 256 pixels would need 1 GB, and is resized within its crop instead.
+# Up to this many output pixels ``exact`` resizes the whole image and then crops it. A 1 × 5000
+# image at 256 pixels would need 1 GB, so only its crop is resized.
 _EXACT_PIXELS = 16_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """Resize and crop as timm's evaluation transform does, without torch.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocess:
+    """How `TimmEmbedder` resizes, crops and normalises images; None: as the weights were trained.
+
+    In a config file it is a table: ``preprocess = {size = 224, crop_pct = 1.0}``.
 
     Attributes:
-        input_size: Height and width of the result, in pixels.
-        crop_pct: The share of the resized image's side that the crop keeps.
+        size: Side, or (height, width), of the model's input in pixels, ≥ 1.
+        crop_pct: Share of the resized image's side that the crop keeps, above 0 and at most 2.
         crop_mode: ``center`` resizes the shorter side and crops the middle, ``squash`` resizes both
-            sides, ``border`` resizes the longer side and fills up with the mean colour.
+            sides, ``border`` resizes the longer side and pads with the mean colour.
+        interpolation: ``bicubic``, ``bilinear``, ``lanczos``, ``nearest``, ``box`` or ``hamming``.
+        mean: Mean of each channel, in [0, 1].
+        std: Standard deviation of each channel, in [0, 1], above 0.
+
+    Example:
+        >>> Preprocess(size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).size
+        224
+    """
+
+    size: int | Sequence[int] | None = None
+    crop_pct: float | None = None
+    crop_mode: Literal["center", "squash", "border"] | None = None
+    interpolation: str | None = None
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+    @classmethod
+    def of(cls, value: Preprocess | Mapping[str, Any] | None) -> Preprocess:
+        """Return the settings that a constructor or a config file was given.
+
+        Raises:
+            ConfigError: It is something else, or a mapping with an unknown key.
+        """
+        if isinstance(value, Preprocess):
+            return value
+        names = [field.name for field in fields(cls)]
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigError(
+                f"preprocess must be a Preprocess or a table of {', '.join(names)}, got "
+                f"{shorten(value)}"
+            )
+        for name in value or {}:
+            if name not in names:
+                raise ConfigError(
+                    f"preprocess has no setting {shorten(name)}; it has {', '.join(names)}"
+                )
+        return cls(**(value or {}))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTransform:
+    """Resizes and crops as timm's evaluation transform does, without torch.
+
+    Attributes:
+        size: Height and width of the result, in pixels.
+        crop_pct: As for `Preprocess`; so are `crop_mode` and `interpolation`.
+        crop_mode: One of `CROP_MODES`.
         interpolation: A key of `INTERPOLATIONS`.
-        mean: Mean of each channel, in [0, 1]; subtracted by the embedder, not here.
-        std: Standard deviation of each channel; divided by in the embedder, not here.
-        method: ``exact`` gives the very pixels of timm's transform. ``fast`` resizes nothing but
-            what the crop keeps, and lets a decoder shrink large JPEGs. From the same decoded image
+        mean: Mean of each channel, in [0, 1]; the embedder subtracts it, not this class.
+        std: Standard deviation of each channel; the embedder divides by it, not this class.
+        method: ``exact`` gives exactly the pixels of timm's transform. ``fast`` resizes only what
+            the crop keeps, and lets a decoder shrink large JPEGs. From the same decoded image the
             cosine to the exact embedding was 1.0000 on average and 0.9999 at worst (MobileNetV2,
             550 photos); from JPEGs decoded at `decode_size`, 0.9985 at worst.
-        fill: Red, green and blue around the image under ``border``, 0 to 255; None for the mean.
+        fill: Red, green and blue of the padding under ``border``, 0 to 255; None for the mean.
 
     Raises:
         ConfigError: A value is out of range.
 
     Example:
-        >>> prepare = Preprocessing((224, 224), 0.875, "center", "bicubic", (0.5,) * 3, (0.5,) * 3)
+        >>> prepare = ImageTransform((224, 224), 0.875, "center", "bicubic", (0.5,) * 3, (0.5,) * 3)
         >>> prepare(Image.new("RGB", (640, 480))).shape
         (224, 224, 3)
     """
 
-    input_size: tuple[int, int]
+    size: tuple[int, int]
     crop_pct: float
     crop_mode: str
     interpolation: str
@@ -72,50 +122,48 @@ class Preprocessing:
     fill: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.input_size) != 2 or min(self.input_size) < 1:
-            raise ConfigError(f"input_size={self.input_size}; give (height, width) in pixels, ≥ 1")
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ConfigError(f"size must be (height, width) in pixels, each ≥ 1, got {self.size}")
         if not 0 < self.crop_pct <= 2:
-            raise ConfigError(f"crop_pct={self.crop_pct}; it must be above 0 and at most 2")
-        if self.crop_mode not in CROP_MODES:
-            raise ConfigError(
-                f"crop_mode={shorten(self.crop_mode)}; use one of {', '.join(CROP_MODES)}"
-            )
-        if self.interpolation not in INTERPOLATIONS:
-            raise ConfigError(
-                f"interpolation={shorten(self.interpolation)}; use one of {', '.join(INTERPOLATIONS)}"
-            )
-        if self.method not in {"fast", "exact"}:
-            raise ConfigError(f"preprocessing={shorten(self.method)}; use 'fast' or 'exact'")
+            raise ConfigError(f"crop_pct must be above 0 and at most 2, got {self.crop_pct}")
+        for name, value, allowed in (
+            ("crop_mode", self.crop_mode, CROP_MODES),
+            ("interpolation", self.interpolation, INTERPOLATIONS),
+            ("resize", self.method, ("fast", "exact")),
+        ):
+            if not is_one_of(value, allowed):
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(allowed)}, got {shorten(value)}"
+                )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
-                raise ConfigError(f"{name}={list(values)}; give three finite numbers")
+                raise ConfigError(f"{name} must be three finite numbers, got {list(values)}")
         if not all(value > 0 for value in self.std):
-            raise ConfigError(f"std={list(self.std)}; each must be above 0, for it is divided by")
+            raise ConfigError(f"std must be above 0 for every channel, got {list(self.std)}")
 
     @property
     def decode_size(self) -> int | None:
-        """Pixels of the shorter side that a decoder must leave: twice the target, or None for all.
+        """Pixels that a decoder must leave on the shorter side: twice the target; None for all.
 
-        Below twice the target the scaled decoding begins to show in the vectors (cosine to the
-        exact ones 0.982 at worst at the target itself, 0.9985 at twice the target).
+        Below twice the target, scaled decoding begins to show in the vectors (cosine to the exact
+        ones 0.982 at worst at the target itself, 0.9985 at twice the target).
         """
         return 2 * max(self._scale_size()) if self.method == "fast" else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings that an embedder's options repeat, as JSON values."""
+        """Return the fields of a `Preprocess` that gives this transform, as JSON values."""
         return {
-            "input_size": list(self.input_size),
+            "size": list(self.size),
             "crop_pct": self.crop_pct,
             "crop_mode": self.crop_mode,
             "interpolation": self.interpolation,
             "mean": list(self.mean),
             "std": list(self.std),
-            "preprocessing": self.method,
         }
 
     def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return uint8 pixels of shape (height, width, 3); the image is not modified."""
-        height, width = self.input_size
+        height, width = self.size
         across = _span(image.width, self._resized(image.size)[0], width)
         down = _span(image.height, self._resized(image.size)[1], height)
         resample = INTERPOLATIONS[self.interpolation]
@@ -132,7 +180,7 @@ class Preprocessing:
         return np.array(canvas, dtype=np.uint8)
 
     def _scale_size(self) -> tuple[int, int]:
-        height, width = self.input_size
+        height, width = self.size
         return math.floor(height / self.crop_pct), math.floor(width / self.crop_pct)
 
     def _fill(self) -> tuple[int, ...]:
@@ -159,7 +207,7 @@ class Preprocessing:
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """One axis: what of the resized image is kept, where it comes from, and where it goes."""
+    """One axis of a crop: its part of the resized image, of the source, and of the result."""
 
     resized: int
     start: int
@@ -173,8 +221,8 @@ def _resize_within(
 ) -> Image.Image:
     """Resize only what is kept: first across, then down, as Pillow resizes a whole image.
 
-    One call with both would let Pillow choose the order by cost, and the rounding between the two
-    passes would then differ by up to twenty levels from the whole image's.
+    In one call Pillow would choose the order by cost, and the rounding between the two passes would
+    then differ from the whole image's by up to twenty levels.
     """
     # Lanczos, the widest kernel, reaches three source pixels, or three output pixels where those
     # are larger.

@@ -19,19 +19,24 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from imagesearch.embedders._hub import fetch_from_hub
 from imagesearch.embedders._torchvision import import_torchvision
 from imagesearch.embedders._weights import WeightsFile, find_weights
-from imagesearch.errors import ConfigError, WeightsUnavailableError
+from imagesearch.errors import ConfigError, MissingDependencyError, WeightsUnavailableError
 
-import_torchvision()
-
-import timm  # noqa: E402  # needs the line above
-from timm.data import resolve_model_data_config  # noqa: E402
-from timm.layers import BatchNormAct2d, Conv2dSame  # noqa: E402
-from timm.models import get_pretrained_cfg  # noqa: E402
+try:
+    import_torchvision()
+    import timm
+    from timm.data import resolve_model_data_config
+    from timm.layers import BatchNormAct2d, Conv2dSame
+    from timm.models import get_pretrained_cfg
+except ImportError as error:
+    raise MissingDependencyError(
+        f"the embedder 'timm' needs the package timm ({error}): pip install timm"
+    ) from error
 
 __all__ = [
     "ModelSource",
     "find_model",
     "fold_batch_norms",
+    "fold_for_inference",
     "load_model",
     "resolve_model_data_config",
 ]
@@ -327,9 +332,9 @@ _TOLERANCE = 1e-5
 def fold_batch_norms(model: nn.Module, probe: torch.Tensor) -> int:
     """Fold batch normalisations into the convolutions before them, in place.
 
-    Which belong together is seen, not guessed: the probe runs through the model, and a pair is a
-    normalisation whose input is the very tensor that a convolution gave. If the model's output
-    changes by more than rounding, everything is put back.
+    The pairs are observed, not guessed: the probe runs through the model, and a pair is a
+    normalisation whose input is the same tensor object that a convolution returned. If the model's
+    output changes by more than rounding, everything is restored.
 
     Args:
         model: In eval mode, float32, on the probe's device.
@@ -353,6 +358,29 @@ def fold_batch_norms(model: nn.Module, probe: torch.Tensor) -> int:
             model.set_submodule(norm_name, norm)
     _logger.debug("folding batch norms changes this model's vectors; left as it is")
     return 0
+
+
+def fold_for_inference(model: nn.Module, size: tuple[int, int], architecture: str) -> None:
+    """Fold a model's batch normalisations, as `fold_batch_norms` does.
+
+    Args:
+        model: In eval mode, float32, on the CPU.
+        size: (height, width) of its input in pixels.
+        architecture: For messages.
+
+    Raises:
+        ConfigError: The model does not take images of this size.
+    """
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.rand((1, 3, *size), generator=generator) * 4 - 2
+    try:
+        count = fold_batch_norms(model, probe)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"{architecture} does not take images of {size[0]} × {size[1]} pixels: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+    _logger.debug("%s: %d batch norms folded", architecture, count)
 
 
 _Named = tuple[str, Any]

@@ -1,135 +1,31 @@
-"""open_clip networks: built, and filled with their weights."""
+"""OpenClipEmbedder: images and texts to vectors of one space by a model of open_clip."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 
-from imagesearch._printable import printable, shorten
-from imagesearch.embedders import fingerprint
-from imagesearch.embedders._clip_models import PREPROCESSING, ClipSource, find_model, open_clip
-from imagesearch.embedders._clip_text import (
-    ImageTower,
-    TextTower,
-    make_tokenizer,
-    require_transformers,
-)
-from imagesearch.embedders._hub import fetch_from_hub
-from imagesearch.embedders._inference import Inference, check_running, unit
-from imagesearch.embedders._preprocess import Preprocessing
-from imagesearch.embedders._weights import WeightsFile
-from imagesearch.embedders.device import choose_device
-from imagesearch.errors import ConfigError, EmbeddingError, WeightsUnavailableError
+from imagesearch._deprecation import deprecated_options
+from imagesearch._printable import shorten
+from imagesearch._validation import is_one_of
+from imagesearch.embedders import choose_device, fingerprint
+from imagesearch.embedders._preprocess import ImageTransform
+from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.types import EmbeddingSpec
 
-__all__ = ["OpenClipEmbedder", "load_model"]
+__all__ = ["OpenClipEmbedder"]
 
-
-_logger = logging.getLogger("imagesearch")
-
-
-def load_model(source: ClipSource) -> nn.Module:
-    """Build both towers and load their weights, every tensor of them.
-
-    Raises:
-        ConfigError: open_clip cannot build a network from the configuration.
-        MissingDependencyError: The text tower is one of transformers, which is not installed.
-        WeightsUnavailableError: The weights are damaged, or belong to another network.
-    """
-    overrides = _overrides(source.config)
-    forced = {name: source.settings[name] for name in PREPROCESSING if name in source.settings}
-    # Random starts are drawn before the weights are read; the program's own dice stay as they are.
-    with _apart_from_the_root_logger(), torch.random.fork_rng(devices=[]):
-        try:
-            model: Any = open_clip.create_model(
-                source.create_name,
-                load_weights=False,
-                pretrained_text=False,
-                force_quick_gelu=bool(source.settings.get("quick_gelu")),
-                force_preprocess_cfg=forced,
-                **overrides,
-            )
-        # open_clip takes configurations as they are, and fails wherever they first make no sense.
-        except Exception as error:
-            raise ConfigError(
-                f"open_clip cannot build {source.label}: its configuration is wrong, or needs "
-                f"another version of open_clip ({_reason(error)})"
-            ) from error
-        try:
-            open_clip.load_checkpoint(model, str(source.file.path), weights_only=True)
-        # Damaged files, other networks and half a checkpoint are all distinguished by class alone.
-        except Exception as error:
-            _require_readable(source.file)
-            raise WeightsUnavailableError(
-                f"the weights {source.file.path} do not fit {source.label}: they belong to another "
-                f"model ({_reason(error)})"
-            ) from error
-    network: nn.Module = model.eval().float()
-    return network.requires_grad_(requires_grad=False)
-
-
-def _overrides(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a text tower of transformers its description as a folder, so that nothing is asked."""
-    text = dict(config["text_cfg"])
-    name = text.get("hf_model_name")
-    if not name:
-        return {}
-    require_transformers(f"the text tower {name!r}")
-    if not Path(name).is_dir():
-        what = "description of the text tower"
-        text["hf_model_name"] = str(
-            fetch_from_hub(name, ("config.json",), what=what, ways_out=()).parent
-        )
-    return {"text_cfg": {**text, "hf_model_pretrained": False}}
-
-
-def _require_readable(file: WeightsFile) -> None:
-    if file.is_safetensors:
-        file.shapes()
-    else:
-        file.read_pickle()
-
-
-@contextlib.contextmanager
-def _apart_from_the_root_logger() -> Iterator[None]:
-    """Send what open_clip tells the root logger to ours.
-
-    ``logging.info`` gives a root logger without handlers one that prints, for the rest of the
-    program; and it would warn of a random start that is about to be overwritten.
-    """
-    root, silent, thread = logging.getLogger(), logging.NullHandler(), threading.get_ident()
-
-    def redirect(record: logging.LogRecord) -> bool:
-        ours = record.thread == thread and "open_clip" in record.pathname
-        if ours:
-            _logger.debug("open_clip: %s", printable(record.getMessage(), lines=True))
-        return not ours
-
-    root.addHandler(silent)
-    root.addFilter(redirect)
-    try:
-        yield
-    finally:
-        root.removeFilter(redirect)
-        root.removeHandler(silent)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-# open_clip's own words for the three ways to make an image square.
+# open_clip's names of the three ways to make an image square.
 _CROP_MODES = {"shortest": "center", "longest": "border", "squash": "squash"}
+
+
+def _upgrade(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"resize" if name == "preprocessing" else name: options[name] for name in options}
 
 
 class OpenClipEmbedder:
@@ -149,23 +45,24 @@ class OpenClipEmbedder:
             open_clip_config.json and open_clip_model.safetensors; or
             ``hf-hub:owner/name[@revision]``.
         pretrained: A tag of ``open_clip.list_pretrained()``; None for ``laion2b_s34b_b79k`` of
-            the default model and for the only tag of another. Beside `weights`: the tag whose
-            preprocessing and activations the file follows.
+            the default model and for the only tag of another. With `weights`: the tag whose
+            preprocessing and activations the file needs.
         weights: A .safetensors file, a torch checkpoint (.pt, .pth, .bin; only tensors are read
             from it, no code runs) or a folder as above; None for those of the tag, from the hub.
-        preprocessing: ``fast`` resizes only what the crop keeps, and lets a decoder shrink large
-            JPEGs; ``exact`` gives the very pixels of open_clip's evaluation transform.
-        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for the best that is there.
+        resize: ``fast`` resizes only what the crop keeps, and lets a decoder shrink large JPEGs;
+            ``exact`` gives exactly the pixels of open_clip's evaluation transform.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for the best available one.
         batch_size: Images or texts that go through the model together, ≥ 1; None for 8 images on
             a CPU, 64 on a GPU, and 32 texts.
-        precision: ``fp32``, or ``bf16``, which is faster on processors that have it; it is part
+        precision: ``fp32``, or ``bf16``, which is faster on processors that support it; it is part
             of the fingerprint.
 
     Raises:
-        ConfigError: An option is wrong, or there is no such model or tag (close names are listed).
-        MissingDependencyError: The model's tokenizer needs transformers, which is not installed.
-        WeightsUnavailableError: The weights or the tokenizer cannot be had, are damaged or belong
-            to another model; the message lists the options.
+        ConfigError: An option is invalid, or the model or tag is unknown (close names are listed).
+        MissingDependencyError: PyTorch, open_clip or, if the model's tokenizer needs it,
+            transformers is missing.
+        WeightsUnavailableError: The weights or the tokenizer cannot be downloaded, are damaged or
+            belong to another model; the message lists the options.
 
     Example:
         >>> import imagesearch.errors
@@ -176,41 +73,54 @@ class OpenClipEmbedder:
         open_clip has no model 'ViT-B-31'; did you mean 'ViT-B-32',
     """
 
+    @deprecated_options(_upgrade)
     def __init__(
         self,
         model: str = "ViT-B-32",
         *,
         pretrained: str | None = None,
         weights: str | Path | None = None,
-        preprocessing: Literal["fast", "exact"] = "fast",
+        resize: Literal["fast", "exact"] = "fast",
         device: str = "auto",
         batch_size: int | None = None,
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
+        # Imported here, so that the class can be imported without PyTorch and open_clip.
+        from imagesearch.embedders._inference import Inference, check_running, unit
+
         check_running(batch_size, precision)
-        if preprocessing not in {"fast", "exact"}:
-            raise ConfigError(f"preprocessing={shorten(preprocessing)}; use 'fast' or 'exact'")
-        place = choose_device(device)
+        if not is_one_of(resize, ("fast", "exact")):
+            raise ConfigError(f"resize must be 'fast' or 'exact', got {shorten(resize)}")
+        location = choose_device(device)
+
+        from imagesearch.embedders._clip_models import (
+            find_model,
+            load_model,
+            preprocessing_settings,
+        )
+        from imagesearch.embedders._clip_text import ImageTower, TextTower, make_tokenizer
 
         source = find_model(model, pretrained, weights)
         tokenizer = make_tokenizer(source.create_name, source.config, source.folder)
         network = load_model(source)
-        settings = _settings(network)
-        self._preprocessing = _preprocessing_of(settings, preprocessing)
+        settings = preprocessing_settings(network)
+        self._transform = _transform(settings, resize)
         self._images = Inference(
             ImageTower(network),
-            device=place,
+            device=location,
             precision=precision,
-            mean=self._preprocessing.mean,
-            std=self._preprocessing.std,
+            mean=self._transform.mean,
+            std=self._transform.std,
             batch_size=batch_size,
         )
-        self._texts = TextTower(network, tokenizer, device=place, batch_size=batch_size)
+        self._texts = TextTower(network, tokenizer, device=location, batch_size=batch_size)
+        self._unit = unit
+        # The keys are those of the first release, because they decide the fingerprint.
         identity = {
             "kind": "clip",
             **source.identity,
             "image": settings,
-            "preprocessing": preprocessing,
+            "preprocessing": resize,
             "tokenizer": tokenizer.identity,
             "precision": precision,
         }
@@ -219,10 +129,20 @@ class OpenClipEmbedder:
             dim=self._dim(),
             normalised=True,
             fingerprint=fingerprint(identity),
-            decode_size=self._preprocessing.decode_size,
+            decode_size=self._transform.decode_size,
             kind="clip",
-            options={**source.options, "preprocessing": preprocessing, "precision": precision},
+            options={**source.options, "resize": resize, "precision": precision},
         )
+
+    @staticmethod
+    def upgrade_options(options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options that 0.1 stored in an index or read from a config file, in today's form.
+
+        Example:
+            >>> OpenClipEmbedder.upgrade_options({"preprocessing": "exact"})
+            {'resize': 'exact'}
+        """
+        return _upgrade(options)
 
     @property
     def spec(self) -> EmbeddingSpec:
@@ -231,7 +151,7 @@ class OpenClipEmbedder:
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return the uint8 pixels (height, width, 3) that the model will see of an RGB image."""
-        return self._preprocessing(image)
+        return self._transform(image)
 
     def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Turn results of `preprocess` into float32 unit vectors of shape (n, dim).
@@ -241,22 +161,22 @@ class OpenClipEmbedder:
         """
         if len(batch) == 0:
             return np.empty((0, self._spec.dim), np.float32)
-        return unit(self._images.run(batch), name=self._spec.name, what="images")
+        return self._unit(self._images.run(batch), name=self._spec.name, what="images")
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Turn texts into float32 unit vectors of shape (n, dim), comparable with those of images.
 
-        A text that is longer than the model's context (77 tokens for CLIP, 64 for SigLIP) is cut
-        off by the tokenizer's own rule. An empty text has a vector too, that of no words.
+        A text that exceeds the model's context (77 tokens for CLIP, 64 for SigLIP) is truncated by
+        the tokenizer's own rule. An empty text has a vector, too.
 
         Raises:
-            EmbeddingError: Something else than a list of texts, or the model failed.
+            EmbeddingError: `texts` is not a list of texts, or the model failed.
         """
         if isinstance(texts, str):
-            raise EmbeddingError(f"embed_text takes a list of texts: [{texts[:40]!r}]")
+            raise EmbeddingError(f"texts must be a list of texts, such as [{texts[:40]!r}]")
         if len(texts) == 0:
             return np.empty((0, self._spec.dim), np.float32)
-        return unit(self._texts.run(texts), name=self._spec.name, what="texts")
+        return self._unit(self._texts.run(texts), name=self._spec.name, what="texts")
 
     def __repr__(self) -> str:
         if not hasattr(self, "_spec"):
@@ -264,52 +184,36 @@ class OpenClipEmbedder:
         return f"OpenClipEmbedder({self._spec.name!r}, dim={self._spec.dim})"
 
     def _dim(self) -> int:
-        height, width = self._preprocessing.input_size
+        height, width = self._transform.size
         try:
             image = self._images.run([np.zeros((height, width, 3), np.uint8)])
             text = self._texts.run(["a"])
         except EmbeddingError as error:
             raise ConfigError(
-                f"the model does not take an image of {height} × {width} pixels, or the tokens of "
-                f"its own tokenizer: its configuration is wrong ({error})"
+                f"the model does not take images of {height} × {width} pixels, or the tokens of its "
+                f"own tokenizer: its configuration is invalid ({error})"
             ) from error
         if image.ndim != 2 or image.shape != text.shape:
             raise ConfigError(
-                f"the model gives shape {image.shape[1:]} for an image and {text.shape[1:]} for a "
-                "text, not one vector each of one space: its configuration is wrong"
+                f"the model must give vectors of one length, got shape {image.shape[1:]} for an "
+                f"image and {text.shape[1:]} for a text: its configuration is invalid"
             )
         return int(image.shape[1])
 
 
-def _settings(network: Any) -> dict[str, Any]:
-    """Return the model's own preprocessing as JSON values."""
-    own = open_clip.get_model_preprocess_cfg(network)
-    size = own["size"]
-    height, width = (size, size) if isinstance(size, int) else size
-    return {
-        "size": [int(height), int(width)],
-        "mean": [float(value) for value in own["mean"]],
-        "std": [float(value) for value in own["std"]],
-        # Whatever else is said there, open_clip evaluates with one of these two.
-        "interpolation": "bilinear" if own.get("interpolation") == "bilinear" else "bicubic",
-        "resize_mode": own.get("resize_mode") or "shortest",
-        "fill": int(own.get("fill_color") or 0),
-    }
-
-
-def _preprocessing_of(settings: dict[str, Any], method: Literal["fast", "exact"]) -> Preprocessing:
+def _transform(settings: dict[str, Any], method: Literal["fast", "exact"]) -> ImageTransform:
     mode = settings["resize_mode"]
     if mode not in _CROP_MODES:
         raise ConfigError(
-            f"resize_mode={shorten(mode)} is unknown; use one of {', '.join(_CROP_MODES)}"
+            f"resize_mode must be one of {', '.join(_CROP_MODES)}, got {shorten(mode)}"
         )
     height, width = settings["size"]
     oblong = height != width and mode == "shortest"
-    return Preprocessing(
-        input_size=(height, width),
+    return ImageTransform(
+        size=(height, width),
         crop_pct=1.0,
         crop_mode=_CROP_MODES[mode],
-        # open_clip's transform for an oblong input does not pass the interpolation on.
+        # open_clip's transform for an oblong input ignores the interpolation.
         interpolation="bicubic" if oblong else settings["interpolation"],
         mean=tuple(settings["mean"]),
         std=tuple(settings["std"]),

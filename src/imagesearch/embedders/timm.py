@@ -1,137 +1,67 @@
-"""Options of `TimmEmbedder`: what a user may write, and the preprocessing that comes of it."""
+"""TimmEmbedder: images to vectors by a pretrained network of timm."""
 
 from __future__ import annotations
 
 import importlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from imagesearch._deprecation import deprecated_options
 from imagesearch._printable import shorten
-from imagesearch.embedders import fingerprint
-from imagesearch.embedders._inference import Inference, Runner, check_running, checked, unit
-from imagesearch.embedders._preprocess import Preprocessing
-from imagesearch.embedders._timm_models import (
-    find_model,
-    fold_batch_norms,
-    load_model,
-    resolve_model_data_config,
-)
-from imagesearch.embedders.device import choose_device
+from imagesearch.embedders import choose_device, fingerprint
+from imagesearch.embedders._preprocess import ImageTransform, Preprocess
 from imagesearch.errors import ConfigError, EmbeddingError
 from imagesearch.types import EmbeddingSpec
 
-__all__ = ["TimmEmbedder", "height_and_width", "json_values", "preprocessing_of"]
+if TYPE_CHECKING:
+    import torch
+
+    from imagesearch.embedders._inference import Runner
+
+__all__ = ["TimmEmbedder"]
+
+# Options of 0.1, with the fields of `Preprocess` that took their place.
+_MOVED = {
+    "mean": "mean",
+    "std": "std",
+    "input_size": "size",
+    "crop_pct": "crop_pct",
+    "crop_mode": "crop_mode",
+    "interpolation": "interpolation",
+}
 
 
-def preprocessing_of(
-    network: torch.nn.Module,
-    *,
-    input_size: tuple[int, int] | None,
-    method: Literal["fast", "exact"],
-    overrides: Mapping[str, Any],
-) -> Preprocessing:
-    """Return what belongs to a network's weights, with what the user wants otherwise.
-
-    Args:
-        network: Of timm.
-        input_size: (height, width) in pixels; None for the weights' own.
-        method: How images are resized.
-        overrides: Values in timm's names; None for the weights' own.
-
-    Raises:
-        ConfigError: The network does not take RGB, or a value is wrong.
-    """
-    resolved = resolve_model_data_config(network)
-    for name, value in overrides.items():
-        if value is not None:
-            resolved[name] = value
-    channels, height, width = resolved["input_size"]
-    if channels != 3:
-        raise ConfigError(f"the model wants {channels} channels; only RGB models are supported")
-    return Preprocessing(
-        input_size=input_size or (int(height), int(width)),
-        crop_pct=float(resolved["crop_pct"]),
-        crop_mode=str(resolved["crop_mode"]),
-        interpolation=str(resolved["interpolation"]),
-        mean=_channels("mean", resolved["mean"]),
-        std=_channels("std", resolved["std"]),
-        method=method,
-    )
-
-
-def _channels(name: str, values: Any) -> tuple[float, ...]:
-    try:
-        return tuple(float(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name}={shorten(values)}; give three numbers") from error
-
-
-def height_and_width(input_size: Any, img_size: Any) -> tuple[int, int] | None:
-    """Return the size that the user wants, or None for the weights' own.
-
-    Args:
-        input_size: A side, or [height, width] in pixels; it wins.
-        img_size: The same, among the arguments of the model.
-
-    Raises:
-        ConfigError: It is something else.
-
-    Example:
-        >>> height_and_width(None, 224), height_and_width([192, 256], None)
-        ((224, 224), (192, 256))
-    """
-    wanted = img_size if input_size is None else input_size
-    match wanted:
-        case None:
-            return None
-        case bool():
-            pass
-        case int(side):
-            return side, side
-        case [int(height), int(width)] | [3, int(height), int(width)]:
-            return height, width
-    raise ConfigError(f"input_size={shorten(wanted)}; give a side or [height, width] in pixels")
-
-
-def json_values(model_args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a model as an index will store them.
-
-    Raises:
-        ConfigError: They are not made of JSON values.
-    """
-    try:
-        return dict(json.loads(json.dumps(dict(model_args), allow_nan=False)))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"model_args={shorten(model_args)} is not made of JSON values ({error}); an index must be "
-            "able to store it"
-        ) from error
-
-
-_logger = logging.getLogger("imagesearch")
+def _upgrade(options: Mapping[str, Any]) -> dict[str, Any]:
+    upgraded = {name: value for name, value in options.items() if name not in _MOVED}
+    if "preprocessing" in upgraded:
+        upgraded["resize"] = upgraded.pop("preprocessing")
+    moved = {_MOVED[name]: options[name] for name in options if name in _MOVED}
+    if moved:
+        fields = asdict(Preprocess.of(options.get("preprocess")))
+        upgraded["preprocess"] = {**fields, **moved}
+    return upgraded
 
 
 class TimmEmbedder:
     """Images to vectors by a pretrained network of timm, without its classifier.
 
     The default is ResNet50 with the weights tagged ``a1_in1k``: 2048 pooled features, scaled to
-    unit length. The weights load on construction, so that a wrong name or a missing file is
-    reported before anything else happens; weights from the hub are downloaded once and then taken
-    from its cache without a request.
+    unit length. The weights are loaded by the constructor, so that a wrong name or a missing file
+    is reported at once. Weights from the hub are downloaded once and then read from its cache
+    without a request.
 
-    The fingerprint covers the architecture, the weights (the pinned tag for those of the hub, the
-    SHA-256 of the bytes for a file), `model_args`, all of the preprocessing, `precision` and
+    The fingerprint covers the architecture, the weights (the pinned tag for weights from the hub,
+    the SHA-256 of the bytes for a file), `model_args`, all preprocessing, `precision` and
     `normalise`. It does not cover `device`, `batch_size` and, in fp32, `runtime`, which change
-    vectors by no more than rounding. A file is not taken for the tag that it was downloaded from: an index made with one
-    must be opened with it.
+    vectors by no more than rounding. A file has another fingerprint than the tag that it was
+    downloaded from: an index made with the file must be opened with the file.
 
     Args:
         model: ``architecture.tag``, such as ``vit_small_patch14_dinov2.lvd142m``; an architecture
@@ -139,31 +69,27 @@ class TimmEmbedder:
             model.safetensors; or ``hf-hub:owner/name[@revision]``.
         weights: A .safetensors file, a torch checkpoint (.pth, .pt, .bin; only tensors are read
             from it, no code runs) or a folder as above; None for the model's own, from the hub.
-        model_args: Passed on to ``timm.create_model``, JSON values only.
-        mean: Of each channel, in [0, 1]. This and the following: None for what belongs to the
-            weights.
-        std: Of each channel, in [0, 1], above 0.
-        input_size: Side, or (height, width), in pixels.
-        crop_pct: Share of the resized image's side that the crop keeps, above 0.
-        crop_mode: ``center``, ``squash`` or ``border``.
-        interpolation: ``bicubic``, ``bilinear``, ``lanczos``, ``nearest``, ``box`` or ``hamming``.
-        preprocessing: ``fast`` resizes only what the crop keeps, and lets a decoder shrink large
-            JPEGs; ``exact`` gives the very pixels of timm's evaluation transform.
-        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for the best that is there.
+        model_args: Arguments for ``timm.create_model``, JSON values only.
+        preprocess: Settings that differ from those that the weights were trained with: a
+            `Preprocess`, or a table of its fields; None for none.
+        resize: ``fast`` resizes only what the crop keeps, and lets a decoder shrink large JPEGs;
+            ``exact`` gives exactly the pixels of timm's evaluation transform.
+        device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for the best available one.
         batch_size: Images that go through the model together, ≥ 1; None for 8 on a CPU and 64 on
             a GPU.
-        precision: ``fp32``, or ``bf16`` for about twice the speed on processors that have it, at
-            cosine 0.996 to fp32; it is part of the fingerprint.
+        precision: ``fp32``, or ``bf16`` for about twice the speed on processors that support it,
+            at cosine 0.996 to fp32; it is part of the fingerprint.
         runtime: ``torch``, or ``openvino`` for more speed on a CPU (extra ``openvino``). Vectors in
-            fp32 are the same to rounding, and an index made with one may be opened with the other;
+            fp32 are equal up to rounding, and an index made with one may be opened with the other;
             in bf16 they differ by cosine 0.9998, and the runtime is part of the fingerprint.
         normalise: Whether to scale vectors to unit length.
 
     Raises:
-        ConfigError: An option is wrong, there is no such model (close names are listed), or
+        ConfigError: An option is invalid, the model is unknown (close names are listed), or
             OpenVINO cannot run it.
-        MissingDependencyError: ``runtime="openvino"`` without the package openvino.
-        WeightsUnavailableError: The weights cannot be had, are damaged or belong to another
+        MissingDependencyError: PyTorch or timm is missing, or ``runtime="openvino"`` without the
+            package openvino.
+        WeightsUnavailableError: The weights cannot be downloaded, are damaged or belong to another
             model; the message lists the options.
 
     Example:
@@ -175,74 +101,91 @@ class TimmEmbedder:
         timm has no model 'resnet5O'; did you mean 'resnet50', '
     """
 
+    @deprecated_options(_upgrade)
     def __init__(
         self,
         model: str = "resnet50.a1_in1k",
         *,
         weights: str | Path | None = None,
         model_args: Mapping[str, Any] | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        input_size: int | Sequence[int] | None = None,
-        crop_pct: float | None = None,
-        crop_mode: Literal["center", "squash", "border"] | None = None,
-        interpolation: str | None = None,
-        preprocessing: Literal["fast", "exact"] = "fast",
+        preprocess: Preprocess | Mapping[str, Any] | None = None,
+        resize: Literal["fast", "exact"] = "fast",
         device: str = "auto",
         batch_size: int | None = None,
         precision: Literal["fp32", "bf16"] = "fp32",
         runtime: Literal["torch", "openvino"] = "torch",
         normalise: bool = True,
     ) -> None:
+        # Imported here, so that the class can be imported without PyTorch.
+        from imagesearch.embedders._inference import check_running, checked, unit
+
         check_running(batch_size, precision)
-        arguments = json_values(model_args or {})
-        size = height_and_width(input_size, arguments.get("img_size"))
-        place = _place(runtime, device)
+        arguments = _json_values(model_args or {})
+        changes = Preprocess.of(preprocess)
+        size = _height_and_width(
+            arguments.get("img_size") if changes.size is None else changes.size
+        )
+        location = _device(runtime, device)
+
+        from imagesearch.embedders._timm_models import (
+            find_model,
+            fold_for_inference,
+            load_model,
+            resolve_model_data_config,
+        )
 
         source = find_model(model, weights)
         network = load_model(source, arguments, input_size=size)
-        self._preprocessing = preprocessing_of(
-            network,
-            input_size=size,
-            method=preprocessing,
-            overrides={
-                "crop_pct": crop_pct,
-                "crop_mode": crop_mode,
-                "interpolation": interpolation,
-                "mean": mean,
-                "std": std,
-            },
-        )
-        _fold(network, self._preprocessing.input_size, source.architecture)
+        self._transform = _transform(resolve_model_data_config(network), changes, size, resize)
+        fold_for_inference(network, self._transform.size, source.architecture)
         self._inference = _runner(
             runtime,
             network,
             source.architecture,
-            self._preprocessing,
-            device=place,
+            self._transform,
+            device=location,
             precision=precision,
             batch_size=batch_size,
         )
-        self._normalise = normalise
-        settings = {
+        self._finish = unit if normalise else checked
+        settings: dict[str, Any] = {
             "model_args": arguments,
-            **self._preprocessing.to_dict(),
             "precision": precision,
             "normalise": normalise,
         }
         if runtime != "torch" and precision != "fp32":
-            # In fp32 the runtimes differ by rounding alone; in bf16 each rounds in places of its own.
+            # In fp32 the runtimes differ by rounding alone; in bf16 each rounds at other steps.
             settings["runtime"] = runtime
-        identity = {"kind": "timm", "model": source.architecture, "weights": source.identity}
+        pixels = self._transform.to_dict()
+        # The keys are those of the first release, because they decide the fingerprint.
+        identity = {
+            "kind": "timm",
+            "model": source.architecture,
+            "weights": source.identity,
+            **settings,
+            **{old: pixels[new] for old, new in _MOVED.items()},
+            "preprocessing": resize,
+        }
+        options = {"model": source.model, "weights": source.weights, **settings}
         self._spec = EmbeddingSpec(
             name=source.label,
             dim=self._dim(),
             normalised=normalise,
-            fingerprint=fingerprint(identity | settings),
-            decode_size=self._preprocessing.decode_size,
+            fingerprint=fingerprint(identity),
+            decode_size=self._transform.decode_size,
             kind="timm",
-            options={"model": source.model, "weights": source.weights, **settings},
+            options={**options, "preprocess": pixels, "resize": resize},
         )
+
+    @staticmethod
+    def upgrade_options(options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return options that 0.1 stored in an index or read from a config file, in today's form.
+
+        Example:
+            >>> TimmEmbedder.upgrade_options({"model": "resnet50", "preprocessing": "exact"})
+            {'model': 'resnet50', 'resize': 'exact'}
+        """
+        return _upgrade(options)
 
     @property
     def spec(self) -> EmbeddingSpec:
@@ -251,19 +194,18 @@ class TimmEmbedder:
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return the uint8 pixels (height, width, 3) that the model will see of an RGB image."""
-        return self._preprocessing(image)
+        return self._transform(image)
 
     def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
         """Turn results of `preprocess` into float32 vectors of shape (n, dim).
 
         Raises:
-            EmbeddingError: The model failed, ran out of memory, gave NaN or infinity, or gave a
-                zero vector that is to have unit length.
+            EmbeddingError: The model failed, ran out of memory, or gave NaN, infinity or, with
+                `normalise`, a zero vector.
         """
         if len(batch) == 0:
             return np.empty((0, self._spec.dim), np.float32)
-        finish = unit if self._normalise else checked
-        return finish(self._inference.run(batch), name=self._spec.name, what="images")
+        return self._finish(self._inference.run(batch), name=self._spec.name, what="images")
 
     def __repr__(self) -> str:
         if not hasattr(self, "_spec"):
@@ -271,7 +213,7 @@ class TimmEmbedder:
         return f"TimmEmbedder({self._spec.options['model']!r}, dim={self._spec.dim})"
 
     def _dim(self) -> int:
-        height, width = self._preprocessing.input_size
+        height, width = self._transform.size
         try:
             output = self._inference.run([np.zeros((height, width, 3), np.uint8)])
         except EmbeddingError as error:
@@ -286,34 +228,102 @@ class TimmEmbedder:
         return int(output.shape[1])
 
 
-def _place(runtime: str, device: str) -> torch.device:
+def _transform(
+    trained: Mapping[str, Any],
+    changes: Preprocess,
+    size: tuple[int, int] | None,
+    method: Literal["fast", "exact"],
+) -> ImageTransform:
+    """Return the transform of a network's images.
+
+    Args:
+        trained: What the weights were trained with, as timm resolves it.
+        changes: The user's settings; None for what the weights were trained with.
+        size: (height, width) in pixels; None for that of the weights.
+        method: As for `ImageTransform`.
+
+    Raises:
+        ConfigError: The network does not take RGB, or a setting is invalid.
+    """
+    settings = {
+        name: trained[name] if value is None else value
+        for name, value in asdict(changes).items()
+        if name != "size"
+    }
+    channels, height, width = trained["input_size"]
+    if channels != 3:
+        raise ConfigError(f"the model takes {channels} channels; only RGB models are supported")
+    return ImageTransform(
+        size=size or (int(height), int(width)),
+        crop_pct=float(settings["crop_pct"]),
+        crop_mode=str(settings["crop_mode"]),
+        interpolation=str(settings["interpolation"]),
+        mean=_channels("mean", settings["mean"]),
+        std=_channels("std", settings["std"]),
+        method=method,
+    )
+
+
+def _channels(name: str, values: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} must be three numbers, got {shorten(values)}") from error
+
+
+def _height_and_width(size: Any) -> tuple[int, int] | None:
+    match size:
+        case None:
+            return None
+        case bool():
+            pass
+        case int(side):
+            return side, side
+        case [int(height), int(width)] | [3, int(height), int(width)]:
+            return height, width
+    raise ConfigError(f"size must be a side or (height, width) in pixels, got {shorten(size)}")
+
+
+def _json_values(model_args: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(json.dumps(dict(model_args), allow_nan=False)))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"model_args must consist of JSON values, because an index stores them, got "
+            f"{shorten(model_args)} ({error})"
+        ) from error
+
+
+def _device(runtime: str, device: str) -> torch.device:
     match runtime:
         case "torch":
             return choose_device(device)
         case "openvino":
             if device not in {"auto", "cpu"}:
                 raise ConfigError(
-                    f"runtime='openvino' runs on the CPU, and device={device!r} is none: use "
+                    f"runtime='openvino' runs on the CPU only, got device={device!r}: use "
                     "runtime='torch', or leave device out"
                 )
-            # Where it is missing, that is said before the weights load.
+            # A missing package is reported before the weights load.
             importlib.import_module("imagesearch.embedders._openvino")
-            return torch.device("cpu")
-    raise ConfigError(f"runtime={shorten(runtime)}; use 'torch' or 'openvino'")
+            return choose_device("cpu")
+    raise ConfigError(f"runtime must be 'torch' or 'openvino', got {shorten(runtime)}")
 
 
 def _runner(
     runtime: str,
     network: torch.nn.Module,
     architecture: str,
-    preprocessing: Preprocessing,
+    transform: ImageTransform,
     *,
     device: torch.device,
     precision: str,
     batch_size: int | None,
 ) -> Runner:
-    mean, std = preprocessing.mean, preprocessing.std
+    mean, std = transform.mean, transform.std
     if runtime == "torch":
+        from imagesearch.embedders._inference import Inference
+
         return Inference(
             network, device=device, precision=precision, mean=mean, std=std, batch_size=batch_size
         )
@@ -325,19 +335,6 @@ def _runner(
         precision=precision,
         mean=mean,
         std=std,
-        input_size=preprocessing.input_size,
+        input_size=transform.size,
         batch_size=batch_size,
     )
-
-
-def _fold(network: torch.nn.Module, size: tuple[int, int], architecture: str) -> None:
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.rand((1, 3, *size), generator=generator) * 4 - 2
-    try:
-        count = fold_batch_norms(network, probe)
-    except (RuntimeError, ValueError, AssertionError) as error:
-        raise ConfigError(
-            f"{architecture} does not take images of {size[0]} × {size[1]} pixels: "
-            f"{' '.join(str(error).split())[:300]}"
-        ) from error
-    _logger.debug("%s: %d batch norms folded", architecture, count)

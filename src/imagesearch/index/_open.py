@@ -12,7 +12,7 @@ from imagesearch.config import PluginConfig
 from imagesearch.copying import copy_projected
 from imagesearch.errors import ConfigError
 from imagesearch.index._progress import make_progress
-from imagesearch.plugins import make_embedder, make_store
+from imagesearch.plugins import make_embedder, make_store, stored_config
 from imagesearch.protocols import Embedder, VectorStore, supports
 from imagesearch.types import IndexMeta, Metric
 
@@ -53,12 +53,7 @@ class LazyEmbedder:
 
     def _make(self) -> Embedder:
         spec = self._meta.embedding
-        if spec.kind is None:
-            raise ConfigError(
-                f"the index was made with embedder {spec.name!r}, which is no plug-in, so "
-                "it cannot be made again by name: pass it, ImageIndex(…, embedder=…)"
-            )
-        made = make_embedder(PluginConfig(spec.kind, spec.options))
+        made = make_embedder(stored_config(spec))
         self._meta.require_compatible(
             replace(self._meta, embedding=made.spec), where=repr(self._store)
         )

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch import EmbeddingSpec
-from imagesearch.embedders import file_sha256, fingerprint
-from imagesearch.embedders.device import choose_device
+from imagesearch.embedders import choose_device, file_sha256, fingerprint
 from imagesearch.errors import WeightsUnavailableError
 from shopsearch.network import DIM, SIDE, Network, pixels_of
 

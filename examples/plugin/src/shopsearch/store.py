@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch import Capability, Filter, Hit, IndexMeta, Record, RecordBatch
+from imagesearch import Filter, Hit, IndexMeta, Record, RecordBatch
 from imagesearch.errors import StoreError, StoreRequestError
+from imagesearch.protocols import Capability
 from imagesearch.stores import check_batch, check_queries, note_text, possible_ids, rank
 from shopsearch.database import Database
 
