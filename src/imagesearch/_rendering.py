@@ -1,37 +1,37 @@
-"""Render results as tables, HTML and contact sheets."""
+"""Render results as text tables, contact sheets and HTML."""
 
 from __future__ import annotations
 
 import base64
 import functools
-import html
 import io
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
 
 from imagesearch._printable import printable
 
+if TYPE_CHECKING:
+    import jinja2
+
 __all__ = [
     "Tile",
     "contact_sheet",
+    "data_uri",
     "display_width",
-    "html_document",
-    "html_page",
-    "html_table",
-    "html_text",
-    "notebook_html",
     "one_line",
+    "render",
     "text_table",
+    "thumbnail",
 ]
 
 
 _GAP = 2
-# What a column keeps before it goes to a block of its own; a file name needs more than a word.
+# The narrowest columns before a new block begins; a file name needs more than a word.
 _LEAST_TEXT = 8
 _LEAST_PATH = 16
 _ELLIPSIS = "…"
@@ -42,15 +42,15 @@ _Row: TypeAlias = Sequence[str]
 
 
 def text_table(header: _Row, rows: Sequence[_Row], *, width: int | None = None) -> str:
-    """Lay out rows in aligned columns; East Asian characters count as two columns.
+    """Lay out rows in aligned columns.
 
-    In a terminal long texts are shortened: paths in front of the file name, words at the end,
-    anything else in the middle. Numbers never are. Columns that still find no room follow in a
-    block below, which begins with the first column again. No line is wider than the terminal.
+    If `width` is too small, long texts are shortened: paths in front of the file name, words at
+    the end, anything else in the middle; numbers are not. Columns that still do not fit follow in
+    a block below, which begins with the first column again. No line is wider than `width`.
 
     Args:
         header: Column names.
-        rows: Cells; as many in each row as there are names.
+        rows: Rows of cells, one cell for each name.
         width: Columns of the terminal; None: no limit.
 
     Example:
@@ -73,7 +73,7 @@ def text_table(header: _Row, rows: Sequence[_Row], *, width: int | None = None) 
 
 
 def one_line(text: str) -> str:
-    r"""Return text on one line, without control characters, which a terminal would obey.
+    r"""Return text on one line, with control characters escaped.
 
     Example:
         >>> print(one_line("two\nlines \x1b[2J"))
@@ -83,9 +83,9 @@ def one_line(text: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes.
+    """Return the width of a text in columns of a terminal.
 
-    East Asian wide characters take two (Unicode Standard Annex 11), combining marks none.
+    East Asian wide characters take two columns (Unicode Standard Annex 11), combining marks none.
 
     Example:
         >>> display_width("fish"), display_width("金鱼")
@@ -123,8 +123,8 @@ class _Column:
         else:
             self.least = min(self.natural, _LEAST_PATH if self.kind == "path" else _LEAST_TEXT)
 
-    def wish(self, width: int) -> float:
-        """How readily it gives way at this width; a path tells more by its second half."""
+    def excess(self, width: int) -> float:
+        """The column with the largest value is shrunk first; a path counts half."""
         return width / 2 if self.kind == "path" else width
 
     def fitted(self, cell: str, width: int) -> str:
@@ -134,7 +134,7 @@ class _Column:
 
 
 def _shortened(cell: str, width: int, head: int) -> str:
-    """Leave out what is behind the first `head` columns, as far as need be."""
+    """Shorten a cell to `width`, with the ellipsis after about `head` columns."""
     if display_width(cell) <= width:
         return cell
     front = _front(cell, head)
@@ -143,12 +143,12 @@ def _shortened(cell: str, width: int, head: int) -> str:
 
 
 def _blocks(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
-    """Gather columns into blocks that can be shrunk to the width, each with the first column."""
+    """Split columns into blocks that can be shrunk to the width, each with the first column."""
     first, *others = columns
     blocks = [[first]]
     for column in others:
         together = [*blocks[-1], column]
-        if len(blocks[-1]) > 1 and _total(each.least for each in together) > width:
+        if len(blocks[-1]) > 1 and _total(member.least for member in together) > width:
             blocks.append([first, column])
         else:
             blocks[-1] = together
@@ -158,15 +158,15 @@ def _blocks(columns: Sequence[_Column], width: int) -> list[list[_Column]]:
 def _shrunk(columns: Sequence[_Column], width: int) -> list[int]:
     widths = [column.natural for column in columns]
     while _total(widths) > width:
-        yielding = [at for at, column in enumerate(columns) if widths[at] > column.least]
-        if not yielding:
+        shrinkable = [at for at, column in enumerate(columns) if widths[at] > column.least]
+        if not shrinkable:
             break
-        widths[max(yielding, key=lambda at: columns[at].wish(widths[at]))] -= 1
+        widths[max(shrinkable, key=lambda at: columns[at].excess(widths[at]))] -= 1
     return widths
 
 
 def _block(columns: Sequence[_Column], widths: Sequence[int], width: int | None = None) -> str:
-    # Names that were made from each other differ at their end.
+    # Similar names often differ at their end, so both ends are kept.
     headings = [
         _shortened(column.name, room, room // 2)
         for column, room in zip(columns, widths, strict=True)
@@ -190,7 +190,7 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def _front(text: str, width: int) -> str:
-    """Return as much of the beginning as fits."""
+    """Return the longest beginning of a text that fits."""
     room = width
     for at, mark in enumerate(text):
         room -= _mark_width(mark)
@@ -203,7 +203,7 @@ def _padded(text: str, width: int) -> str:
     return text + " " * (width - display_width(text))
 
 
-_THUMBNAIL = 200
+_SIDE = 200
 _MARGIN = 12
 _LINE = 18
 _FONT_SIZE = 13
@@ -227,16 +227,40 @@ _ACCENT = "#0969da"
 _EMPTY = "#eaeef2"
 
 
+def thumbnail(image: Image.Image, side: int = _SIDE) -> Image.Image:
+    """Return an RGB copy whose longer side is at most `side` pixels.
+
+    Example:
+        >>> thumbnail(Image.new("L", (400, 100)), 200).size
+        (200, 50)
+    """
+    small = image.convert("RGB")
+    small.thumbnail((side, side))
+    return small
+
+
+def data_uri(image: Image.Image, side: int = _SIDE) -> str:
+    """Return a thumbnail as a JPEG in a ``data:`` URI.
+
+    Example:
+        >>> data_uri(Image.new("RGB", (9, 9)), 4)[:23]
+        'data:image/jpeg;base64,'
+    """
+    buffer = io.BytesIO()
+    thumbnail(image, side).save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Tile:
-    """One captioned picture.
+    """One image with its caption.
 
     Attributes:
-        image: The picture, or None if it cannot be shown.
+        image: The image, or None if it cannot be shown.
         heading: A short first line, such as the score.
         name: The second line, such as the file name.
-        details: A third line.
-        is_query: Drawn with an accent, to tell it from the answers.
+        details: The third line.
+        is_query: Whether the tile has a coloured frame, to distinguish the query from the hits.
     """
 
     image: Image.Image | None
@@ -247,119 +271,31 @@ class Tile:
 
 
 def contact_sheet(tiles: Iterable[Tile], *, columns: int = 5, title: str = "") -> Image.Image:
-    """Draw tiles into one picture, `columns` in a row.
+    """Draw tiles into one image.
 
     Args:
-        tiles: What to draw, in reading order.
+        tiles: The tiles, in reading order.
         columns: Tiles in a row, ≥ 1.
-        title: A line above.
+        title: A line above the tiles.
 
     Raises:
         ValueError: `columns` is less than 1.
     """
     if columns < 1:
-        raise ValueError(f"columns={columns}; a row needs at least one")
-    drawn = list(tiles)
-    rows = max(1, -(-len(drawn) // columns))
-    across = max(1, min(columns, len(drawn)))
-    cell_width, cell_height = _THUMBNAIL + _MARGIN, _THUMBNAIL + 3 * _LINE + 2 * _MARGIN
+        raise ValueError(f"columns must be at least 1, got {columns}")
+    tiles = list(tiles)
+    rows = max(1, -(-len(tiles) // columns))
+    across = max(1, min(columns, len(tiles)))
+    cell_width, cell_height = _SIDE + _MARGIN, _SIDE + 3 * _LINE + 2 * _MARGIN
     top = _MARGIN + (_LINE + _MARGIN if title else 0)
     sheet = Image.new("RGB", (_MARGIN + across * cell_width, top + rows * cell_height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     if title:
         _write(draw, (_MARGIN, _MARGIN), title, sheet.width - 2 * _MARGIN, _INK)
-    for place, tile in enumerate(drawn):
-        left = _MARGIN + (place % columns) * cell_width
-        _draw_tile(sheet, draw, tile, (left, top + (place // columns) * cell_height))
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, columns)
+        _draw_tile(sheet, draw, tile, (_MARGIN + column * cell_width, top + row * cell_height))
     return sheet
-
-
-def html_page(tiles: Iterable[Tile], *, title: str = "") -> str:
-    """Return one complete HTML page with the tiles; pictures are inside, nothing is loaded."""
-    return html_document(title or "imagesearch", notebook_html(tiles))
-
-
-def html_document(title: str, body: str) -> str:
-    """Return one complete HTML page around an HTML fragment.
-
-    Args:
-        title: Plain text.
-        body: HTML, taken as it is.
-    """
-    heading = html_text(title)
-    return (
-        "<!doctype html>\n"
-        f'<html lang="en"><head><meta charset="utf-8"><title>{heading}</title>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<style>body{font:15px/1.4 system-ui,sans-serif;margin:2rem;"
-        f"color:{_INK};background:{_PAPER}}}h1{{font-size:1.2rem}}h2{{font-size:1.1rem}}"
-        "h3{font-size:1rem}</style></head>\n"
-        f"<body><h1>{heading}</h1>\n{body}\n"
-        "</body></html>\n"
-    )
-
-
-def html_text(text: str, *, quote: bool = True) -> str:
-    r"""Return text for an HTML page: markup and control characters are escaped.
-
-    Args:
-        text: Plain text.
-        quote: Whether quotation marks are escaped, as inside of an attribute.
-
-    Example:
-        >>> print(html_text("<b>\x1b\u202e"))
-        &lt;b&gt;\x1b\u202e
-    """
-    return html.escape(one_line(text), quote=quote)
-
-
-def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of plain text as an HTML table.
-
-    Example:
-        >>> html_table(["a"], [["<1>"]]).count("&lt;1&gt;")
-        1
-    """
-    style = f"text-align:left;padding:2px 16px 2px 0;border-bottom:1px solid {_EMPTY}"
-    lines = [
-        "<tr>"
-        + "".join(f'<{tag} style="{style}">{html_text(cell)}</{tag}>' for cell in row)
-        + "</tr>"
-        for tag, row in [("th", header), *(("td", row) for row in rows)]
-    ]
-    return f'<table style="border-collapse:collapse">{"".join(lines)}</table>'
-
-
-def notebook_html(tiles: Iterable[Tile]) -> str:
-    """Return the tiles as an HTML fragment with inline pictures and styles."""
-    return (
-        '<div style="display:flex;flex-wrap:wrap;gap:12px">'
-        + "".join(_html_tile(tile) for tile in tiles)
-        + "</div>"
-    )
-
-
-def _html_tile(tile: Tile) -> str:
-    border = f"2px solid {_ACCENT}" if tile.is_query else "2px solid transparent"
-    box = (
-        f"width:{_THUMBNAIL}px;height:{_THUMBNAIL}px;display:flex;align-items:center;"
-        f"justify-content:center;background:{_EMPTY};color:{_FAINT}"
-    )
-    picture = "no picture"
-    if tile.image is not None:
-        buffer = io.BytesIO()
-        _thumbnail(tile.image).save(buffer, "JPEG", quality=85)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        picture = f'<img alt="{html_text(tile.name)}" src="data:image/jpeg;base64,{data}">'
-    clip = "overflow:hidden;text-overflow:ellipsis;white-space:nowrap"
-    return (
-        f'<figure style="margin:0;width:{_THUMBNAIL + 4}px;border:{border}">'
-        f'<div style="{box}">{picture}</div>'
-        f'<figcaption style="{clip};padding:4px"><b>{html_text(tile.heading)}</b><br>'
-        f'<span title="{html_text(tile.name)}">{html_text(tile.name)}</span><br>'
-        f'<small style="color:{_FAINT}" title="{html_text(tile.details)}">'
-        f"{html_text(tile.details)}&nbsp;</small></figcaption></figure>"
-    )
 
 
 def _draw_tile(
@@ -369,26 +305,20 @@ def _draw_tile(
     corner: tuple[int, int],
 ) -> None:
     left, top = corner
-    box = (left, top, left + _THUMBNAIL - 1, top + _THUMBNAIL - 1)
+    box = (left, top, left + _SIDE - 1, top + _SIDE - 1)
     draw.rectangle(box, fill=_EMPTY)
     if tile.image is None:
-        _write(draw, (left + 8, top + 8), "no picture", _THUMBNAIL - 16, _FAINT)
+        _write(draw, (left + 8, top + 8), "no image", _SIDE - 16, _FAINT)
     else:
-        thumbnail = _thumbnail(tile.image)
-        offset = ((_THUMBNAIL - thumbnail.width) // 2, (_THUMBNAIL - thumbnail.height) // 2)
-        sheet.paste(thumbnail, (left + offset[0], top + offset[1]))
+        small = thumbnail(tile.image)
+        offset = ((_SIDE - small.width) // 2, (_SIDE - small.height) // 2)
+        sheet.paste(small, (left + offset[0], top + offset[1]))
     if tile.is_query:
         draw.rectangle((box[0] - 3, box[1] - 3, box[2] + 3, box[3] + 3), outline=_ACCENT, width=3)
-    below = top + _THUMBNAIL + 4
+    below = top + _SIDE + 4
     for line, ink in ((tile.heading, _INK), (tile.name, _INK), (tile.details, _FAINT)):
-        _write(draw, (left, below), line, _THUMBNAIL, ink)
+        _write(draw, (left, below), line, _SIDE, ink)
         below += _LINE
-
-
-def _thumbnail(image: Image.Image) -> Image.Image:
-    small = image.convert("RGB")
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    return small
 
 
 def _write(
@@ -398,9 +328,9 @@ def _write(
     line = one_line(text)
     font = _font(wide=not line.isascii() and any(ord(mark) > _LATIN for mark in line))
     if font.getlength(line) > room:
-        while len(line) > 1 and font.getlength(line + "…") > room:
+        while len(line) > 1 and font.getlength(line + _ELLIPSIS) > room:
             line = line[:-1]
-        line += "…"
+        line += _ELLIPSIS
     draw.text(corner, line, ink, font)
 
 
@@ -413,3 +343,43 @@ def _font(*, wide: bool) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
         except OSError:
             continue
     return ImageFont.load_default(_FONT_SIZE)
+
+
+def render(template: str, **values: Any) -> str:
+    r"""Fill an HTML template of the package; markup and control characters in values are escaped.
+
+    Args:
+        template: The path of the template within the package.
+        **values: The variables of the template.
+
+    Example:
+        >>> page = render("templates/page.html", title="<b>\x1b", tiles=[])
+        >>> r"<title>&lt;b&gt;\x1b</title>" in page
+        True
+    """
+    return _environment().get_template(template).render(values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    def finalize(value: object) -> object:
+        return value if hasattr(value, "__html__") else one_line(str(value))
+
+    environment = jinja2.Environment(
+        autoescape=True,
+        finalize=finalize,
+        loader=jinja2.PackageLoader("imagesearch", ""),
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["data_uri"] = data_uri
+    environment.globals |= {
+        "accent": _ACCENT,
+        "empty": _EMPTY,
+        "faint": _FAINT,
+        "ink": _INK,
+        "paper": _PAPER,
+        "side": _SIDE,
+    }
+    return environment

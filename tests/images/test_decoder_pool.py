@@ -23,6 +23,7 @@ from imagesearch.errors import (
 )
 from imagesearch.images import DecoderPool, decode
 from imagesearch.ui import PageSettings
+from imagesearch.ui._cards import THUMBNAIL_SIDE
 from imagesearch.ui._view import IndexView
 from tests.bad_files import encode, picture
 
@@ -199,5 +200,5 @@ def test_the_page_decodes_what_visitors_upload_there(tmp_path):
     assert {shrink_to for shrink_to, _ in seen} == {
         None,
         index.meta.embedding.decode_size,
-        view.thumbnails.side,
+        THUMBNAIL_SIDE,
     }

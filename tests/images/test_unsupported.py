@@ -9,7 +9,8 @@ from PIL import features
 
 from imagesearch.errors import DecodeError, UnsupportedImageError
 from imagesearch.images import decode
-from imagesearch.ui._inputs import decode_upload
+from imagesearch.ui._text import PageError
+from imagesearch.ui._uploads import decode_upload
 from tests.bad_files import encode, picture
 
 
@@ -120,9 +121,7 @@ def test_a_format_that_this_pillow_was_built_without_is_not_called_damaged(
 
 
 def test_the_page_says_that_a_kind_is_unsupported_in_the_visitors_language():
-    from imagesearch.ui._text import in_language
-
-    with pytest.raises(DecodeError) as info:
+    with pytest.raises(PageError) as info:
         decode_upload(b"8BPS" + bytes(64), max_pixels=100)
     assert "a Photoshop document" in str(info.value)
-    assert "不支持" in in_language(info.value.args[0], "zh")
+    assert "不支持" in info.value.message.text("zh")

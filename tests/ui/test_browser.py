@@ -53,7 +53,7 @@ def browser():
 
 
 class Visitor:
-    """Somebody in front of the page, and a note of everything that the browser asked for."""
+    """A visitor of the page, with all requests of the browser."""
 
     def __init__(self, browser, page, *, opened=True, **context):
         self.context = browser.new_context(**context)
@@ -133,7 +133,7 @@ def visit(browser, page):
         assert visitor.requests
 
 
-def test_a_dropped_picture_shows_its_kin_with_scores(visit, query):
+def test_a_dropped_picture_shows_similar_ones_with_scores(visit, query):
     visitor = visit()
     visitor.status(r"12 of \d+ pictures in this index")
     visitor.give(query)
@@ -159,7 +159,7 @@ def test_a_filter_is_chosen_from_what_the_index_holds_and_searched_at_once(visit
     visitor.tab.keyboard.press("Tab")
     visitor.status(r"\b3 pictures .*your picture")
     visitor.results(*["city-[012]"] * 3)
-    expect(visitor.box("meaning")).to_have_value('kind = "city" and price <= 25')
+    expect(visitor.box("choices-text")).to_have_value('kind = "city" and price <= 25')
 
 
 def test_choices_and_a_filter_that_was_written_hold_together_and_leave_each_other_alone(visit):
@@ -178,7 +178,7 @@ def test_choices_and_a_filter_that_was_written_hold_together_and_leave_each_othe
     visitor.tab.locator(".is-choice .token-remove").first.click()
     visitor.status(r"\b12 pictures that match the filter")
     expect(visitor.box("where")).to_have_value(written)
-    expect(visitor.box("meaning")).to_be_hidden()
+    expect(visitor.box("choices-text")).to_be_hidden()
 
 
 def test_choosing_narrows_what_is_more_like_a_picture_too(visit):
@@ -209,7 +209,7 @@ def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, 
     expect(visitor.captions).to_have_count(12)
 
 
-def test_a_chinese_visitor_is_told_what_is_wrong_in_chinese(visit):
+def test_a_chinese_visitor_reads_messages_in_chinese(visit):
     visitor = visit(locale="zh-CN")
     visitor.box("id").fill("nowhere")
     visitor.box("id").press("Enter")
@@ -268,7 +268,7 @@ def test_a_box_that_is_drawn_on_the_picture_searches_a_part(visit, tmp_path):
     pointer.down()
     pointer.move(place["x"] + place["width"] - 2, place["y"] + place["height"] * 0.69, steps=5)
     pointer.up()
-    visitor.status("a part of your picture")
+    visitor.status("part of your picture")
     visitor.results("city-3.png", more=True)
     expect(visitor.tab.locator(".is-crop-box")).to_be_visible()
     left, _, right, _ = map(int, visitor.box("crop").input_value().split(", "))
@@ -320,14 +320,14 @@ def test_a_pasted_picture_is_searched(visit, page):
 
 def test_the_language_follows_the_browser_and_the_switch(visit):
     visitor = visit(locale="zh-CN")
-    visitor.status("索引中")
+    visitor.status("索引共有")
     expect(visitor.tab.locator("#is-search")).to_have_text("搜索")
     visitor.tab.get_by_text("English", exact=True).click()
     expect(visitor.tab.locator("#is-search")).to_have_text("Search")
     visitor.tab.get_by_role("tab", name="About this index").click()
-    expect(visitor.tab.locator("#is-facts")).to_contain_text("dimensions of a vector")
+    expect(visitor.tab.locator("#is-info")).to_contain_text("vector dimensions")
     visitor.tab.get_by_text("中文", exact=True).click()
-    expect(visitor.tab.locator("#is-facts")).to_contain_text("向量维度")
+    expect(visitor.tab.locator("#is-info")).to_contain_text("向量维度")
     visitor.tab.get_by_role("tab", name="搜索").click()
     visitor.box("id").fill("boat-3")
     visitor.box("id").press("Enter")

@@ -10,16 +10,13 @@ from PIL import Image
 from imagesearch import ImageIndex, Item, LocalStore, MemoryStore, Secret
 from imagesearch._demo_images import draw_scene
 from imagesearch.errors import (
-    DecodeError,
     FilterError,
-    ManifestError,
-    QueryError,
     StoreLockedError,
-    UnsupportedOperationError,
 )
 from imagesearch.ui import Login, PageSettings
 from imagesearch.ui._cards import placeholder
-from imagesearch.ui._page import explain
+from imagesearch.ui._errors import explain
+from imagesearch.ui._text import PageError, UploadError
 from imagesearch.ui._view import IndexView
 from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
 
@@ -52,7 +49,7 @@ def ids(answer):
     return [card.id for card in answer.cards]
 
 
-def test_a_picture_is_answered_with_its_kin_thumbnails_and_captions(view, query):
+def test_a_picture_is_answered_with_similar_ones_thumbnails_and_captions(view, query):
     answer = view.search(query, k=3)
     assert {card.metadata["kind"] for card in answer.cards} == {"balloon"}
     assert all(max(image.size) <= 384 for image in answer.images)
@@ -91,7 +88,7 @@ def test_empty_answers_say_what_to_do(view, query, tmp_path):
         empty = IndexView(index, PageSettings())
         assert "This index is empty" in empty.browse().status
         assert "This index is empty" in empty.search(query).status
-        assert "没有可供" not in empty.facts_html("zh")
+        assert "没有可供" not in empty.info_html("zh")
 
 
 def test_a_part_of_a_picture_is_cut_out_upright(view, tmp_path):
@@ -106,20 +103,20 @@ def test_a_part_of_a_picture_is_cut_out_upright(view, tmp_path):
     right = view.search(tmp_path / "turned.png", crop="50, 0, 100, 100", k=1)
     assert (ids(left), ids(right)) == (["boat-2"], ["city-1"])
     assert right.cards[0].score == pytest.approx(1)
-    assert "a part of your picture" in right.status
+    assert "part of your picture" in right.status
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"crop": "1, 2, 3"}, QueryError, "four numbers"),
-        ({"crop": "60, 0, 40, 100"}, QueryError, "left must be less"),
-        ({"crop": "nan, 0, 40, 100"}, QueryError, "from 0 to 100"),
-        ({"crop": "0, 0, 140, 100"}, QueryError, "from 0 to 100"),
-        ({"k": 0}, QueryError, "1 to 100"),
-        ({"k": 101}, QueryError, "1 to 100"),
+        ({"crop": "1, 2, 3"}, PageError, "four numbers"),
+        ({"crop": "60, 0, 40, 100"}, PageError, "left must be less"),
+        ({"crop": "nan, 0, 40, 100"}, PageError, "from 0 to 100"),
+        ({"crop": "0, 0, 140, 100"}, PageError, "from 0 to 100"),
+        ({"k": 0}, PageError, "1 to 100"),
+        ({"k": 101}, PageError, "1 to 100"),
         ({"where": "kind ="}, FilterError, "value"),
-        ({"id": "nowhere"}, QueryError, "not in the index"),
+        ({"id": "nowhere"}, PageError, "not in the index"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_words(view, query, arguments, error, words):
@@ -130,10 +127,10 @@ def test_what_cannot_be_asked_is_refused_in_words(view, query, arguments, error,
 def test_a_picture_over_the_limits_is_refused_before_it_is_decoded(view, tmp_path):
     Image.new("L", (3000, 2000)).save(tmp_path / "large.png")
     small = IndexView(view.index, PageSettings(max_megapixels=5))
-    with pytest.raises(DecodeError, match="6 megapixels"):
+    with pytest.raises(UploadError, match="6 megapixels"):
         small.search(tmp_path / "large.png")
     (tmp_path / "heavy.png").write_bytes(b"x" * 2_000_000)
-    with pytest.raises(QueryError, match=r"at most 1\.0 MB"):
+    with pytest.raises(UploadError, match=r"at most 1\.0 MB"):
         IndexView(view.index, PageSettings(max_upload_mb=1)).search(tmp_path / "heavy.png")
 
 
@@ -148,7 +145,7 @@ def test_details_show_every_field_and_escape_all_of_them(view, tmp_path):
     assert "<script" not in detail
     assert "<img src=x>" not in detail
     assert "&lt;script&gt;alert(1)" in detail
-    assert "<script" not in view.facts_html()
+    assert "<script" not in view.info_html()
     assert "<img src=x>" not in view.search(id='"><img src=x>', text="red", k=1).status
 
 
@@ -168,11 +165,11 @@ def test_pictures_by_url_are_not_fetched_unless_the_owner_says_so(view):
     assert answer.cards[0].uri == "http://127.0.0.1:9/far.png"
 
 
-def test_strangers_are_not_told_where_files_lie(view, query, tmp_path):
+def test_visitors_from_elsewhere_do_not_see_paths(view, query, tmp_path):
     public = IndexView(view.index, PageSettings(host="0.0.0.0", logins=LOGIN))
     answer = public.search(query, k=5)
     shown = json.dumps([card.to_json() for card in answer.cards]) + public.detail(answer.cards[0])
-    shown += json.dumps(public.facts()) + public.facts_html() + json.dumps(public.record("boat-1"))
+    shown += json.dumps(public.facts()) + public.info_html() + json.dumps(public.record("boat-1"))
     assert str(tmp_path) not in shown
     assert str(tmp_path) in view.detail(view.search(query).cards[0])
 
@@ -224,18 +221,18 @@ def test_when_the_store_fails_no_file_is_left_behind(view, tmp_path, query):
 
 @pytest.mark.parametrize("fields", ["kind", "= fish", "kind =", "id = 3", "x = 1e400"])
 def test_fields_that_cannot_be_kept_are_refused_before_anything_is_added(view, query, fields):
-    with pytest.raises(ManifestError):
+    with pytest.raises(PageError):
         view.add([query], fields)
     assert view.index.count() == 9
 
 
 def test_a_read_only_page_adds_nothing(view, query):
     read_only = IndexView(view.index, PageSettings(read_only=True))
-    with pytest.raises(UnsupportedOperationError):
+    with pytest.raises(PageError, match="read-only"):
         read_only.add([query])
 
 
-def test_facts_tell_what_the_index_really_holds(view):
+def test_facts_describe_what_the_index_contains(view):
     facts = view.facts()
     assert (facts["images"], facts["dim"], facts["searches_text"]) == (9, 49, True)
     kinds = {field["name"]: field for field in facts["fields"]}
@@ -251,19 +248,19 @@ def test_facts_name_the_projection_and_the_dimensions_of_what_is_stored(view):
         assert facts["dim"] == 5
         assert facts["projection"]["input_dim"] == 49
         assert facts["projection"]["fitted_on"] == 9
-        assert "from 49 dimensions, fitted on 9 pictures" in projected.facts_html()
-        assert "由 49 维降维，根据 9 张图片计算" in projected.facts_html("zh")
+        assert "from 49 dimensions, fitted on 9 pictures" in projected.info_html()
+        assert "由 49 维降维，基于 9 张图片拟合" in projected.info_html("zh")
 
 
-def test_one_picture_is_told_as_one(view):
+def test_one_picture_is_described_in_the_singular(view):
     with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore()) as index:
         index.add([Item(draw_scene("boat", 1), id="boat-1", metadata={"kind": "boat"})])
         one = IndexView(index, PageSettings())
         assert one.browse().status.startswith("1 of 1 picture in this index.")
         assert one.browse(where='kind = "boat"').status.startswith("1 picture that matches the")
         assert one.search(text="red").status.startswith("1 picture like")
-        assert "from the first picture<" in one.facts_html()
-        assert "索引中 1 张图片中的 1 张" in one.browse(language="zh").status
+        assert "in the first picture<" in one.info_html()
+        assert "索引共有 1 张图片，显示其中 1 张" in one.browse(language="zh").status
     assert view.browse(k=1).status.startswith("1 of 9 pictures in this index.")
 
 
@@ -295,7 +292,7 @@ def test_others_add_beside_a_page_and_a_page_that_must_wait_loses_nothing(tmp_pa
         assert sorted(ids(page.search(query))) == ["boat-1", "boat-2"]
         with pytest.raises(StoreLockedError) as locked:
             page.add([query])
-        assert explain(locked.value, page, "zh") == "索引正被另一个进程写入，请稍后再试。"
+        assert explain(locked.value, page).text("zh") == "另一个进程正在写入索引，请稍后再试。"
         assert query.exists()
         assert list((tmp_path / "uploads").iterdir()) == []
         other.release()

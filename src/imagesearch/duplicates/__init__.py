@@ -1,7 +1,6 @@
 """Find images that are copies of each other, through the store's own search."""
 
-import warnings
-
+from imagesearch._deprecation import deprecated_names, warn_deprecated
 from imagesearch.duplicates._finder import DuplicateFinder
 from imagesearch.duplicates._hash import dhash, phash
 from imagesearch.duplicates.cross_index import CrossIndexFinder, find_original
@@ -32,27 +31,20 @@ __all__ = [
     "phash",
 ]
 
-_RENAMED = {
-    "Finding": DuplicateFinder,
-    "Leaks": CrossIndexFinder,
-    "Picture": DuplicateImage,
-}
 
-
-def __getattr__(name: str) -> object:
+def _old_constant(name: str) -> object:
     if name == "MAX_BITS":
-        warnings.warn(
-            "imagesearch.duplicates.MAX_BITS is deprecated; use NEAR_DISTANCE",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        warn_deprecated(f"{__name__}.MAX_BITS", f"{__name__}.NEAR_DISTANCE", stacklevel=3)
         return 112
-    if name in _RENAMED:
-        renamed = _RENAMED[name]
-        warnings.warn(
-            f"imagesearch.duplicates.{name} is deprecated; use {renamed.__name__}",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return renamed
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__getattr__ = deprecated_names(
+    __name__,
+    {
+        "Finding": "imagesearch.duplicates.DuplicateFinder",
+        "Leaks": "imagesearch.duplicates.CrossIndexFinder",
+        "Picture": "imagesearch.duplicates.DuplicateImage",
+    },
+    otherwise=_old_constant,
+)

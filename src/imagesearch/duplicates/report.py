@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from typing import Any, Literal, TypeAlias, get_args, overload
 
 from PIL import Image
 
+from imagesearch._deprecation import warn_deprecated
 from imagesearch._printable import shorten
-from imagesearch._rendering import Tile, html_page, text_table
+from imagesearch._rendering import Tile, render, text_table
 from imagesearch._validation import as_real, as_whole, flag
 from imagesearch.duplicates._tiers import BITS
 from imagesearch.errors import ConfigError
@@ -110,9 +110,7 @@ class Match:
     @property
     def picture(self) -> DuplicateImage:
         """Deprecated: use `image`."""
-        warnings.warn(
-            "Match.picture is deprecated; use Match.image", DeprecationWarning, stacklevel=2
-        )
+        warn_deprecated("Match.picture", "Match.image")
         return self.image
 
     @property
@@ -264,11 +262,8 @@ class Rules:
 
 
 def _share_of(max_bits: int) -> float:
-    warnings.warn(
-        f"max_bits is deprecated; use near_distance, a share of the {BITS} bits",
-        DeprecationWarning,
-        stacklevel=4,  # the caller of ImageIndex.duplicates
-    )
+    # For the caller of ImageIndex.duplicates.
+    warn_deprecated("max_bits=", f"near_distance=, a share of the {BITS} bits", stacklevel=4)
     bits = as_whole(max_bits)
     if bits is None or not 0 <= bits < BITS // 2:
         raise ConfigError(
@@ -408,7 +403,8 @@ class DuplicateReport(Sequence[DuplicateGroup]):
             OSError: The file cannot be written.
         """
         target = Path(path).absolute()
-        target.write_text(html_page(self._tiles(), title=self._summary()), encoding="utf-8")
+        page = render("templates/page.html", title=self._summary(), tiles=self._tiles())
+        target.write_text(page, encoding="utf-8")
         return target
 
     def __str__(self) -> str:

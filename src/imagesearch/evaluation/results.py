@@ -9,20 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from imagesearch._rendering import (
-    Tile,
-    html_document,
-    html_table,
-    html_text,
-    notebook_html,
-    text_table,
-)
-from imagesearch.errors import ImageSearchError
+from imagesearch._rendering import Tile, render, text_table
 from imagesearch.evaluation.intervals import Estimate, bootstrap
 from imagesearch.evaluation.judgements import Gallery
-from imagesearch.sources import open_image
+from imagesearch.sources import open_thumbnail
 from imagesearch.types import Failure, Hit, ImageSource
 
 __all__ = [
@@ -310,7 +301,6 @@ class Comparison:
         return target
 
 
-_THUMBNAIL = 200
 _HITS_SHOWN = 10
 _LISTED = 10
 
@@ -327,21 +317,30 @@ def text_report(comparison: Comparison, *, width: int | None = None) -> str:
 
 def html_report(comparison: Comparison, *, worst: int) -> str:
     """Return one HTML page; see `Comparison.save_html`."""
-    parts = [f"<p>{html_text(line)}</p>" for line in _facts(comparison)]
-    parts.append(html_table(*_table(comparison)))
-    gains = _gains(comparison)
-    if gains is not None:
-        parts += [f"<h2>{html_text(_gains_title(comparison))}</h2>", html_table(*gains)]
+    header, rows = _table(comparison)
+    evaluations = []
     for evaluation in comparison.evaluations:
         shown = evaluation.worst(worst)
-        if shown:
-            title = f"{evaluation.name}: the {len(shown)} queries answered worst"
-            parts.append(f"<h2>{html_text(title)}</h2>")
-        for query in shown:
-            parts.append(f"<h3>{html_text(_heading(evaluation, query))}</h3>")
-            parts.append(notebook_html(_tiles(query)))
-        parts += _lists(evaluation)
-    return html_document("How well images are found", "\n".join(parts))
+        evaluations.append(
+            {
+                "title": f"{evaluation.name}: the {len(shown)} worst queries" if shown else "",
+                "queries": [
+                    {"heading": _heading(evaluation, query), "tiles": _tiles(query)}
+                    for query in shown
+                ],
+                "lists": _lists(evaluation),
+            }
+        )
+    return render(
+        "templates/comparison.html",
+        title="How well images are found",
+        lines=_facts(comparison),
+        header=header,
+        rows=rows,
+        gains=_gains(comparison),
+        gains_title=_gains_title(comparison),
+        evaluations=evaluations,
+    )
 
 
 def _facts(comparison: Comparison) -> list[str]:
@@ -421,19 +420,19 @@ def _heading(evaluation: Evaluation, query: QueryResult) -> str:
 
 
 def _tiles(query: QueryResult) -> Iterator[Tile]:
-    picture = _thumbnail(query.image) if query.image is not None else None
+    picture = open_thumbnail(query.image) if query.image is not None else None
     yield Tile(picture, "query", Path(query.name).name, query.label or "", is_query=True)
     for hit, correct in list(zip(query.hits, query.correct, strict=True))[:_HITS_SHOWN]:
         folder = Path(hit.uri).parent.name
         yield Tile(
-            _thumbnail(hit.uri),
+            open_thumbnail(hit.uri),
             f"{'✓' if correct else '✗'} {hit.score:.3f}",
             Path(hit.uri).name or hit.id,
             ", ".join(f"{key}: {value}" for key, value in hit.metadata.items()) or folder,
         )
 
 
-def _lists(evaluation: Evaluation) -> Iterator[str]:
+def _lists(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     unjudgeable = [f"{query.name}: {query.reason}" for query in evaluation.unjudgeable]
     failed = [f"{failure.source}: {failure.error}" for failure in evaluation.failed]
     for title, lines in (
@@ -442,13 +441,5 @@ def _lists(evaluation: Evaluation) -> Iterator[str]:
         ("relevant, but not in the index", list(evaluation.missing)),
     ):
         if lines:
-            listed = "".join(f"<li>{html_text(line)}</li>" for line in lines[:_LISTED])
-            more = f"<li>… and {len(lines) - _LISTED} more</li>" if len(lines) > _LISTED else ""
-            yield f"<h3>{len(lines)} {title}</h3><ul>{listed}{more}</ul>"
-
-
-def _thumbnail(source: ImageSource) -> Image.Image | None:
-    try:
-        return open_image(source, shrink_to=_THUMBNAIL)
-    except ImageSearchError:
-        return None
+            more = [f"… and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+            yield {"title": f"{len(lines)} {title}", "lines": [*lines[:_LISTED], *more]}

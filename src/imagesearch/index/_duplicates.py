@@ -15,9 +15,8 @@ from imagesearch.filters import Filter
 from imagesearch.index._open import Assembly
 from imagesearch.index._progress import make_progress
 from imagesearch.index._query_vectors import QueryVectors
-from imagesearch.index._search import thumbnail
 from imagesearch.protocols import VectorStore
-from imagesearch.sources import read
+from imagesearch.sources import open_thumbnail, read
 from imagesearch.types import ImageSource, IndexMeta, Item
 
 __all__ = ["find_copies", "original_of"]
@@ -39,7 +38,7 @@ def find_copies(
         )
     total = store.count(where) + (against[0].count() if against is not None else 0)
     bar = make_progress(progress, total * len(rules.tiers))
-    advance, load = bar.advance, thumbnail
+    advance, load = bar.advance, open_thumbnail
     try:
         if against is None:
             return DuplicateFinder(store, meta, rules, where, advance=advance, load=load).run()

@@ -16,14 +16,14 @@ from PIL import Image
 from imagesearch._printable import shorten
 from imagesearch._validation import as_whole, elements, flag, is_one_of
 from imagesearch.calibration import Calibration
-from imagesearch.errors import QueryError, SourceError, UnsupportedOperationError
+from imagesearch.errors import QueryError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.index._grouping import GroupScore, search_groups
 from imagesearch.index._open import Assembly
 from imagesearch.index._query_vectors import QueryVectors
 from imagesearch.index._rerank import Refinement
 from imagesearch.protocols import NotingStore, VectorStore, noting
-from imagesearch.sources import open_image
+from imagesearch.sources import open_thumbnail
 from imagesearch.types import Hit, Hits, ImageSource, ImageTerm, Item, Metric, Query, TextTerm
 
 __all__ = [
@@ -38,26 +38,14 @@ __all__ = [
     "query_thumbnail",
     "read_calibration",
     "require_notes",
-    "thumbnail",
     "write_calibration",
 ]
-
-
-_SIDE = 256
-
-
-def thumbnail(source: ImageSource) -> Image.Image | None:
-    """Open an image at about 256 pixels; None if it cannot be opened any more."""
-    try:
-        return open_image(source, shrink_to=_SIDE)
-    except SourceError:
-        return None
 
 
 def query_thumbnail(query: Query) -> Callable[[], Image.Image | None] | None:
     """Return what opens the first image of a query; None if it has none."""
     images = [term.source for term in query.terms if isinstance(term, ImageTerm)]
-    return functools.partial(thumbnail, images[0]) if images else None
+    return functools.partial(open_thumbnail, images[0]) if images else None
 
 
 def has_text(query: Query) -> bool:
@@ -248,7 +236,7 @@ class Search:
                     if hit.id not in ids and (least is None or hit.score >= least)
                 ][: self.k],
                 query=str(query),
-                load=thumbnail,
+                load=open_thumbnail,
                 load_query=query_thumbnail(query),
             )
             for query, hits, ids in zip(queries, found, without, strict=True)

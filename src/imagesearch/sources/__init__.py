@@ -6,6 +6,7 @@ from imagesearch.sources._payload import (
     held_bytes_of,
     is_lost,
     open_image,
+    open_thumbnail,
     read,
 )
 from imagesearch.sources._uris import canonical_uri, derive_id, describe
@@ -24,5 +25,6 @@ __all__ = [
     "is_lost",
     "is_one_image",
     "open_image",
+    "open_thumbnail",
     "read",
 ]

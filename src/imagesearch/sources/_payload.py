@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from imagesearch._printable import shorten
-from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
+from imagesearch._rendering import thumbnail
+from imagesearch.errors import FetchError, ImageSearchError, SourceError, SourceNotFoundError
 from imagesearch.images import decode, from_array, upright_rgb
 from imagesearch.sources._fetch import fetch
 from imagesearch.sources._uris import canonical_uri, derive_id, describe, is_url, printable
@@ -29,6 +30,7 @@ __all__ = [
     "held_bytes_of",
     "is_lost",
     "open_image",
+    "open_thumbnail",
     "read",
     "read_file",
     "refuse_kind",
@@ -268,6 +270,38 @@ def open_image(source: ImageSource | Item, *, shrink_to: int | None = None) -> I
         return content
     name = "the image" if uri is None else describe(uri)
     return decode(content, shrink_to=shrink_to, name=name)
+
+
+_THUMBNAIL = 256
+
+
+def open_thumbnail(
+    source: ImageSource, side: int = _THUMBNAIL, *, fetch_remote: bool = True
+) -> Image.Image | None:
+    """Open an image whose longer side is at most `side` pixels.
+
+    Args:
+        source: A path, URL, bytes, PIL image or array.
+        side: The longest side, in pixels.
+        fetch_remote: Whether URLs are fetched.
+
+    Returns:
+        The image, or None if it cannot be opened, such as one that was added from memory.
+
+    Example:
+        >>> open_thumbnail(Image.new("RGB", (400, 100)), 200).size
+        (200, 50)
+        >>> open_thumbnail("gone.jpg") is None
+        True
+    """
+    if isinstance(source, str) and (
+        source.startswith("sha256:") or ("://" in source and not fetch_remote)
+    ):
+        return None
+    try:
+        return thumbnail(open_image(source, shrink_to=side), side)
+    except (ImageSearchError, OSError):
+        return None
 
 
 def check_item(item: Item) -> Item:

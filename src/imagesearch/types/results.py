@@ -10,7 +10,7 @@ from typing import overload
 
 from PIL import Image
 
-from imagesearch._rendering import Tile, contact_sheet, html_page, notebook_html, text_table
+from imagesearch._rendering import Tile, contact_sheet, render, text_table
 from imagesearch.types.records import Failure, Metadata
 
 __all__ = ["AddReport", "Hit", "Hits"]
@@ -140,7 +140,7 @@ class Hits(Sequence[Hit]):
         return f"<Hits: {len(self._hits)} for {self.query or 'a query'}>"
 
     def _repr_html_(self) -> str:
-        return notebook_html(self._tiles())
+        return render("templates/tiles.html", tiles=self._tiles())
 
     def save_contact_sheet(self, path: str | os.PathLike[str], *, columns: int = 5) -> Path:
         """Draw the query and the hits with their scores into one picture.
@@ -170,7 +170,9 @@ class Hits(Sequence[Hit]):
             OSError: The file cannot be written.
         """
         target = Path(path).absolute()
-        target.write_text(html_page(self._tiles(), title=self.query), encoding="utf-8")
+        title = self.query or "imagesearch"
+        page = render("templates/page.html", title=title, tiles=self._tiles())
+        target.write_text(page, encoding="utf-8")
         return target
 
     def _tiles(self) -> Iterator[Tile]:

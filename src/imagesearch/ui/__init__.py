@@ -1,4 +1,4 @@
-"""The web page: `serve` shows an index to people who write no code."""
+"""The web page: search an index in a browser."""
 
 from imagesearch.ui._server import serve
 from imagesearch.ui._settings import Login, PageSettings

@@ -1,4 +1,4 @@
-"""Actions: what the page does, as the new values of its components."""
+"""The actions of the page; each returns new values for components."""
 
 from __future__ import annotations
 
@@ -7,39 +7,39 @@ from typing import Any
 
 import gradio as gr
 
-from imagesearch.errors import QueryError
-from imagesearch.ui._cards import Card, heading_html, report_html
+from imagesearch.ui._cards import Card, render_in
 from imagesearch.ui._filter_form import (
     CHOICE_SLOTS,
     choice_properties,
     combine,
     compose,
     facets_of,
-    kept,
+    moved_values,
     range_properties,
 )
 from imagesearch.ui._layout import FIRST_K, Layout
-from imagesearch.ui._text import language_of, phrase
+from imagesearch.ui._text import PageError, language_of, phrase
+from imagesearch.ui._uploads import AddedFiles
 from imagesearch.ui._view import Answer
 
-__all__ = ["Actions"]
+__all__ = ["Actions", "report_html"]
 
 
 _Updates = dict[Any, Any]
 
 
 class Actions:
-    """Answers events; names and order of the arguments are those of the API.
+    """The actions behind the events; names and order of the arguments are those of the API.
 
     Args:
-        layout: What is filled.
+        layout: The components to update.
     """
 
     def __init__(self, layout: Layout) -> None:
-        self._at = layout
+        self._layout = layout
         self._view = layout.view
 
-    def search(  # noqa: PLR0917  # Gradio gives an event's inputs by position
+    def search(  # noqa: PLR0917  # Gradio passes an event's inputs by position
         self,
         picture: str | None = None,
         text: str = "",
@@ -50,7 +50,7 @@ class Actions:
         crop: str = "",
         language: str = "en",
     ) -> _Updates:
-        """Find the pictures most like a picture, words, an indexed picture, or their sum."""
+        """Find the images most like an image, a text, an indexed image, or their combination."""
         answer = self._view.search(
             picture,
             text=text or "",
@@ -71,19 +71,19 @@ class Actions:
         where: str = "",
         language: str = "en",
     ) -> _Updates:
-        """Find the pictures most like an indexed one, without itself."""
+        """Find the images most like an indexed one, without itself."""
         answer = self._view.more_like_this(
             id or "", k=k, min_score=min_score, where=where or "", language=language
         )
         return self._show(answer)
 
     def browse(self, k: int = FIRST_K, where: str = "", language: str = "en") -> _Updates:
-        """Show pictures of the index that match a filter, without ranking them."""
+        """Show images of the index that match a filter, without ranking them."""
         return self._show(self._view.browse(k=k, where=where or "", language=language))
 
-    def answer(  # noqa: PLR0917  # Gradio gives an event's inputs by position
+    def search_page(  # noqa: PLR0917  # Gradio passes an event's inputs by position
         self,
-        slots: list[list[str]],
+        names: list[list[str]],
         picture: str | None,
         text: str,
         id: str,
@@ -92,38 +92,38 @@ class Actions:
         where: str,
         crop: str,
         language: str,
-        *picked: Any,
+        *values: Any,
     ) -> _Updates:
-        """Search, or browse, among the pictures that have what a visitor picked."""
-        chosen = self._compose(slots, picked)
+        """Search, or browse, with the choices of the filter form."""
+        chosen = self._compose(names, values)
         where = combine(chosen, where)
         return {
             **self.search(picture, text, id, k, min_score, where, crop, language),
-            **self._note(chosen, alike=""),
+            **self._remember(chosen, example=""),
         }
 
-    def answer_alike(  # noqa: PLR0917  # as above
+    def more_page(  # noqa: PLR0917  # as above
         self,
-        slots: list[list[str]],
+        names: list[list[str]],
         id: str,
         k: int,
         min_score: float | None,
         where: str,
         language: str,
-        *picked: Any,
+        *values: Any,
     ) -> _Updates:
-        """Find more like a picture among those that have what a visitor picked."""
-        chosen = self._compose(slots, picked)
+        """Find more like an indexed image with the choices of the filter form."""
+        chosen = self._compose(names, values)
         return {
             **self.more_like_this(id, k, min_score, combine(chosen, where), language),
-            **self._note(chosen, alike=id),
+            **self._remember(chosen, example=id),
         }
 
     def narrow(  # noqa: PLR0917  # as above
         self,
-        slots: list[list[str]],
-        meaning: str,
-        alike: str,
+        names: list[list[str]],
+        choices_text: str,
+        example: str,
         picture: str | None,
         text: str,
         id: str,
@@ -132,144 +132,155 @@ class Actions:
         where: str,
         crop: str,
         language: str,
-        *picked: Any,
+        *values: Any,
     ) -> _Updates:
-        """Answer once more, with what is picked now; the question stays what it was."""
-        if self._compose(slots, picked) == meaning:
-            # A visitor went through a field without changing it.
+        """Repeat the last query with the present choices."""
+        if self._compose(names, values) == choices_text:
+            # The visitor left a field without changing it.
             skipped: _Updates = gr.skip()
             return skipped
-        if alike:
-            return self.answer_alike(slots, alike, k, min_score, where, language, *picked)
-        return self.answer(slots, picture, text, id, k, min_score, where, crop, language, *picked)
+        if example:
+            return self.more_page(names, example, k, min_score, where, language, *values)
+        return self.search_page(
+            names, picture, text, id, k, min_score, where, crop, language, *values
+        )
 
     def add(self, files: list[str] | None, fields: str = "", language: str = "en") -> _Updates:
-        """Add pictures to the index, each with the same fields."""
+        """Add images to the index, all with the same fields."""
         if not files:
-            raise QueryError(phrase("nothing_to_add", language))
+            raise PageError("nothing_to_add")
         added = self._view.add(files, fields or "")
         return {
-            self._at.report: report_html(added, language),
-            self._at.report_json: added.to_json(),
+            self._layout.report: report_html(added, language),
+            self._layout.report_json: added.to_json(),
         }
 
-    def choose(
+    def select(
         self, results: list[dict[str, Any]], language: str, event: gr.SelectData
     ) -> _Updates:
-        """Show what is known about a picture of the gallery."""
+        """Show the details of a result."""
         card = Card(**results[event.index])
         return {
-            self._at.chosen: card.id,
-            self._at.detail: self._view.detail(card, language),
-            self._at.detail_box: gr.update(visible=True),
+            self._layout.selected: card.id,
+            self._layout.detail: self._view.detail(card, language),
+            self._layout.detail_box: gr.update(visible=True),
         }
 
     def open(self, request: gr.Request) -> _Updates:
-        """Fill the page for a visitor who opens it."""
+        """Fill the page for a new visitor."""
         language = self._view.settings.language
         if language == "auto":
             language = language_of(request.headers.get("accept-language", ""))
         return {
-            self._at.language: language,
-            **self._speak(language),
-            # Only here can a number be made empty; made with None, it shows 0.
-            self._at.min_score: gr.update(
+            self._layout.language: language,
+            **self._labels(language),
+            # An empty number can only be set here; a component created with None shows 0.
+            self._layout.min_score: gr.update(
                 value=None,
                 label=phrase("min_score", language),
                 placeholder=phrase("min_score_info", language),
             ),
-            **self._offer(language),
+            **self._filter_form(language),
             **self._show(self._view.browse(k=FIRST_K, language=language)),
-            **self._note("", alike=""),
-            self._at.facts: self._view.facts_html(language),
+            **self._remember("", example=""),
+            self._layout.info: self._view.info_html(language),
         }
 
-    def change_language(self, language: str, slots: list[list[str]], *picked: Any) -> _Updates:
-        """Say everything in another language; answers stay as they are."""
+    def change_language(self, language: str, names: list[list[str]], *values: Any) -> _Updates:
+        """Change the language of the page; the results stay."""
         return {
-            **self._speak(language),
-            **self._offer(language, slots, picked),
-            self._at.facts: self._view.facts_html(language),
-            self._at.detail_box: gr.update(visible=False),
-            self._at.report: "",
+            **self._labels(language),
+            **self._filter_form(language, names, values),
+            self._layout.info: self._view.info_html(language),
+            self._layout.detail_box: gr.update(visible=False),
+            self._layout.report: "",
         }
 
-    def refresh(self, language: str, slots: list[list[str]], *picked: Any) -> _Updates:
-        """Look at the index again."""
+    def refresh(self, language: str, names: list[list[str]], *values: Any) -> _Updates:
+        """Update what depends on the content of the index."""
         return {
-            self._at.facts: self._view.facts_html(language),
-            **self._offer(language, slots, picked),
+            self._layout.info: self._view.info_html(language),
+            **self._filter_form(language, names, values),
         }
 
     def clear(self, k: int, language: str) -> _Updates:
-        """Forget the query and the filter, and show what the index holds."""
-        empty: _Updates = dict.fromkeys(
-            [self._at.text, self._at.id, self._at.crop, self._at.where], ""
-        )
+        """Clear the query and the filter, and show the index."""
+        layout = self._layout
+        empty: _Updates = dict.fromkeys([layout.text, layout.id, layout.crop, layout.where], "")
         return {
             **empty,
-            self._at.picture: None,
-            self._at.crop_on: False,
-            self._at.min_score: None,
-            **self._offer(language),
+            layout.picture: None,
+            layout.crop_on: False,
+            layout.min_score: None,
+            **self._filter_form(language),
             **self.browse(k, language=language),
-            **self._note("", alike=""),
+            **self._remember("", example=""),
         }
 
     def make_visible(self, picture: str | None) -> Any:
-        """Replace a picture that browsers cannot show, such as HEIC or TIFF, by one that they can."""
+        """Convert an image that browsers cannot show, such as HEIC or TIFF."""
         image = self._view.displayable(picture) if picture else None
         return gr.skip() if image is None else image
 
     def _show(self, answer: Answer) -> _Updates:
         return {
-            self._at.status: answer.status,
-            self._at.gallery: answer.gallery,
-            self._at.results: [card.to_json() for card in answer.cards],
-            # With the answer, not after it: a visitor may already have chosen one of its pictures.
-            self._at.detail_box: gr.update(visible=False),
+            self._layout.status: answer.status,
+            self._layout.gallery: answer.gallery,
+            self._layout.results: [card.to_json() for card in answer.cards],
+            # In the same update: the visitor may select a result before a later one arrives.
+            self._layout.detail_box: gr.update(visible=False),
         }
 
-    def _compose(self, slots: list[list[str]], picked: Sequence[Any]) -> str:
-        return compose(self._view.fields()[1], slots, picked)
+    def _compose(self, names: list[list[str]], values: Sequence[Any]) -> str:
+        return compose(self._view.fields()[1], names, values)
 
-    def _note(self, chosen: str, *, alike: str) -> _Updates:
-        """Note what is shown: which choices narrowed it, and what it is like."""
+    def _remember(self, chosen: str, *, example: str) -> _Updates:
+        """Store the choices and the example of the results that are shown."""
         return {
-            self._at.meaning: gr.update(value=chosen, visible=bool(chosen)),
-            self._at.alike: alike,
+            self._layout.choices_text: gr.update(value=chosen, visible=bool(chosen)),
+            self._layout.example: example,
         }
 
-    def _speak(self, language: str) -> _Updates:
-        changed: dict[Any, dict[str, str]] = {}
-        for component, name, key in self._at.words:
-            changed.setdefault(component, {})[name] = phrase(key, language)
+    def _labels(self, language: str) -> _Updates:
+        properties: dict[Any, dict[str, str]] = {}
+        for component, name, key in self._layout.labels:
+            properties.setdefault(component, {})[name] = phrase(key, language)
         return {
-            self._at.heading: heading_html(language),
-            **{component: gr.update(**values) for component, values in changed.items()},
+            self._layout.heading: render_in(language, "heading"),
+            **{component: gr.update(**texts) for component, texts in properties.items()},
         }
 
-    def _offer(
-        self, language: str, slots: Sequence[Sequence[str]] = ((), ()), picked: Sequence[Any] = ()
+    def _filter_form(
+        self, language: str, names: Sequence[Sequence[str]] = ((), ()), values: Sequence[Any] = ()
     ) -> _Updates:
+        layout = self._layout
         facets = facets_of(self._view.fields()[1])
-        values = kept(facets, slots, picked)
+        moved = moved_values(facets, names, values)
         updates: _Updates = {
-            self._at.slots: facets.names,
-            self._at.no_facets: gr.update(
+            layout.field_names: facets.names,
+            layout.no_fields: gr.update(
                 value=phrase("filters_none", language),
                 visible=not facets.choices and not facets.ranges,
             ),
         }
-        for slot, dropdown in enumerate(self._at.choices):
-            there = slot < len(facets.choices)
-            properties = choice_properties(facets.choices[slot], language) if there else {}
-            updates[dropdown] = gr.update(visible=there, value=values[slot], **properties)
-        limits = values[CHOICE_SLOTS:]
-        for slot, (row, *boxes) in enumerate(self._at.ranges):
-            there = slot < len(facets.ranges)
-            updates[row] = gr.update(visible=there)
-            both = range_properties(facets.ranges[slot], language) if there else ({}, {})
+        for slot, dropdown in enumerate(layout.choices):
+            is_used = slot < len(facets.choices)
+            properties = choice_properties(facets.choices[slot], language) if is_used else {}
+            updates[dropdown] = gr.update(visible=is_used, value=moved[slot], **properties)
+        limits = moved[CHOICE_SLOTS:]
+        for slot, (row, *boxes) in enumerate(layout.ranges):
+            is_used = slot < len(facets.ranges)
+            updates[row] = gr.update(visible=is_used)
+            both = range_properties(facets.ranges[slot], language) if is_used else ({}, {})
             for end, (box, properties) in enumerate(zip(boxes, both, strict=True)):
                 updates[box] = gr.update(value=limits[2 * slot + end], **properties)
         return updates
+
+
+def report_html(added: AddedFiles, language: str) -> str:
+    """Return the numbers of added images, and the name and reason of each that failed."""
+    counts = [
+        (key, len(getattr(added, key))) for key in ("added", "updated", "unchanged", "failed")
+    ]
+    counts = [(key, count) for key, count in counts if count]
+    return render_in(language, "report", counts=counts, failed=added.failed)

@@ -1,11 +1,10 @@
-"""Cards: how a hit is shown, and its thumbnail."""
+"""Records as the page shows them: captions, thumbnails and HTML."""
 
 from __future__ import annotations
 
-import base64
-import io
+import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -13,74 +12,53 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from imagesearch._rendering import html_text, one_line
-from imagesearch.errors import ImageSearchError
-from imagesearch.sources import open_image
+from imagesearch._rendering import one_line, render, thumbnail
+from imagesearch.sources import open_thumbnail
 from imagesearch.types import Hit, Metadata, Record
-from imagesearch.ui._inputs import Added
-from imagesearch.ui._text import in_language, phrase
+from imagesearch.ui._text import phrase
 
 __all__ = [
+    "THUMBNAIL_SIDE",
     "Card",
-    "Thumbnails",
     "card_of",
-    "data_uri",
     "detail_html",
-    "heading_html",
+    "load_thumbnails",
     "placeholder",
-    "report_html",
-    "shrink",
-    "table_html",
+    "render_in",
 ]
 
 
-_SIDE = 384
+THUMBNAIL_SIDE = 384
+"""The longer side of a thumbnail in the gallery, in pixels."""
+
+_DETAIL_SIDE = 320
 _THREADS = 4
 _PAPER, _INK = (241, 243, 246), (178, 186, 198)
+_MAX_CAPTION = 64
+_MAX_VALUE = 1000
+_MAX_SHORT_VALUE = 24
 
 
-class Thumbnails:
-    """Draws small pictures of what records point to.
+def load_thumbnails(uris: Sequence[str], *, fetch_remote: bool) -> list[Image.Image]:
+    """Return one thumbnail for each URI, a placeholder for an image that cannot be opened.
 
     Args:
-        fetch_remote: Whether pictures that the index knows by URL are fetched.
-        side: Most pixels of a thumbnail's longer side.
+        uris: The URIs of records.
+        fetch_remote: Whether URLs are fetched.
     """
+    if not uris:
+        return []
 
-    def __init__(self, *, fetch_remote: bool, side: int = _SIDE) -> None:
-        self._fetch_remote = fetch_remote
-        self.side = side
+    def load(uri: str) -> Image.Image:
+        image = open_thumbnail(uri, THUMBNAIL_SIDE, fetch_remote=fetch_remote)
+        return placeholder() if image is None else image
 
-    def of(self, uris: Sequence[str]) -> list[Image.Image]:
-        """Return one picture for each URI, a placeholder where there is none to show."""
-        if not uris:
-            return []
-        with ThreadPoolExecutor(min(_THREADS, len(uris))) as threads:
-            return list(threads.map(self._one, uris))
-
-    def _one(self, uri: str) -> Image.Image:
-        if uri.startswith("sha256:") or ("://" in uri and not self._fetch_remote):
-            return placeholder()
-        try:
-            return shrink(open_image(uri, shrink_to=self.side), self.side)
-        except (ImageSearchError, OSError):
-            return placeholder()
-
-
-def shrink(image: Image.Image, side: int) -> Image.Image:
-    """Return a copy whose longer side is at most `side`.
-
-    Example:
-        >>> shrink(Image.new("RGB", (400, 100)), 200).size
-        (200, 50)
-    """
-    small = image.copy()
-    small.thumbnail((side, side))
-    return small
+    with ThreadPoolExecutor(min(_THREADS, len(uris))) as threads:
+        return list(threads.map(load, uris))
 
 
 def placeholder() -> Image.Image:
-    """Return what stands for a picture that cannot be shown.
+    """Return the icon for an image that cannot be shown.
 
     Example:
         >>> placeholder().size
@@ -96,32 +74,16 @@ def placeholder() -> Image.Image:
     return card
 
 
-def data_uri(image: Image.Image, side: int) -> str:
-    """Return a small picture as text that a page can hold.
-
-    Example:
-        >>> data_uri(placeholder(), 40)[:23]
-        'data:image/jpeg;base64,'
-    """
-    buffer = io.BytesIO()
-    shrink(image, side).convert("RGB").save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-_CAPTION = 64
-_VALUE = 1000
-
-
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One picture of the index, as the page shows it.
+    """A record as the page shows it.
 
     Attributes:
         id: The record's id.
-        name: A short name: the file's, or the id.
-        uri: Where the picture comes from, or only its name where paths are not to be shown.
+        name: The file name, or the id.
+        uri: Where the image comes from; only the file name where paths are hidden.
         metadata: The user's own fields.
-        score: How like the query it is; None when nothing was asked.
+        score: The similarity to the query; None without a query.
 
     Example:
         >>> Card("a", "a.jpg", "/photos/a.jpg", {"kind": "fish"}, 0.9314).caption
@@ -137,18 +99,18 @@ class Card:
     @property
     def caption(self) -> str:
         """The score, the name and the first fields, in one line."""
-        # A bare true or false says nothing without the field's name; the details have them all.
+        # true and false mean nothing without the name of their field, which the details show.
         values = [
-            _short(value)
+            " ".join(_text(value).split())[:_MAX_SHORT_VALUE]
             for value in self.metadata.values()
             if value not in (None, "") and not isinstance(value, bool | dict)
         ]
         words = [*([f"{self.score:.3f}"] if self.score is not None else []), self.name, *values]
         line = one_line(" · ".join(words))
-        return line if len(line) <= _CAPTION else line[: _CAPTION - 1] + "…"
+        return line if len(line) <= _MAX_CAPTION else line[: _MAX_CAPTION - 1] + "…"
 
     def to_json(self) -> dict[str, Any]:
-        """Return what programs get that call the page."""
+        """Return JSON values for programs that call the page."""
         return {
             "id": self.id,
             "score": self.score,
@@ -162,88 +124,47 @@ def card_of(record: Hit | Record, *, shows_paths: bool) -> Card:
     """Return the card of a hit or a record.
 
     Args:
-        record: What to show.
-        shows_paths: Whether visitors may know where files lie on this machine.
+        record: The hit or record.
+        shows_paths: Whether visitors see paths of the server.
 
     Example:
         >>> card_of(Hit("a", 0.9, "/photos/a.jpg", {}), shows_paths=False).uri
         'a.jpg'
     """
     uri = record.uri
-    name = record.id if uri.startswith("sha256:") else _last(uri) or record.id
+    name = record.id if uri.startswith("sha256:") else _file_name(uri) or record.id
     score = record.score if isinstance(record, Hit) else None
     shown = uri if shows_paths or "://" in uri or uri.startswith("sha256:") else name
     return Card(record.id, name, shown, record.metadata, score)
 
 
-def _last(uri: str) -> str:
+def _file_name(uri: str) -> str:
     path = uri.partition("?")[0] if "://" in uri else uri
     return PurePath(path.replace("\\", "/")).name
 
 
-def detail_html(card: Card, image: Image.Image, picture: str, language: str) -> str:
-    """Return what is known about one picture.
+def render_in(language: str, template: str, **values: Any) -> str:
+    """Fill a template of the page, in which ``t("key")`` is a phrase in the language."""
+    t = functools.partial(phrase, language=language)
+    return render(f"ui/templates/{template}.html", t=t, language=language, **values)
+
+
+def detail_html(card: Card, image: Image.Image, language: str) -> str:
+    """Return the details of one record.
 
     Args:
         card: The record.
-        image: Its thumbnail, for its proportions.
-        picture: The thumbnail as a data URI.
+        image: Its thumbnail.
         language: ``"en"`` or ``"zh"``.
     """
-    rows = [
-        *([(phrase("score", language), _score_html(card.score))] if card.score is not None else []),
-        *((name, html_text(_long(value))) for name, value in card.metadata.items()),
-        ("id", f"<code>{html_text(card.id)}</code>"),
-        (phrase("source", language), f"<code>{html_text(card.uri)}</code>"),
-    ]
-    return (
-        '<div class="is-detail">'
-        f'<img src="{picture}" alt="{html_text(card.name)}" '
-        f'width="{image.width}" height="{image.height}">'
-        f"<div><h3>{html_text(card.name)}</h3>{table_html(rows)}</div></div>"
-    )
+    fields = [(name, _text(value)) for name, value in card.metadata.items()]
+    small = thumbnail(image, _DETAIL_SIDE)
+    return render_in(language, "detail", card=card, fields=fields, image=small, side=_DETAIL_SIDE)
 
 
-def heading_html(language: str) -> str:
-    """Return the head of the page."""
-    return f"<h1>{phrase('title', language)}</h1><p>{phrase('subtitle', language)}</p>"
-
-
-def report_html(added: Added, language: str) -> str:
-    """Return what became of added pictures; every one that failed is named with its reason."""
-    counts = [(key, len(getattr(added, key))) for key in ("added", "updated", "unchanged")]
-    counts.append(("failed", len(added.failed)))
-    line = " · ".join(f"<b>{count}</b> {phrase(key, language)}" for key, count in counts if count)
-    reasons = "".join(
-        f"<li><b>{html_text(name)}</b>: {html_text(in_language(reason, language))}</li>"
-        for name, reason in added.failed
-    )
-    return f"<p>{line}</p>" + (f'<ul class="is-failed">{reasons}</ul>' if reasons else "")
-
-
-def table_html(rows: Iterable[tuple[str, str]]) -> str:
-    """Return a table of names, which are escaped, and values, which are HTML already.
-
-    Example:
-        >>> table_html([("a<b", "<b>1</b>")])
-        '<table class="is-table"><tr><th>a&lt;b</th><td><b>1</b></td></tr></table>'
-    """
-    body = "".join(f"<tr><th>{html_text(name)}</th><td>{value}</td></tr>" for name, value in rows)
-    return f'<table class="is-table">{body}</table>'
-
-
-def _score_html(score: float) -> str:
-    share = max(0.0, min(1.0, score)) * 100
-    return f'<b>{score:.4f}</b><span class="is-bar"><span style="width:{share:.0f}%"></span></span>'
-
-
-def _short(value: Any) -> str:
-    return " ".join(_long(value).split())[:24]
-
-
-def _long(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, str):
-        return value[:_VALUE]
+        return value[:_MAX_VALUE]
     if isinstance(value, list) and all(isinstance(element, str) for element in value):
-        return ", ".join(value)[:_VALUE]
-    return json.dumps(value, ensure_ascii=False)[:_VALUE]
+        return ", ".join(value)[:_MAX_VALUE]
+    return json.dumps(value, ensure_ascii=False)[:_MAX_VALUE]

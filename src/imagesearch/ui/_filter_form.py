@@ -28,7 +28,7 @@ from imagesearch.filters import (
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import Capability
 from imagesearch.types import Metadata
-from imagesearch.ui._inputs import parse_score
+from imagesearch.ui._query import parse_number
 from imagesearch.ui._text import phrase
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "compose_filter",
     "describe_values",
     "facets_of",
-    "kept",
+    "moved_values",
     "range_properties",
     "sample_fields",
     "summarise",
@@ -53,31 +53,30 @@ _SAMPLE = 2000
 _BATCH = 500
 
 _FEW = 40
-"""So many values of a field are offered to choose from, whatever they are."""
+"""Up to this many values of a field are always offered."""
 
 _SEVERAL = 200
-"""Most values that are offered, in a list that is searched by typing, where they come again."""
+"""The largest number of values offered, if each occurs about twice; visitors filter by typing."""
 
 _FEW_NUMBERS = 12
-"""Most different numbers that are offered one by one rather than as a range."""
+"""Up to this many different numbers are offered as values, more as a range."""
 
 _LONG = 60
-"""Longest text, in characters, that is a value to choose rather than prose."""
+"""The longest text offered as a value, in characters; longer ones are prose."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSummary:
-    """What a sample of records holds in one field.
+    """The values of one field in a sample of records.
 
     Attributes:
-        name: The field.
+        name: The name of the field.
         kind: ``text``, ``number``, ``truth``, ``list`` (of texts) or ``mixed``.
-        seen: How many records of the sample have it.
-        values: The different values, sorted, if they are few; else empty. Texts too long to be
-            chosen are left out.
-        low: The least number, for numbers only.
-        high: The greatest number, for numbers only.
-        left_out: How often a text was too long to be one of the values.
+        seen: The number of records in the sample that have the field.
+        values: The different values, sorted, if they are few; else empty. Long texts are omitted.
+        low: The smallest number; None if the values are not numbers.
+        high: The largest number; None if the values are not numbers.
+        omitted: The number of long texts.
     """
 
     name: str
@@ -86,26 +85,26 @@ class FieldSummary:
     values: tuple[Scalar, ...] = ()
     low: float | None = None
     high: float | None = None
-    left_out: int = 0
+    omitted: int = 0
 
     @property
     def is_choice(self) -> bool:
-        """Whether there are at least two values, few enough to choose from."""
+        """Whether there are at least two values, and few enough to offer."""
         return len(self.values) > 1
 
     @property
     def is_range(self) -> bool:
-        """Whether these are numbers, too many to choose from."""
+        """Whether the values are numbers, too many to offer."""
         return self.kind == "number" and not self.values
 
 
 def sample_fields(index: ImageIndex) -> tuple[int, list[FieldSummary]]:
-    """Look at the first records of an index.
+    """Summarise the fields of the first 2000 records of an index.
 
-    Fields that the store cannot filter by are left out.
+    Fields that the store cannot filter by are omitted.
 
     Returns:
-        How many records were looked at, and the fields, the most frequent first.
+        The number of records in the sample, and the fields, the most frequent first.
 
     Raises:
         StoreError: The store failed.
@@ -137,7 +136,7 @@ def _can_filter(index: ImageIndex, field: FieldSummary) -> bool:
 
 @dataclass(slots=True)
 class _Tally:
-    """What one field held so far."""
+    """The values of one field so far."""
 
     seen: int = 0
     kinds: set[str] = dataclasses.field(default_factory=set)
@@ -147,7 +146,7 @@ class _Tally:
     high: float | None = None
     long: int = 0
 
-    def take(self, value: object) -> None:
+    def add(self, value: object) -> None:
         self.seen += 1
         elements = value if isinstance(value, list | tuple) else [value]
         for element in elements:
@@ -183,16 +182,16 @@ def summarise(rows: Iterable[Metadata]) -> list[FieldSummary]:
     for row in rows:
         for name, value in row.items():
             if value is not None:
-                tallies.setdefault(name, _Tally()).take(value)
+                tallies.setdefault(name, _Tally()).add(value)
     summaries = [_summary(name, tally) for name, tally in tallies.items()]
     return sorted(summaries, key=lambda summary: (-summary.seen, summary.name))
 
 
 def _summary(name: str, tally: _Tally) -> FieldSummary:
     kind = next(iter(tally.kinds)) if len(tally.kinds) == 1 else "mixed"
-    # Where most texts are long, the short ones are prose as well.
+    # If most texts are long, the short ones are prose as well.
     few = kind != "mixed" and not tally.many and 2 * tally.long <= tally.seen
-    # What nearly every record has to itself, such as a title, is not a category.
+    # A field with a different value in nearly every record, such as a title, is not a category.
     few = few and (len(tally.values) <= _FEW or 2 * len(tally.values) <= tally.seen)
     if kind == "number":
         few = few and len(tally.values) <= _FEW_NUMBERS
@@ -222,15 +221,15 @@ def compose_filter(
     choices: Mapping[str, Sequence[Scalar]],
     ranges: Mapping[str, tuple[float | None, float | None]],
 ) -> str:
-    """Return the text form of a filter that says what was chosen; empty for no choice.
+    """Return the filter expression for choices; empty if there are none.
 
     Args:
-        fields: The fields that can be chosen from.
-        choices: Field to the values of which any may match; for lists, that any may be in.
-        ranges: Field to the least and the greatest number, both included; None is open.
+        fields: The fields that are offered.
+        choices: For each field the values of which any must match, or be in the list.
+        ranges: For each field the smallest and the largest number, inclusive; None for no limit.
 
     Raises:
-        FilterError: A value that no filter can hold.
+        FilterError: A value is not allowed in a filter.
 
     Example:
         >>> kinds = summarise([{"label": "cat", "n": 1}, {"label": "dog", "n": 2}])
@@ -248,14 +247,14 @@ def _parts(
     choices: Mapping[str, Sequence[Scalar]],
     ranges: Mapping[str, tuple[float | None, float | None]],
 ) -> Iterator[Filter]:
-    for each in fields:
-        if chosen := choices.get(each.name):
-            yield _choice(each, chosen)
-        low, high = ranges.get(each.name, (None, None))
+    for field in fields:
+        if values := choices.get(field.name):
+            yield _choice(field, values)
+        low, high = ranges.get(field.name, (None, None))
         if low is not None:
-            yield Compare(each.name, Operator.GE, _whole(low))
+            yield Compare(field.name, Operator.GE, _whole(low))
         if high is not None:
-            yield Compare(each.name, Operator.LE, _whole(high))
+            yield Compare(field.name, Operator.LE, _whole(high))
 
 
 def _choice(field: FieldSummary, values: Sequence[Scalar]) -> Filter:
@@ -272,7 +271,7 @@ def _whole(number: float) -> float:
 
 
 def describe_values(field: FieldSummary, *, most: int = 8) -> str:
-    """Return a field's values or range in words.
+    """Return a field's values or range as text.
 
     Example:
         >>> describe_values(summarise([{"n": 1}, {"n": 2.5}])[0])
@@ -283,34 +282,33 @@ def describe_values(field: FieldSummary, *, most: int = 8) -> str:
     shown = ", ".join(
         value if isinstance(value, str) else json.dumps(value) for value in field.values[:most]
     )
-    return shown + (", …" if len(field.values) > most or (shown and field.left_out) else "")
+    return shown + (", …" if len(field.values) > most or (shown and field.omitted) else "")
 
 
 CHOICE_SLOTS = 6
-"""Most fields of few values that are offered."""
+"""The number of drop-downs for fields with few values."""
 
 RANGE_SLOTS = 3
-"""Most number fields that are offered."""
+"""The number of rows for ranges of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """The fields that are offered, in the order of their slots."""
+    """The fields that are offered, in the order of their components on the page."""
 
     choices: tuple[FieldSummary, ...]
     ranges: tuple[FieldSummary, ...]
 
     @property
     def names(self) -> list[list[str]]:
-        """Names of the fields of few values, and of the number fields."""
+        """The names of the fields in `choices` and in `ranges`."""
         return [[field.name for field in self.choices], [field.name for field in self.ranges]]
 
 
 def facets_of(fields: Sequence[FieldSummary]) -> Facets:
-    """Choose the fields to offer, the most frequent first.
+    """Select the fields to offer, the most frequent first.
 
     Example:
-        >>> from imagesearch.ui._filter_form import summarise
         >>> facets_of(summarise([{"kind": "fish"}, {"kind": "boat"}])).names
         [['kind'], []]
     """
@@ -321,13 +319,13 @@ def facets_of(fields: Sequence[FieldSummary]) -> Facets:
 
 
 def choice_properties(field: FieldSummary, language: str) -> dict[str, Any]:
-    """Return label and choices of a drop-down for a field; the values are JSON."""
-    choices = [(_words(value, language), json.dumps(value)) for value in field.values]
+    """Return the label and the choices of a field's drop-down; the values are JSON."""
+    choices = [(_label(value, language), json.dumps(value)) for value in field.values]
     return {"label": one_line(field.name), "choices": choices}
 
 
 def range_properties(field: FieldSummary, language: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return labels and hints of the two boxes of a number field."""
+    """Return the labels and placeholders of a field's two number boxes."""
     return (
         {
             "label": phrase("from", language).format(one_line(field.name)),
@@ -343,20 +341,19 @@ def range_properties(field: FieldSummary, language: str) -> tuple[dict[str, Any]
 def compose(
     fields: Sequence[FieldSummary], names: Sequence[Sequence[str]], values: Sequence[Any]
 ) -> str:
-    """Return the text form of the filter that the slots' values mean.
+    """Return the filter expression for the values of the page's components.
 
     Args:
         fields: The fields of the index.
-        names: Which field is in which slot, see `Facets.names`.
-        values: For each choice slot a list of values in JSON, then for each range slot the least
-            and the greatest number; None or an empty list for what was not chosen.
+        names: The field of each component, see `Facets.names`.
+        values: For each drop-down a list of values in JSON, then for each range the smallest and
+            the largest number; None or an empty list for no choice.
 
     Raises:
-        FilterError: A value that no filter can hold.
-        QueryError: A limit that is not a finite number.
+        FilterError: A value is not allowed in a filter.
+        PageError: A limit is not a finite number.
 
     Example:
-        >>> from imagesearch.ui._filter_form import summarise
         >>> fields = summarise([{"kind": "fish"}, {"kind": "boat"}])
         >>> compose(fields, facets_of(fields).names, [['"fish"']])
         'kind = "fish"'
@@ -367,18 +364,21 @@ def compose(
     }
     limits = values[CHOICE_SLOTS:]
     ranges = {
-        name: (parse_score(limits[2 * slot]), parse_score(limits[2 * slot + 1]))
+        name: (
+            parse_number(limits[2 * slot], "bad_limit"),
+            parse_number(limits[2 * slot + 1], "bad_limit"),
+        )
         for slot, name in enumerate(names[1])
     }
     return compose_filter(fields, chosen, ranges)
 
 
 def combine(chosen: str, where: str) -> str:
-    """Return the text form of what was chosen and what was written, both of which must hold.
+    """Return the conjunction of the choices and the visitor's own filter expression.
 
     Args:
-        chosen: As `compose` gives it.
-        where: What a visitor wrote; stays as it is where nothing was chosen.
+        chosen: The result of `compose`.
+        where: The expression of the visitor; returned unchanged if nothing was chosen.
 
     Raises:
         FilterError: `where` is not a filter.
@@ -392,21 +392,22 @@ def combine(chosen: str, where: str) -> str:
     return format_filter(And((parse_filter(chosen), parse_filter(where))))
 
 
-def kept(facets: Facets, names: Sequence[Sequence[str]], values: Sequence[Any]) -> list[Any]:
-    """Return the slots' values, moved to where their fields are now.
+def moved_values(
+    facets: Facets, names: Sequence[Sequence[str]], values: Sequence[Any]
+) -> list[Any]:
+    """Move the values of components to the components that their fields have now.
 
     Args:
         facets: The fields that are offered now.
-        names: Which field was in which slot.
+        names: The field that each component had.
         values: As for `compose`; empty for none.
 
     Returns:
-        A value for each slot; what is not offered any more is not chosen any more.
+        A value for each component, without values that are no longer offered.
 
     Example:
-        >>> from imagesearch.ui._filter_form import summarise
         >>> facets = facets_of(summarise([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]))
-        >>> kept(facets, [["b"], []], [['"x"', '"gone"']])[:2]
+        >>> moved_values(facets, [["b"], []], [['"x"', '"gone"']])[:2]
         [[], ['"x"']]
     """
     limits = values[CHOICE_SLOTS:]
@@ -418,8 +419,8 @@ def kept(facets: Facets, names: Sequence[Sequence[str]], values: Sequence[Any]) 
         moved.append([value for value in chosen.get(field.name) or [] if value in offered])
     moved += [[] for _ in range(CHOICE_SLOTS - len(facets.choices))]
     for slot in range(RANGE_SLOTS):
-        there = slot < len(facets.ranges)
-        moved += ranges.get(facets.ranges[slot].name, (None, None)) if there else (None, None)
+        is_used = slot < len(facets.ranges)
+        moved += ranges.get(facets.ranges[slot].name, (None, None)) if is_used else (None, None)
     return moved
 
 
@@ -427,11 +428,11 @@ def _read_choice(value: str) -> Scalar:
     try:
         choice: Scalar = json.loads(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise FilterError(f"the choice {shorten(value)} is not a value in JSON") from error
+        raise FilterError(f"a choice must be a JSON value, got {shorten(value)}") from error
     return choice
 
 
-def _words(value: Scalar, language: str) -> str:
+def _label(value: Scalar, language: str) -> str:
     if isinstance(value, bool):
         return phrase("true" if value else "false", language)
     return one_line(value) or '""' if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Facts: what an index holds and was made with, for programs and for people."""
+"""What an index contains and how it was made, for programs and for people."""
 
 from __future__ import annotations
 
@@ -6,62 +6,61 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from imagesearch._rendering import html_text
 from imagesearch.index import ImageIndex
 from imagesearch.types import IndexMeta
-from imagesearch.ui._cards import table_html
+from imagesearch.ui._cards import render_in
 from imagesearch.ui._filter_form import FieldSummary, describe_values, sample_fields
-from imagesearch.ui._text import counted, phrase
+from imagesearch.ui._text import phrase_for
 
-__all__ = ["FieldSample", "facts_html", "facts_of"]
+__all__ = ["FieldSample", "index_info", "info_html"]
 
 
-# How long, in seconds, what was learnt about the fields is taken for current.
-_FRESH = 60.0
+_MAX_AGE = 60.0
+"""Seconds after which the fields are sampled again."""
 
 
 class FieldSample:
-    """The fields of an index, looked at once a minute.
+    """The fields of an index, sampled at most once a minute.
 
     Args:
-        index: Open.
+        index: An open index.
     """
 
     def __init__(self, index: ImageIndex) -> None:
         self._index = index
-        self._known: tuple[float, int, list[FieldSummary]] | None = None
+        self._sample: tuple[float, int, list[FieldSummary]] | None = None
 
     def get(self) -> tuple[int, list[FieldSummary]]:
-        """Return how many records were looked at, and the fields that can be filtered by.
+        """Return the number of records in the sample, and the fields that can be filtered by.
 
         Raises:
             StoreError: The store failed.
         """
-        known = self._known
-        if known is None or time.monotonic() - known[0] > _FRESH:
-            known = self._known = (time.monotonic(), *sample_fields(self._index))
-        return known[1], known[2]
+        sample = self._sample
+        if sample is None or time.monotonic() - sample[0] > _MAX_AGE:
+            sample = self._sample = (time.monotonic(), *sample_fields(self._index))
+        return sample[1], sample[2]
 
     def forget(self) -> None:
-        """Look again when asked: something was added."""
-        self._known = None
+        """Sample again on the next call, because records were added."""
+        self._sample = None
 
 
-def facts_of(
+def index_info(
     index: ImageIndex,
     store: str,
     searches_text: bool,
     sampled: int,
     fields: Sequence[FieldSummary],
 ) -> dict[str, Any]:
-    """Return what an index holds, and what it was made with, as JSON values.
+    """Return what an index contains and how it was made, as JSON values.
 
     Args:
-        index: Open.
-        store: Its store, in words that visitors may read.
-        searches_text: Whether the embedder understands words.
-        sampled: How many records were looked at for `fields`.
-        fields: Those that can be filtered by.
+        index: An open index.
+        store: The description of its store that visitors may see.
+        searches_text: Whether the embedder embeds text.
+        sampled: The number of records in the sample.
+        fields: The fields that can be filtered by.
 
     Raises:
         StoreError: The store failed.
@@ -100,46 +99,20 @@ def _projection(meta: IndexMeta) -> dict[str, Any] | None:
     }
 
 
-def facts_html(
-    facts: Mapping[str, Any], sampled: int, fields: Sequence[FieldSummary], language: str
+def info_html(
+    info: Mapping[str, Any], sampled: int, fields: Sequence[FieldSummary], language: str
 ) -> str:
-    """Return facts as HTML for people.
+    """Return the information as HTML.
 
     Args:
-        facts: As `facts_of` gives them.
-        sampled: How many records were looked at for `fields`.
-        fields: Those that can be filtered by.
-        language: Of the words around them.
+        info: The values of `index_info`.
+        sampled: The number of records in the sample.
+        fields: The fields that can be filtered by.
+        language: ``"en"`` or ``"zh"``.
     """
     rows = [
-        (phrase("facts_images", language), f"<b>{facts['images']:,}</b>"),
-        (phrase("facts_embedder", language), f"<code>{html_text(facts['embedder'])}</code>"),
-        (phrase("facts_dim", language), str(facts["dim"])),
-        *_projection_row(facts["projection"], language),
-        (phrase("facts_metric", language), html_text(facts["metric"])),
-        (
-            phrase("facts_text", language),
-            phrase("yes" if facts["searches_text"] else "no", language),
-        ),
-        (phrase("facts_store", language), f"<code>{html_text(facts['store'])}</code>"),
-    ]
-    body = table_html(
-        (
-            field.name,
-            f'<span class="is-kind">{phrase("kind_" + field.kind, language)}</span> {html_text(describe_values(field))}',
-        )
+        {"name": field.name, "kind": field.kind, "description": describe_values(field)}
         for field in fields
-    )
-    note = counted("facts_sample", sampled, language).format(sampled)
-    return (
-        f"{table_html(rows)}<h3>{phrase('facts_fields', language)} <small>{note}</small></h3>"
-        f"{body if fields else phrase('facts_fields_none', language)}"
-    )
-
-
-def _projection_row(projection: Mapping[str, Any] | None, language: str) -> list[tuple[str, str]]:
-    if projection is None:
-        return []
-    words = phrase("facts_projected", language)
-    words = words.format(projection["input_dim"], projection["fitted_on"])
-    return [(phrase("facts_projection", language), words)]
+    ]
+    note = phrase_for("info_sample", sampled, language).format(sampled)
+    return render_in(language, "info", info=info, fields=rows, note=note)

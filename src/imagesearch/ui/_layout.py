@@ -1,4 +1,4 @@
-"""Unchecked components: Gradio's, but what they receive is left to our own checks."""
+"""The components of the page."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import gradio as gr
 
 from imagesearch.images import IMAGE_SUFFIXES
-from imagesearch.ui._cards import heading_html
+from imagesearch.ui._cards import render_in
 from imagesearch.ui._filter_form import CHOICE_SLOTS, RANGE_SLOTS
-from imagesearch.ui._inputs import MAX_K
-from imagesearch.ui._text import LANGUAGES, phrase
+from imagesearch.ui._query import MAX_K
+from imagesearch.ui._text import LANGUAGES, Message, phrase
 from imagesearch.ui._view import IndexView
 
 __all__ = ["FIRST_K", "Layout", "any_value", "uploads_only"]
 
 
 def any_value(base: Any) -> Any:
-    """Return a kind of component that passes on whatever a program sends.
+    """Return a subclass of a component that passes on any value, so that our own checks see it.
 
-    Gradio would answer a text in a number's place with the words of Python's own ``TypeError``, and
-    repeat a choice that it does not know, markup and all. The class is made past Gradio's metaclass,
-    as in `uploads_only`.
+    For a text in place of a number, Gradio would answer with the message of Python's ``TypeError``,
+    and for an unknown choice with the choice itself, markup included. The class bypasses Gradio's
+    metaclass, as in `uploads_only`.
     """
 
     def preprocess(self: Any, payload: Any) -> Any:  # noqa: ARG001  # Gradio calls it as a method
@@ -35,16 +35,16 @@ def any_value(base: Any) -> Any:
 
 
 def uploads_only(base: Any) -> Any:
-    """Return a kind of upload component whose files go to our own decoder, and which fetches nothing.
+    """Return a subclass of an upload component that passes on paths of uploaded files only.
 
-    Gradio would open pictures with Pillow as it stands, and fetch an address that a visitor sends
-    in a file's place. The class is made past Gradio's metaclass, which writes a stub file beside
-    the source of every class that it makes.
+    Gradio would decode images with Pillow's defaults, and fetch a URL that a visitor sends in place
+    of a file. The class bypasses Gradio's metaclass, which writes a stub file beside the source of
+    each class.
     """
 
     async def keep_local(self: Any, path: str | Path | None) -> str | None:
         if "://" in str(path):
-            raise _refusal("error_url")
+            raise _refusal("no_urls")
         moved: str | None = await base.async_move_resource_to_block_cache(self, path)
         return moved
 
@@ -67,83 +67,87 @@ def uploads_only(base: Any) -> Any:
 def _received(file: Any, folder: str) -> str:
     path = Path(file.path or "").resolve()
     if not path.is_relative_to(Path(folder).resolve()):
-        raise _refusal("error_url")
+        raise _refusal("no_urls")
     if not path.is_file():
-        raise _refusal("error_no_file")
+        raise _refusal("upload_gone")
     return str(path)
 
 
 def _refusal(key: str) -> Exception:
-    """Return an error in all languages: the visitor's is not known here."""
-    message = " ".join(phrase(key, language) for language in LANGUAGES)
+    """Return an error in all languages, because that of the visitor is unknown here."""
+    message = " ".join(Message(key).text(language) for language in LANGUAGES)
     title = " · ".join(phrase("error_title", language) for language in LANGUAGES)
     error: Exception = gr.Error(message, title=title, print_exception=False)
     return error
 
 
 FIRST_K = 12
-"""Pictures in an answer until a visitor wants more or fewer."""
+"""The initial number of results."""
 
 _NARROW = 320
 _ACCEPTED = ["image", *sorted(IMAGE_SUFFIXES)]
 
 
 class Layout:
-    """The components of the page, in one language and with their phrases in all; made inside a `gr.Blocks`.
+    """The components of the page; created inside a `gr.Blocks`.
 
     Args:
-        view: What the page will show.
+        view: The view that the page shows.
+
+    Attributes:
+        labels: For each text of a component: the component, its property and the key of the phrase.
     """
 
     def __init__(self, view: IndexView) -> None:
         self.view = view
-        self.first = "zh" if view.settings.language == "zh" else "en"
-        self.words: list[tuple[Any, str, str]] = []
-        self._lay_out()
+        self.first_language = "zh" if view.settings.language == "zh" else "en"
+        self.labels: list[tuple[Any, str, str]] = []
+        self._create()
 
-    def _say(self, make: Callable[..., Any], fixed: dict[str, Any], **phrases: str) -> Any:
-        """Make a component whose properties hold phrases, and remember them for other languages."""
-        spoken = {name: phrase(key, self.first) for name, key in phrases.items()}
-        component = make(**spoken, **fixed)
-        self.words += [(component, name, key) for name, key in phrases.items()]
+    def _labelled(self, make: Callable[..., Any], fixed: dict[str, Any], **phrases: str) -> Any:
+        """Create a component with phrases as properties, and remember their keys."""
+        texts = {name: phrase(key, self.first_language) for name, key in phrases.items()}
+        component = make(**texts, **fixed)
+        self.labels += [(component, name, key) for name, key in phrases.items()]
         return component
 
-    def _lay_out(self) -> None:
+    def _create(self) -> None:
         with gr.Row(elem_id="is-header"):
-            self.heading = gr.HTML(heading_html(self.first), elem_id="is-heading")
+            self.heading = gr.HTML(render_in(self.first_language, "heading"), elem_id="is-heading")
             self.language = any_value(gr.Radio)(
                 [("English", "en"), ("中文", "zh")],
-                value=self.first,
+                value=self.first_language,
                 show_label=False,
                 container=False,
                 elem_id="is-language",
                 scale=0,
                 min_width=190,
             )
-        # Hidden, and not session state, so that programs get and give them too.
+        # Hidden components instead of session state, so that programs can read and set them.
         self.results = gr.JSON(value=[], visible=False, label="results")
-        self.chosen = gr.Textbox(visible=False, label="id")
-        # The picture to which the ones shown are alike, where "more like this" found them.
-        self.alike = gr.Textbox(visible=False, label="id")
-        self.slots = gr.State([[], []])
-        # Never seen nor pressed: programs call its events by name.
-        self.program = gr.Button(visible=False)
+        self.selected = gr.Textbox(visible=False, label="id")
+        # The id whose "more like this" results are shown; empty for other results.
+        self.example = gr.Textbox(visible=False, label="id")
+        # The names of the fields that the drop-downs and ranges show.
+        self.field_names = gr.State([[], []])
+        # Invisible; its events are the API for programs.
+        self.api = gr.Button(visible=False)
         with gr.Tabs():
-            with self._say(gr.Tab, {"id": "search"}, label="tab_search"), gr.Row():
+            with self._labelled(gr.Tab, {"id": "search"}, label="tab_search"), gr.Row():
                 with gr.Column(scale=2, min_width=_NARROW):
-                    self._lay_out_query()
+                    self._create_query()
                 with gr.Column(scale=5, min_width=_NARROW):
-                    self._lay_out_answer()
+                    self._create_results()
             read_only = self.view.settings.read_only
-            with self._say(gr.Tab, {"id": "add", "visible": not read_only}, label="tab_add"):
-                self._lay_out_adding()
-            self.facts_tab = self._say(gr.Tab, {"id": "facts"}, label="tab_facts")
-            with self.facts_tab:
-                self.facts = gr.HTML("", elem_id="is-facts", label="facts")
+            with self._labelled(gr.Tab, {"id": "add", "visible": not read_only}, label="tab_add"):
+                self._create_adding()
+            self.info_tab = self._labelled(gr.Tab, {"id": "info"}, label="tab_info")
+            with self.info_tab:
+                self.info = gr.HTML("", elem_id="is-info", label="info")
 
-    def _lay_out_query(self) -> None:
+    def _create_query(self) -> None:
         one_line: dict[str, Any] = {"value": "", "max_lines": 1}
-        self.picture = self._say(
+        self.picture = self._labelled(
             uploads_only(gr.Image),
             {
                 "format": "png",
@@ -155,41 +159,43 @@ class Layout:
             label="picture",
             placeholder="picture_hint",
         )
-        self.crop_on = self._say(
+        self.crop_on = self._labelled(
             gr.Checkbox,
             {"visible": False, "container": False, "elem_id": "is-crop-on"},
             label="crop_on",
         )
-        self.crop = self._say(
+        self.crop = self._labelled(
             gr.Textbox,
             {"visible": False, "placeholder": "10, 20, 90, 80", "elem_id": "is-crop", **one_line},
             label="crop",
             info="crop_info",
         )
-        self.text = self._say(
+        self.text = self._labelled(
             gr.Textbox,
             {"visible": self.view.searches_text, "elem_id": "is-text", **one_line},
             label="text",
             info="text_info",
         )
         with gr.Row():
-            self.clear_button = self._say(
+            self.clear_button = self._labelled(
                 gr.Button, {"elem_id": "is-clear", "min_width": 80}, value="clear"
             )
-            self.search_button = self._say(
+            self.search_button = self._labelled(
                 gr.Button,
                 {"variant": "primary", "elem_id": "is-search", "min_width": 120, "scale": 2},
                 value="search",
             )
-        # Closed at first, so that phones have the pictures in sight; wide screens open it.
-        options = self._say(gr.Accordion, {"open": False, "elem_id": "is-options"}, label="options")
+        # Closed at first, so that phones show the results; a script opens it on wide screens.
+        options = self._labelled(
+            gr.Accordion, {"open": False, "elem_id": "is-options"}, label="options"
+        )
         with options:
-            self._lay_out_options()
+            self._create_options()
         self.options = options
 
-    def _lay_out_options(self) -> None:
+    def _create_options(self) -> None:
         with gr.Row():
-            self.k = self._say(
+            self.k = self._labelled(
                 any_value(gr.Slider),
                 {
                     "minimum": 1,
@@ -203,31 +209,31 @@ class Layout:
                 },
                 label="k",
             )
-            self.min_score = self._say(
+            self.min_score = self._labelled(
                 any_value(gr.Number),
                 {"value": None, "step": 0.05, "elem_id": "is-min-score", "min_width": 110},
                 label="min_score",
                 placeholder="min_score_info",
             )
-        self._lay_out_facets()
+        self._create_facets()
         one_line: dict[str, Any] = {"value": "", "max_lines": 1}
-        self.meaning = self._say(
+        self.choices_text = self._labelled(
             gr.Textbox,
-            {"visible": False, "interactive": False, "elem_id": "is-meaning", **one_line},
-            label="meaning",
+            {"visible": False, "interactive": False, "elem_id": "is-choices-text", **one_line},
+            label="choices",
         )
-        self.where = self._say(
+        self.where = self._labelled(
             gr.Textbox,
             {"value": "", "placeholder": 'kind = "fish" and price < 10', "elem_id": "is-where"},
             label="where",
             info="where_info",
         )
-        self.id = self._say(
+        self.id = self._labelled(
             gr.Textbox, {"elem_id": "is-id", **one_line}, label="id", info="id_info"
         )
 
-    def _lay_out_facets(self) -> None:
-        self.no_facets = gr.Markdown(visible=False)
+    def _create_facets(self) -> None:
+        self.no_fields = gr.Markdown(visible=False)
         self.choices = [
             any_value(gr.Dropdown)(
                 [],
@@ -249,9 +255,9 @@ class Layout:
                 ]
             self.ranges.append((row, *boxes))
 
-    def _lay_out_answer(self) -> None:
+    def _create_results(self) -> None:
         self.status = gr.HTML("", elem_id="is-status", label="summary")
-        self.gallery = self._say(
+        self.gallery = self._labelled(
             gr.Gallery,
             {
                 "show_label": False,
@@ -267,14 +273,14 @@ class Layout:
         )
         with gr.Column(visible=False, elem_id="is-detail-box") as self.detail_box:
             self.detail = gr.HTML("", elem_id="is-detail", label="detail")
-            self.more_button = self._say(
+            self.more_button = self._labelled(
                 gr.Button, {"elem_id": "is-more", "variant": "primary"}, value="more"
             )
 
-    def _lay_out_adding(self) -> None:
+    def _create_adding(self) -> None:
         with gr.Row():
             with gr.Column(min_width=_NARROW):
-                self.files = self._say(
+                self.files = self._labelled(
                     uploads_only(gr.File),
                     {
                         "file_count": "multiple",
@@ -285,7 +291,7 @@ class Layout:
                     label="add_files",
                 )
             with gr.Column(min_width=_NARROW):
-                self.fields = self._say(
+                self.fields = self._labelled(
                     gr.Textbox,
                     {
                         "value": "",
@@ -296,7 +302,7 @@ class Layout:
                     label="add_fields",
                     info="add_fields_info",
                 )
-                self.add_button = self._say(
+                self.add_button = self._labelled(
                     gr.Button, {"variant": "primary", "elem_id": "is-add"}, value="add_button"
                 )
         self.report = gr.HTML("", elem_id="is-report", label="report")

@@ -1,4 +1,4 @@
-"""Serve the page: on this machine only unless there is a login, and without any request outside."""
+"""Serve the page, without any request to the internet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from imagesearch.errors import ConfigError, MissingDependencyError
 from imagesearch.images import DecoderPool
 from imagesearch.index import ImageIndex
-from imagesearch.ui._gate import Gate, gate_lifespan
+from imagesearch.ui._middleware import AccessMiddleware, middleware_lifespan
 from imagesearch.ui._settings import PageSettings
 from imagesearch.ui._text import LANGUAGES, phrase
 from imagesearch.ui._view import IndexView
@@ -24,7 +24,7 @@ __all__ = ["serve"]
 
 
 _DECODE_SECONDS = 30.0
-"""Time for one picture of a visitor; the largest that the page takes need a few seconds."""
+"""The time to decode one upload; the largest that the page accepts need a few seconds."""
 
 # Gradio reads these when it is imported, and uses the network unless configured otherwise.
 _ENVIRONMENT = {
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
     "GRADIO_MCP_SERVER": "False",
     "GRADIO_SHARE": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    # The gate decides which proxies are trusted, and must see who connects.
+    # The middleware decides which proxies are trusted, and needs the address that connects.
     "FORWARDED_ALLOW_IPS": "",
 }
 
@@ -46,16 +46,16 @@ def serve(
     opened: Callable[[str], None] | None = None,
     block: bool = True,
 ) -> Callable[[], None]:
-    """Open a web page that searches an index.
+    """Serve a web page that searches an index.
 
-    What visitors upload is kept in a private folder that is deleted when the page closes, and
-    files are served from nowhere else. Sets the environment variables that keep Gradio from using
-    the network, in this process.
+    Query images are stored in a private folder, which is deleted when the page closes; files are
+    served from no other place. This sets environment variables of the process that keep Gradio from
+    using the network.
 
     Args:
         index: An open index; the caller closes it after the page.
-        settings: What the page may do, and who may open it.
-        opened: Called with the page's address when it can be opened.
+        settings: What the page may do, and who may open it; None for the defaults.
+        opened: Called with the address of the page once it can be opened.
         block: Whether to wait until the process is interrupted.
 
     Returns:
@@ -63,8 +63,14 @@ def serve(
 
     Raises:
         MissingDependencyError: Gradio is not installed.
-        ConfigError: The port is taken, or the host is not an address of this machine.
-        ImageSearchError: The index cannot make its embedder.
+        ConfigError: The port is in use, or the host is not an address of this machine.
+        ImageSearchError: The embedder of the index cannot be created.
+
+    Example:
+        >>> from imagesearch import DescriptorEmbedder, MemoryStore
+        >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
+        >>> close = serve(index, PageSettings(port=7861), block=False)  # doctest: +SKIP
+        >>> close()  # doctest: +SKIP
     """
     settings = settings if settings is not None else PageSettings()
     with ExitStack() as stack:
@@ -73,7 +79,7 @@ def serve(
         decoder = stack.enter_context(DecoderPool(deadline=_DECODE_SECONDS))
         os.environ.update(_ENVIRONMENT)
         os.environ["GRADIO_TEMP_DIR"] = folder
-        build_page, look = _import_page()
+        build_page, theme_options = _import_page()
         logging.getLogger("httpx").setLevel(logging.WARNING)
         _check_port(settings)
         page = build_page(IndexView(index, settings, decoder.decode))
@@ -84,7 +90,7 @@ def serve(
             auth=[(login.user, login.password.reveal()) for login in settings.logins] or None,
             auth_message=_greeting(settings) if settings.logins else None,
             max_file_size=settings.max_upload_bytes,
-            app_kwargs={"openapi_url": None, "lifespan": gate_lifespan(settings)},
+            app_kwargs={"openapi_url": None, "lifespan": middleware_lifespan(settings)},
             prevent_thread_lock=True,
             share=False,
             ssr_mode=False,
@@ -97,12 +103,12 @@ def serve(
             mcp_server=False,
             inbrowser=False,
             pwa=False,
-            **look(),
+            **theme_options(),
         )
-        if not isinstance(app.middleware_stack, Gate):
+        if not isinstance(app.middleware_stack, AccessMiddleware):
             raise ConfigError(
-                "the installed version of Gradio starts its server in another way, so the page "
-                'cannot check who asks; install the one that is tested: "imagesearch-index[ui]"'
+                "unsupported version of Gradio: its server starts without the access checks of "
+                'the page; pip install "imagesearch-index[ui]"'
             )
         if opened is not None:
             opened(address)
@@ -115,28 +121,28 @@ def serve(
 
 
 def _import_page() -> tuple[Callable[[IndexView], Any], Callable[[], dict[str, Any]]]:
-    """Import what needs Gradio, whose environment must be set before."""
+    """Import the modules that import Gradio, after its environment is set."""
     try:
         from imagesearch.ui._page import build_page
-        from imagesearch.ui._theme import look
+        from imagesearch.ui._theme import theme_options
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "gradio":
             raise
         raise MissingDependencyError(
             'the web page needs Gradio: pip install "imagesearch-index[ui]"'
         ) from error
-    return build_page, look
+    return build_page, theme_options
 
 
 def _check_port(settings: PageSettings) -> None:
-    """Say so in our own words before Gradio tries."""
+    """Refuse a port or host that cannot be used, with a better message than Gradio's."""
     try:
-        [(family, kind, protocol, _, place), *_] = socket.getaddrinfo(
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
+            probe.bind(address)
     except OSError as error:
         raise ConfigError(
             f"the page cannot listen on {settings.host} port {settings.port} "
@@ -149,6 +155,6 @@ def _bracketed(host: str) -> str:
 
 
 def _greeting(settings: PageSettings) -> str:
-    """Return what stands above the login, where the visitor's language is not known yet."""
+    """Return the text above the login, in all languages if the visitor's is not known yet."""
     languages = LANGUAGES if settings.language == "auto" else (settings.language,)
     return " ".join(phrase("login", language) for language in languages)

@@ -1,4 +1,4 @@
-"""Settings: what the page may do, and who may open it."""
+"""What the page may do, and who may open it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _AUTHORITY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """A host, in lower case, and a port where one is given."""
+    """A host in lower case, and a port if one is given."""
 
     host: str
     port: int | None = None
 
     def on(self, scheme: str) -> tuple[str, int | None]:
-        """Return host and port, the scheme's own if none is given."""
+        """Return host and port, with the default port of the scheme if none is given."""
         return self.host, self.port or _DEFAULT_PORTS.get(scheme)
 
 
 def parse_authority(text: str) -> Authority | None:
-    """Read ``HOST[:PORT]`` as a ``Host`` header holds it; None for anything else.
+    """Parse ``HOST[:PORT]`` as in a ``Host`` header; None for anything else.
 
     Example:
         >>> parse_authority("[::1]:7860")
@@ -60,7 +60,7 @@ def parse_authority(text: str) -> Authority | None:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A name and a password that open the page.
+    """The name and password of a user.
 
     Example:
         >>> Login("ada", Secret("hunter2"))
@@ -72,7 +72,9 @@ class Login:
 
     def __post_init__(self) -> None:
         if not self.user or not self.password.reveal():
-            raise ConfigError("a login needs a user name and a password; neither may be empty")
+            raise ConfigError(
+                "a login must have a user name and a password, and neither may be empty"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +82,27 @@ class PageSettings:
     """What the page may do, and who may open it.
 
     Attributes:
-        host: Address to listen on. Any but this machine's own (127.0.0.1, ::1, localhost) needs
-            a login.
-        port: Port to listen on, 1 to 65535.
-        logins: Who may open the page; empty lets everybody in who reaches it.
-        allow_hosts: Names, each with its port if that is not 80 or 443, under which a reverse proxy
-            serves the page. Requests for other names are refused. A proxy on this machine is then
-            trusted, as those in `trusted_proxies` are.
-        read_only: Whether pictures cannot be added.
-        uploads: Folder for the pictures that are added; made when the first one comes.
-        language: ``"en"``, ``"zh"``, or ``"auto"`` for the browser's.
-        max_upload_mb: Largest file that is taken, in megabytes (10⁶ bytes), > 0.
-        max_megapixels: Largest picture that is decoded, in 10⁶ pixels, > 0.
-        fetch_remote: Whether the server fetches pictures that the index knows by URL, for their
-            thumbnails. Nothing that a visitor sends is ever fetched.
-        trusted_proxies: Addresses or networks of reverse proxies on other machines, whose headers
+        host: The address to listen on. Any address but a loopback address (127.0.0.1, ::1,
+            localhost) requires a login.
+        port: The port to listen on, 1 to 65535.
+        logins: The users who may open the page; empty for anyone who can reach it.
+        allow_hosts: Host names under which a reverse proxy serves the page, each with its port if
+            that is not 80 or 443. Requests for other names are refused. A proxy on this machine is
+            then trusted, like those in `trusted_proxies`.
+        read_only: Whether adding images is disabled.
+        uploads: The folder for added images; created with the first one.
+        language: ``"en"``, ``"zh"``, or ``"auto"`` for the language of the browser.
+        max_upload_mb: The largest file, in megabytes (10⁶ bytes), > 0.
+        max_megapixels: The largest image, in 10⁶ pixels, > 0.
+        fetch_remote: Whether the server fetches indexed images from their URLs for thumbnails.
+            URLs that visitors send are never fetched.
+        trusted_proxies: Addresses or networks of reverse proxies on other machines whose headers
             ``X-Forwarded-Proto`` and ``X-Forwarded-Host`` are used.
-        allow_frames: Origins of sites, such as ``https://intranet.example``, that may show the page
-            in a frame.
+        allow_frames: Origins of sites that may show the page in a frame, such as
+            ``https://intranet.example``.
 
     Raises:
-        ConfigError: A value is out of range, or a login is missing.
+        ConfigError: A value is invalid, or a login is missing.
 
     Example:
         >>> PageSettings(host="0.0.0.0")
@@ -127,11 +129,11 @@ class PageSettings:
             raise ConfigError(f"port must be between 1 and 65535, got {self.port}")
         if self.language not in ("auto", *LANGUAGES):
             raise ConfigError(
-                f"unsupported language {self.language!r}; choose auto, {', '.join(LANGUAGES)}"
+                f"unsupported language {self.language!r}; choose auto, {' or '.join(LANGUAGES)}"
             )
         for name in ("max_upload_mb", "max_megapixels"):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}={getattr(self, name)}; it must be greater than 0")
+                raise ConfigError(f"{name} must be greater than 0, got {getattr(self, name)}")
         for name in self.allow_hosts:
             if parse_authority(name) is None:
                 raise ConfigError(
@@ -155,38 +157,39 @@ class PageSettings:
         if not self.is_private:
             raise ConfigError(
                 f"host {self.host!r} can be reached from other machines, so the page needs a "
-                "login: put a password into an environment variable and pass "
+                "login: put a password in an environment variable and pass "
                 "--auth USER:env:VARIABLE"
             )
         if self.allow_hosts:
             raise ConfigError(
-                f"a page that is served as {self.allow_hosts[0]!r} can be reached from other "
-                "machines, so it needs a login: pass --auth USER:env:VARIABLE"
+                f"the page can be reached from other machines as {self.allow_hosts[0]!r}, so it "
+                "needs a login: put a password in an environment variable and pass "
+                "--auth USER:env:VARIABLE"
             )
 
     @property
     def is_private(self) -> bool:
-        """Whether only this machine reaches the page."""
+        """Whether the page can be reached from this machine only."""
         return is_loopback(self.host)
 
     @property
     def shows_paths(self) -> bool:
-        """Whether visitors are this machine's own users, who may know where files lie."""
+        """Whether visitors see paths of the server: only if all of them are users of it."""
         return self.is_private and not self.allow_hosts
 
     @property
     def max_upload_bytes(self) -> int:
-        """The largest file that is taken, in bytes."""
+        """The largest file, in bytes."""
         return round(self.max_upload_mb * _MEGA)
 
     @property
     def max_pixels(self) -> int:
-        """The largest picture that is decoded, width times height."""
+        """The largest image, width times height."""
         return round(self.max_megapixels * _MEGA)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own.
+    """Whether an address is a loopback address.
 
     Example:
         >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")

@@ -1,4 +1,4 @@
-"""The theme of the page: colours, fonts, styles and scripts, all from this machine."""
+"""Theme, styles and scripts of the page, all served from this machine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-__all__ = ["look"]
+__all__ = ["theme_options"]
 
 
-def look() -> dict[str, Any]:
-    """Return the arguments of ``launch`` that decide how the page looks."""
+def theme_options() -> dict[str, Any]:
+    """Return the arguments of ``launch`` for the look of the page."""
     folder = resources.files("imagesearch.ui")
     scripts = [folder.joinpath(name).read_text("utf-8") for name in ("crop.js", "toasts.js")]
-    # Fonts that come with Gradio, so that no browser asks anybody else for them.
+    # Fonts that come with Gradio, so that browsers load none from the internet.
     font: Any = [
         gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)),
         "system-ui",

@@ -1,4 +1,4 @@
-"""View: everything that the page does with an index, without a page."""
+"""Everything that the page does with an index, without a page."""
 
 from __future__ import annotations
 
@@ -11,55 +11,47 @@ from typing import Any
 
 from PIL import Image
 
-from imagesearch._rendering import html_text
-from imagesearch.errors import ImageSearchError, QueryError, UnsupportedOperationError
+from imagesearch.errors import ImageSearchError
 from imagesearch.images import decode
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import TextEmbedder, supports
-from imagesearch.types import Hits, Record
+from imagesearch.types import Hit, Hits, Record
 from imagesearch.ui._cards import (
+    THUMBNAIL_SIDE,
     Card,
-    Thumbnails,
     card_of,
-    data_uri,
     detail_html,
-    placeholder,
-    shrink,
+    load_thumbnails,
+    render_in,
 )
 from imagesearch.ui._filter_form import FieldSummary
-from imagesearch.ui._info import FieldSample, facts_html, facts_of
-from imagesearch.ui._inputs import (
-    Added,
-    Box,
+from imagesearch.ui._info import FieldSample, index_info, info_html
+from imagesearch.ui._query import Box, crop_to, make_query, parse_box, parse_count, parse_number
+from imagesearch.ui._settings import PageSettings
+from imagesearch.ui._text import PageError, phrase, phrase_for
+from imagesearch.ui._uploads import (
+    AddedFiles,
     Uploads,
-    cut,
     decode_upload,
-    make_query,
-    parse_box,
-    parse_count,
     parse_metadata,
-    parse_score,
     read_upload,
 )
-from imagesearch.ui._settings import PageSettings
-from imagesearch.ui._text import Spoken, counted, phrase
 
 __all__ = ["Answer", "IndexView"]
 
 
 _SHOWN_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp"})
-_QUERY_SIDE = 72
-_DETAIL_SIDE = 320
+_ICON_SIDE = 72
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Pictures to show, and what they are.
+    """The results of a search, or of browsing.
 
     Attributes:
-        cards: The pictures, best first where there was a query.
+        cards: The results, best first if there was a query.
         images: A thumbnail for each.
-        status: What they are, in a line of HTML.
+        status: A line of HTML that describes them.
     """
 
     cards: list[Card]
@@ -74,12 +66,12 @@ class Answer:
 
 @dataclass(slots=True)
 class IndexView:
-    """Answers what visitors ask.
+    """Answers the requests of visitors.
 
     Attributes:
-        index: An open index; several threads may ask at once.
-        settings: What the page may do.
-        decoder: What decodes files of visitors, as `imagesearch.images._decode` does.
+        index: An open index, which several threads may use at once.
+        settings: The settings of the page.
+        decoder: Decodes files of visitors, as `imagesearch.images.decode` does.
 
     Example:
         >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
@@ -93,7 +85,6 @@ class IndexView:
     index: ImageIndex
     settings: PageSettings
     decoder: Callable[..., Image.Image] = decode
-    thumbnails: Thumbnails = field(init=False)
     uploads: Uploads = field(init=False)
     _adding: threading.Lock = field(init=False, default_factory=threading.Lock)
     _fields: FieldSample = field(init=False)
@@ -101,18 +92,17 @@ class IndexView:
     def __post_init__(self) -> None:
         settings = self.settings
         self._fields = FieldSample(self.index)
-        self.thumbnails = Thumbnails(fetch_remote=settings.fetch_remote)
         self.uploads = Uploads(
             settings.uploads,
             settings.max_upload_bytes,
             settings.max_pixels,
             self.decoder,
-            (None, self.index.meta.embedding.decode_size, self.thumbnails.side),
+            (None, self.index.meta.embedding.decode_size, THUMBNAIL_SIDE),
         )
 
     @property
     def searches_text(self) -> bool:
-        """Whether the embedder understands words."""
+        """Whether the embedder embeds text."""
         return supports(self.index.embedder, TextEmbedder)
 
     def search(
@@ -127,38 +117,58 @@ class IndexView:
         crop: str = "",
         language: str = "en",
     ) -> Answer:
-        """Find the pictures most like a picture, a text, an indexed picture, or all together.
+        """Find the images most like an image, a text, an indexed image, or their combination.
 
         Args:
             picture: A file that the page received.
             text: A description.
-            id: A record of the index.
-            k: Pictures wanted, 1 to `imagesearch.ui._inputs.MAX_K`.
-            min_score: Only pictures with at least this score.
-            where: A filter in its text form; empty for none.
-            crop: The part of the picture to use, see `parse_box`; empty for all of it.
-            language: Of the status.
+            id: The id of a record.
+            k: Number of results, 1 to `imagesearch.ui._query.MAX_K`.
+            min_score: The lowest score of a result.
+            where: A filter expression; empty for none.
+            crop: The part of the image to use, see `parse_box`; empty for the whole image.
+            language: The language of the status.
 
         Returns:
-            The answer. Without any query it shows what the index holds.
+            The results. Without a query, those of `browse`.
 
         Raises:
-            QueryError: `k`, `crop`, `text` or `id` cannot be asked.
-            DecodeError: The picture cannot be read.
-            FilterError: `where` is not a filter, or the store cannot express it.
+            PageError: An argument is invalid, the image cannot be used, or the embedder does not
+                embed text.
+            FilterError: `where` is not a filter, or the store does not support it.
             StoreError: The store failed.
         """
-        k, min_score = parse_count(k), parse_score(min_score)
+        k, min_score = parse_count(k), parse_number(min_score, "bad_score")
         box = parse_box(crop)
         if text.strip() and not self.searches_text:
-            raise QueryError(Spoken("no_words", self.index.meta.embedding.name))
+            raise PageError("no_text_search", self.index.meta.embedding.name)
         example = self._record(id.strip()) if id.strip() else None
         image = self._open(picture, box) if picture is not None else None
         query = make_query(image, text, id)
         if query is None:
             return self.browse(k=k, where=where, language=language)
         hits = self.index.search(query, k=k, where=where.strip() or None, min_score=min_score)
-        return self._answer(hits, self._label(image, box, text, example, language), language)
+        if not hits:
+            return self._nothing(is_empty=not self.index.count(), language=language)
+        cards, images = self._cards(hits)
+        parts: list[dict[str, Any]] = []
+        if image is not None:
+            key = "your_picture" if box is None else "your_crop"
+            parts.append({"image": image, "text": phrase(key, language), "quoted": False})
+        if text.strip():
+            parts.append({"image": None, "text": text.strip(), "quoted": True})
+        if example is not None:
+            [card], [icon] = self._cards([example])
+            parts.append({"image": icon, "text": card.name, "quoted": False})
+        status = render_in(
+            language,
+            "status",
+            text=phrase_for("status_hits", len(cards), language),
+            count=len(cards),
+            parts=parts,
+            icon=_ICON_SIDE,
+        )
+        return Answer(cards, images, status)
 
     def more_like_this(
         self,
@@ -169,62 +179,62 @@ class IndexView:
         where: str = "",
         language: str = "en",
     ) -> Answer:
-        """Find the pictures most like an indexed one, without itself.
+        """Find the images most like an indexed one, without itself.
 
         Raises:
-            QueryError: The index does not have it.
+            PageError: The id is empty or not in the index.
             ImageSearchError: As for `search`.
         """
         if not id.strip():
-            raise QueryError(Spoken("no_id"))
+            raise PageError("missing_id")
         return self.search(id=id, k=k, min_score=min_score, where=where, language=language)
 
     def browse(self, *, k: int = 12, where: str = "", language: str = "en") -> Answer:
-        """Show some pictures of the index, in the order in which the store has them.
+        """Return the first images of the index, in the order of the store.
 
         Raises:
-            FilterError: `where` is not a filter, or the store cannot express it.
+            PageError: `k` is invalid.
+            FilterError: `where` is not a filter, or the store does not support it.
             StoreError: The store failed.
         """
         k = parse_count(k)
         batches = self.index.scan(where=where.strip() or None, batch_size=k)
         records = list(itertools.islice((record for batch in batches for record in batch), k))
-        cards = [card_of(record, shows_paths=self.settings.shows_paths) for record in records]
-        images = self.thumbnails.of([record.uri for record in records])
-        if not cards:
-            key = "status_none" if where.strip() else "status_empty"
-            return Answer([], [], phrase(key, language))
+        if not records:
+            return self._nothing(is_empty=not where.strip(), language=language)
+        cards, images = self._cards(records)
         if where.strip():
-            status = counted("status_browse_filter", len(cards), language).format(len(cards))
-        else:
-            total = self.index.count()
-            status = counted("status_browse", total, language).format(len(cards), total)
-        return Answer(cards, images, status)
+            text = phrase_for("status_browse_filter", len(cards), language)
+            return Answer(cards, images, text.format(len(cards)))
+        total = self.index.count()
+        text = phrase_for("status_browse", total, language)
+        return Answer(cards, images, text.format(len(cards), total))
+
+    def _nothing(self, *, is_empty: bool, language: str) -> Answer:
+        return Answer([], [], phrase("status_empty" if is_empty else "status_none", language))
 
     def detail(self, card: Card, language: str = "en") -> str:
-        """Return what is known about one picture, as HTML.
+        """Return the details of one result, as HTML.
 
         Args:
-            card: As an answer had it.
-            language: Of the words around it.
+            card: The card, as an answer contained it.
+            language: The language of the labels.
 
         Raises:
-            QueryError: The index does not have it any more.
+            PageError: The index no longer contains the record.
             StoreError: The store failed.
         """
         record = self.index.get(card.id).get(card.id)
         if record is None:
-            raise QueryError(Spoken("id_is_gone", card.id))
-        [image] = self.thumbnails.of([record.uri])
-        fresh = card_of(record, shows_paths=self.settings.shows_paths)
-        shown = Card(fresh.id, fresh.name, fresh.uri, fresh.metadata, card.score)
-        small = shrink(image, _DETAIL_SIDE)
-        return detail_html(shown, small, data_uri(small, _DETAIL_SIDE), language)
+            raise PageError("deleted_id", card.id)
+        [current], [image] = self._cards([record])
+        shown = Card(current.id, current.name, current.uri, current.metadata, card.score)
+        return detail_html(shown, image, language)
 
     def displayable(self, picture: str | Path) -> Image.Image | None:
-        """Return a picture that browsers cannot show as one that they can; None if they can.
+        """Return an image that browsers cannot show; None if they can.
 
-        What is not an image is left as it is: the search says what is wrong with it.
+        None too if it cannot be decoded: the search reports why.
         """
         if Path(picture).suffix.lower() in _SHOWN_BY_BROWSERS:
             return None
@@ -234,40 +244,39 @@ class IndexView:
             return None
 
     def record(self, id: str) -> dict[str, Any]:
-        """Return what the index knows about one picture, as JSON values.
+        """Return one record, as JSON values.
 
         Raises:
-            QueryError: The index does not have it.
+            PageError: The index does not contain it.
             StoreError: The store failed.
         """
         return card_of(self._record(id), shows_paths=self.settings.shows_paths).to_json()
 
-    def add(self, files: Sequence[str | Path], fields: str = "") -> Added:
-        """Add pictures to the index.
+    def add(self, files: Sequence[str | Path], fields: str = "") -> AddedFiles:
+        """Add images to the index.
 
         Args:
             files: Files that the page received.
             fields: Metadata for each of them, see `parse_metadata`.
 
         Raises:
-            UnsupportedOperationError: The page is read-only.
-            ManifestError: `fields` cannot be read.
+            PageError: The page is read-only, or `fields` is invalid.
             StoreError: The store failed.
         """
         if self.settings.read_only:
-            raise UnsupportedOperationError(Spoken("read_only"))
+            raise PageError("read_only")
         metadata = parse_metadata(fields)
         with self._adding:
             try:
                 added = self.uploads.add(self.index, files, metadata)
             finally:
-                # The page runs for days; others may write while nothing is added here.
+                # The page runs for days; other processes may write between two additions.
                 self.index.release()
         self._fields.forget()
         return added
 
     def fields(self) -> tuple[int, list[FieldSummary]]:
-        """Return how many records were looked at, and the fields that can be filtered by.
+        """Return the number of records in the sample, and the fields that can be filtered by.
 
         Raises:
             StoreError: The store failed.
@@ -275,34 +284,32 @@ class IndexView:
         return self._fields.get()
 
     def facts(self) -> dict[str, Any]:
-        """Return what the index holds, and what it was made with, as JSON values.
+        """Return what the index contains and how it was made, as JSON values.
 
         Raises:
             StoreError: The store failed.
         """
         store = self.index.store
         name = repr(store) if self.settings.shows_paths else type(store).__name__
-        sampled, fields = self.fields()
-        return facts_of(self.index, name, self.searches_text, sampled, fields)
+        return index_info(self.index, name, self.searches_text, *self.fields())
 
-    def facts_html(self, language: str = "en") -> str:
-        """Return the same for people.
+    def info_html(self, language: str = "en") -> str:
+        """Return the values of `facts` as HTML.
 
         Raises:
             StoreError: The store failed.
         """
-        sampled, fields = self.fields()
-        return facts_html(self.facts(), sampled, fields, language)
+        return info_html(self.facts(), *self.fields(), language)
 
     def _record(self, id: str) -> Record:
         record = self.index.get(id).get(id) if id else None
         if record is None:
-            raise QueryError(Spoken("no_such_id", id))
+            raise PageError("unknown_id", id)
         return record
 
     def _open(self, picture: str | Path, box: Box | None) -> Image.Image:
         data = read_upload(picture, max_bytes=self.settings.max_upload_bytes)
-        # A part of a shrunken picture might have too few pixels.
+        # A part of a shrunken image might have too few pixels.
         shrink_to = self.index.meta.embedding.decode_size if box is None else None
         image = decode_upload(
             data,
@@ -310,38 +317,11 @@ class IndexView:
             shrink_to=shrink_to,
             decoder=self.decoder,
         )
-        return image if box is None else cut(image, box)
+        return image if box is None else crop_to(image, box)
 
-    def _label(
-        self,
-        image: Image.Image | None,
-        box: Box | None,
-        text: str,
-        example: Record | None,
-        language: str,
-    ) -> str:
-        parts = []
-        if image is not None:
-            key = "your_picture" if box is None else "your_crop"
-            parts.append(f"{_icon(image)} {phrase(key, language)}")
-        if text.strip():
-            parts.append(f"<q>{html_text(text.strip())}</q>")
-        if example is not None:
-            card = card_of(example, shows_paths=self.settings.shows_paths)
-            [thumbnail] = self.thumbnails.of([example.uri])
-            parts.append(f"{_icon(thumbnail)} {html_text(card.name)}")
-        return " + ".join(parts)
-
-    def _answer(self, hits: Hits, label: str, language: str) -> Answer:
-        cards = [card_of(hit, shows_paths=self.settings.shows_paths) for hit in hits]
-        images = self.thumbnails.of([hit.uri for hit in hits])
-        if not cards:
-            key = "status_none" if self.index.count() else "status_empty"
-            return Answer([], [], phrase(key, language))
-        status = counted("status_hits", len(cards), language).format(len(cards), label)
-        return Answer(cards, images, status)
-
-
-def _icon(image: Image.Image | None) -> str:
-    picture = image if image is not None else placeholder()
-    return f'<img class="is-icon" alt="" src="{data_uri(picture, _QUERY_SIDE)}">'
+    def _cards(
+        self, records: Hits | Sequence[Hit | Record]
+    ) -> tuple[list[Card], list[Image.Image]]:
+        cards = [card_of(record, shows_paths=self.settings.shows_paths) for record in records]
+        uris = [record.uri for record in records]
+        return cards, load_thumbnails(uris, fetch_remote=self.settings.fetch_remote)

@@ -1,4 +1,4 @@
-// A box that is drawn on the query picture becomes four numbers in the text field beside it.
+// Drawing a box on the query picture writes its four numbers to the text field.
 (() => {
   "use strict";
   const find = (selector) => document.querySelector(selector);
@@ -7,8 +7,8 @@
   const isOn = () => Boolean(find("#is-crop-on input")?.checked && picture());
   let start = null;
 
-  // Where the pixels are: the element may be larger than the picture that it contains.
-  function place(image) {
+  // The area of the pixels: the element may be larger than the picture in it.
+  function pixelArea(image) {
     const box = image.getBoundingClientRect();
     const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
     const width = image.naturalWidth * scale;
@@ -20,7 +20,7 @@
   }
 
   function share(event) {
-    const area = place(picture());
+    const area = pixelArea(picture());
     const clamp = (value) => Math.max(0, Math.min(100, value * 100));
     return [
       clamp((event.clientX - area.left) / area.width),
@@ -40,7 +40,7 @@
     const root = find("#is-picture");
     root?.classList.toggle("is-cropping", isOn());
     if (!box || !isOn()) return;
-    const area = place(picture());
+    const area = pixelArea(picture());
     const outer = root.getBoundingClientRect();
     const frame = document.createElement("div");
     frame.className = "is-crop-frame";
@@ -88,7 +88,7 @@
     const isBox = box[2] - box[0] >= 3 && box[3] - box[1] >= 3;
     write(isBox ? box : null);
     draw(isBox ? box : null);
-    // The field's own event comes first, so that the search has the new box.
+    // After the input event of the field, so that the search uses the new box.
     setTimeout(() => find("#is-search")?.click(), 150);
   }, true);
   window.addEventListener("resize", () => draw(written()));

@@ -1,4 +1,4 @@
-// Gradio's browser code refuses large files by itself, in English; here it speaks as the page does.
+// Gradio's browser code refuses large files with an English message; this translates it.
 (() => {
   "use strict";
   const inChinese = () => Boolean(document.querySelector("#is-language input[value=zh]")?.checked);
@@ -12,7 +12,7 @@
     }
   }
 
-  // The root, for whether the body is there already depends on when Gradio loads this.
+  // The root, because the body may not exist yet when Gradio loads this script.
   new MutationObserver(translate).observe(
     document.documentElement, { childList: true, subtree: true });
 })();

@@ -1,15 +1,15 @@
-"""Gate: one ASGI middleware that every request passes before Gradio sees it.
+"""An ASGI middleware that checks every request before Gradio handles it.
 
-A page on this machine is reached by every web site that its user visits, through the user's own
-browser. So the gate asks of each request, in this order:
+Every web site that a user visits can send requests to a page on the same machine, through the
+user's own browser. So the middleware checks, in this order:
 
-1. Is the host name one of the page's own? (DNS rebinding)
-2. Does a browser say that another site sends it? (``Origin``, ``Sec-Fetch-Site``)
-3. Where there are logins, is the visitor logged in? Only the login page and its files need no login.
-4. Is the body within its limit, and the JSON in it valid Unicode?
+1. The host name is one of the page's own (DNS rebinding).
+2. A browser does not report another site as the sender (``Origin``, ``Sec-Fetch-Site``).
+3. If there are logins, the visitor is logged in; only the login page and its files are public.
+4. The body is within its limit, and JSON in it is valid Unicode.
 
 Programs such as curl and `gradio_client` send neither ``Origin`` nor ``Sec-Fetch-Site`` and pass the
-second question. Headers of proxies count only if they come from a trusted one. Answers forbid other
+second check. Headers of proxies count only if they come from a trusted one. Responses forbid other
 sites to show the page in a frame.
 """
 
@@ -24,29 +24,29 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from imagesearch.ui._settings import Authority, PageSettings, parse_authority
-from imagesearch.ui._text import language_of, phrase
+from imagesearch.ui._text import Message, language_of
 
-__all__ = ["Gate", "gate_lifespan"]
+__all__ = ["AccessMiddleware", "middleware_lifespan"]
 
 MAX_JSON_BYTES = 8_000_000
-"""Largest body of a call: the page itself sends up to a hundred results with their metadata."""
+"""The largest body of a call; the page itself sends up to 100 results with their metadata."""
 
 FILES_PER_UPLOAD = 100
-"""How many files of the largest size one request may bring; one on a page that is read-only."""
+"""The number of files of the largest size in one request; 1 on a read-only page."""
 
-# A client that is still sending does not read the answer.
+# A client reads the response only after it has sent the body, so this much is discarded.
 _DRAINED = 64_000_000
 
-# Multipart boundaries and the headers of each part.
+# Room for multipart boundaries and the headers of the parts.
 _ENVELOPE = 65_536
 _UPLOAD = "/gradio_api/upload"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
-# Gradio takes the page's address from any of these, whoever sends them.
+# Gradio derives the address of the page from these headers, whoever sends them.
 _PROXY_HEADERS = frozenset(
     {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port"}
     | {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-gradio-server", b"x-real-ip"}
 )
-# What a browser needs to show the login, and what Gradio asks itself when it starts.
+# The paths that a browser needs for the login, and those that Gradio requests from itself.
 _OPEN_PATHS = frozenset(
     {"/", "/login", "/logout", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"}
     | {"/gradio_api/theme.css", "/gradio_api/startup-events", "/gradio_api/app_id"}
@@ -64,25 +64,23 @@ _App: TypeAlias = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """An answer instead of the page's.
+    """A refused request.
 
     Attributes:
-        status: Of HTTP.
-        key: Of the phrase that gives the reason.
-        values: What fills its gaps.
+        status: The HTTP status.
+        message: The reason.
     """
 
     status: int
-    key: str
-    values: tuple[Any, ...] = ()
+    message: Message
 
 
-class Gate:
-    """Lets requests through to the page, or answers them itself.
+class AccessMiddleware:
+    """Passes requests on to the page, or refuses them.
 
     Args:
         app: The page.
-        settings: Who may open it, and what may be sent.
+        settings: The settings of the page.
     """
 
     def __init__(self, app: _App, settings: PageSettings) -> None:
@@ -103,7 +101,7 @@ class Gate:
         scope = self._without_proxies(scope)
         refusal = self._judge(scope)
         if refusal is None and not await self._may_enter(scope):
-            refusal = _Refusal(401, "gate_login")
+            refusal = _Refusal(401, Message("refused_login"))
         if scope["type"] == "websocket":
             if refusal is None:
                 await self._app(scope, receive, send)
@@ -121,7 +119,7 @@ class Gate:
             await self._buffer(scope, receive, send)
 
     def _without_proxies(self, scope: _Scope) -> _Scope:
-        """Apply what a trusted proxy says about the request, and remove what any other one does."""
+        """Apply the headers of a trusted proxy, and remove those of all others."""
         scope = {**scope, "headers": list(scope["headers"])}
         client = (scope.get("client") or ("", 0))[0]
         if any(_is_in(client, network) for network in self._proxies):
@@ -142,14 +140,14 @@ class Gate:
         hosts = _values(scope, b"host")
         host = parse_authority(hosts[0]) if len(hosts) == 1 else None
         if host is None or (self._hosts is not None and host.host not in self._hosts):
-            return _Refusal(400, "gate_host")
+            return _Refusal(400, Message("refused_host"))
         origins = _values(scope, b"origin")
         if origins and not (len(origins) == 1 and self._is_own(origins[0], host)):
-            return _Refusal(403, "gate_origin")
-        # Browsers leave the origin out of requests for pages, images and scripts.
+            return _Refusal(403, Message("refused_origin"))
+        # Browsers send no origin with requests for pages, images and scripts.
         site = _first(scope, b"sec-fetch-site")
         if site in {"cross-site", "same-site"} and not self._may_link(scope):
-            return _Refusal(403, "gate_origin")
+            return _Refusal(403, Message("refused_origin"))
         return None
 
     def _is_own(self, origin: str, host: Authority) -> bool:
@@ -162,7 +160,7 @@ class Gate:
         return any(authority.on(scheme) == name.on(scheme) for name in self._names)
 
     def _may_link(self, scope: _Scope) -> bool:
-        """Whether another site's page may lead here: to the page itself, in a window of its own."""
+        """Whether the request is a link from another site to the page itself."""
         target = _first(scope, b"sec-fetch-dest")
         shown = {"document"} | ({"iframe", "frame"} if self._settings.allow_frames else set())
         return (
@@ -174,7 +172,7 @@ class Gate:
         )
 
     async def _may_enter(self, scope: _Scope) -> bool:
-        """Whether the page itself, asked with the same cookies, knows who is there."""
+        """Whether the visitor is logged in, according to the page's own check of the cookies."""
         if not self._settings.logins or scope["type"] == "websocket":
             return not self._settings.logins
         path = _path(scope)
@@ -202,8 +200,8 @@ class Gate:
         return status == 200
 
     async def _buffer(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        """Read the body of a call, check it, and hand it on."""
-        too_large = _Refusal(413, "gate_too_large", (MAX_JSON_BYTES / 1e6,))
+        """Read the body of a call, check it, and pass it on."""
+        too_large = _Refusal(413, Message("refused_size", MAX_JSON_BYTES / 1e6))
         if _declared(scope) > MAX_JSON_BYTES:
             await _drain(receive)
             await self._refuse(scope, send, too_large)
@@ -221,7 +219,7 @@ class Gate:
             if not message.get("more_body", False):
                 break
         if not _is_unicode(bytes(body)):
-            await self._refuse(scope, send, _Refusal(400, "gate_unicode"))
+            await self._refuse(scope, send, _Refusal(400, Message("refused_unicode")))
             return
         pending: list[_Message] = [
             {"type": "http.request", "body": bytes(body), "more_body": False}
@@ -233,10 +231,10 @@ class Gate:
         await self._app(scope, replay, send)
 
     async def _stream(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        """Hand an upload on as it comes, up to its limit."""
+        """Pass an upload on in pieces, up to its limit."""
         files = 1 if self._settings.read_only else FILES_PER_UPLOAD
         limit = files * self._settings.max_upload_bytes + _ENVELOPE
-        too_large = _Refusal(413, "gate_too_large", (limit / 1e6,))
+        too_large = _Refusal(413, Message("refused_size", limit / 1e6))
         if _declared(scope) > limit:
             await _drain(receive)
             await self._refuse(scope, send, too_large)
@@ -266,8 +264,8 @@ class Gate:
         language = self._settings.language
         if language == "auto":
             language = language_of(_first(scope, b"accept-language") or "")
-        text = phrase(refusal.key, language).format(*refusal.values)
-        # Gradio's clients show one or the other.
+        text = refusal.message.text(language)
+        # Gradio's clients show either of the two.
         body = json.dumps({"detail": text, "error": text}).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -299,23 +297,23 @@ _SAFETY = (
 )
 
 
-def gate_lifespan(settings: PageSettings) -> Callable[[Any], Any]:
-    """Return a FastAPI lifespan that puts the gate in front of all other middleware.
+def middleware_lifespan(settings: PageSettings) -> Callable[[Any], Any]:
+    """Return a FastAPI lifespan that puts the checks in front of all other middleware.
 
-    Gradio adds its own in front of those that are passed to it; its CORS middleware would answer
-    other sites before the gate does.
+    Gradio puts its own middleware in front of what it is given, and its CORS middleware would
+    answer other sites first.
     """
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:
-        app.middleware_stack = Gate(app.middleware_stack, settings)
+        app.middleware_stack = AccessMiddleware(app.middleware_stack, settings)
         yield
 
     return lifespan
 
 
 def _own_hosts(settings: PageSettings) -> Collection[str] | None:
-    """Return the names that the page answers to; None for any."""
+    """Return the host names of the page; None if any is accepted."""
     names = [
         authority.host for authority in map(parse_authority, settings.allow_hosts) if authority
     ]
@@ -331,7 +329,7 @@ def _framing_headers(sites: Iterable[str]) -> list[tuple[bytes, bytes]]:
 
 
 async def _drain(receive: _Receive) -> None:
-    """Read and forget the rest of a body, within reason."""
+    """Discard the rest of a body, up to a limit."""
     size = 0
     while size <= _DRAINED:
         message = await receive()
@@ -359,14 +357,14 @@ def _values(scope: _Scope, name: bytes) -> list[str]:
 
 
 def _first(scope: _Scope, name: bytes) -> str | None:
-    """Return a header's first value: of several proxies, that of the one nearest to the visitor."""
+    """Return the first value of a header: with several proxies, that of the visitor's nearest."""
     values = _values(scope, name)
     return values[0].partition(",")[0].strip().lower() if values else None
 
 
 def _declared(scope: _Scope) -> int:
     text = _first(scope, b"content-length") or "0"
-    # The server refuses a value that is not a number.
+    # The server itself refuses a value that is not a number.
     return int(text) if text.isdecimal() and len(text) < 20 else 0
 
 
@@ -374,7 +372,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def _is_unicode(body: bytes) -> bool:
-    """Whether JSON is free of lone surrogates, which no encoder takes; other text is not judged."""
+    """Whether JSON contains no lone surrogates, which cannot be encoded; True for other content."""
     if not _SURROGATE.search(body):
         return True
     try:

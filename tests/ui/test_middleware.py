@@ -1,4 +1,4 @@
-"""The gate in front of the page: what other sites, hosts and oversized requests are answered."""
+"""Requests of other sites, for other hosts, without a login or with too much data are refused."""
 
 from __future__ import annotations
 

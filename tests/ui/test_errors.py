@@ -1,4 +1,4 @@
-"""What the page says when something cannot be done, in the visitor's own language."""
+"""Messages of the page in the visitor's language."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from imagesearch.errors import (
     DecodeError,
     ManifestError,
     QueryError,
-    SourceNotFoundError,
     StoreLockedError,
     StoreUnavailableError,
     UnsupportedFilterError,
 )
 from imagesearch.ui import Login, PageSettings
-from imagesearch.ui._cards import report_html
-from imagesearch.ui._page import explain
+from imagesearch.ui._errors import explain, guarded
 from imagesearch.ui._text import PHRASES
 from imagesearch.ui._view import IndexView
 from tests.bad_files import png_chunk, png_header
@@ -25,7 +23,7 @@ from tests.small_embedder import SmallEmbedder, SmallTextEmbedder
 
 gradio = pytest.importorskip("gradio")
 
-from imagesearch.ui._page import guarded  # noqa: E402  # it imports Gradio
+from imagesearch.ui._actions import report_html  # noqa: E402  # it imports Gradio
 
 LOGIN = (Login("ada", Secret("sesame")),)
 HUGE = png_header(30_000, 30_000) + png_chunk(b"IDAT", b"")
@@ -54,13 +52,17 @@ def said(action, view, *arguments, **named):
             "id 'nowhere' is not in the index",
             "索引中没有 ID 为 'nowhere' 的图片",
         ),
-        ({"crop": "1, 2"}, "not four numbers", "不是四个数字"),
-        ({"crop": "60, 0, 40, 100"}, "holds nothing", "里面没有内容"),
-        ({"where": "kind ="}, "The filter cannot be used", "筛选条件无效"),
+        ({"crop": "1, 2"}, "must be four numbers", "必须是四个数字"),
+        ({"crop": "60, 0, 40, 100"}, "empty or outside", "为空或超出"),
+        ({"where": "kind ="}, "Invalid filter", "筛选条件无效"),
         ({"k": 0}, "1 to 100", "1 到 100"),
-        ({"k": "many"}, "'many' results cannot be shown", "无法显示 'many' 个结果"),
-        ({"k": None}, "None results cannot be shown", "1 到 100"),
-        ({"id": "boat-1", "min_score": "high"}, "'high' is no score", "'high' 不是分数"),
+        ({"k": "many"}, "got 'many'", "当前值为 'many'"),
+        ({"k": None}, "got None", "1 到 100"),
+        (
+            {"id": "boat-1", "min_score": "high"},
+            "number or empty, got 'high'",
+            "最低分数必须是数字",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_the_visitors_language(view, arguments, english, chinese):
@@ -76,8 +78,8 @@ def test_what_cannot_be_asked_is_said_in_the_visitors_language(view, arguments, 
         (b"hello", "not an image", "不是可识别的图片"),
         (b"", "empty", "文件是空的"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "damaged", "已损坏"),
-        (HUGE, "megapixels", "像素太多，最多 50 百万像素"),
-        (b"x" * 2_000_000, "at most 1.0 MB", "最多接受 1.0 MB"),
+        (HUGE, "megapixels", "像素过多，最多 50 百万像素"),
+        (b"x" * 2_000_000, "at most 1.0 MB", "最多 1.0 MB"),
     ],
     ids=["text", "empty", "damaged", "huge", "heavy"],
 )
@@ -95,7 +97,7 @@ def test_a_bad_picture_is_explained_in_the_visitors_language(
 
 @pytest.mark.parametrize(
     ("fields", "chinese"),
-    [("kind = boat\nprice", "第 2 行 'price' 不是字段"), ("id = 3", "字段无法保存")],
+    [("kind = boat\nprice", "第 2 行必须写成 名称 = 值"), ("id = 3", "字段无法保存")],
 )
 def test_a_bad_field_is_explained_in_chinese(view, tmp_path, fields, chinese):
     draw_scene("boat", 2).save(tmp_path / "boat.png")
@@ -110,7 +112,7 @@ def test_words_are_refused_in_chinese_where_the_embedder_understands_none():
     with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as index:
         view = IndexView(index, PageSettings())
         assert "不支持文字搜索" in said(view.search, view, text="red", language="zh")[1]
-        assert "words" in said(view.search, view, text="red")[1]
+        assert "text search" in said(view.search, view, text="red")[1]
 
 
 def test_only_the_language_that_was_chosen_decides_and_never_what_was_typed(view):
@@ -137,12 +139,11 @@ def test_messages_hold_no_markup_of_visitors(view):
 
 def test_messages_keep_the_servers_secrets(view, caplog):
     public = IndexView(view.index, PageSettings(host="0.0.0.0", logins=LOGIN))
-    assert "无法使用" in explain(DecodeError("the picture is empty"), view, "zh")
-    assert explain(SourceNotFoundError("/srv/x is gone"), view, "en").startswith("The uploaded")
+    assert "无法使用" in explain(DecodeError("the image is empty"), view).text("zh")
     secret = StoreUnavailableError("cannot reach 10.0.0.8, account root")
-    assert "10.0.0.8" in explain(secret, view, "en")
-    assert "10.0.0.8" not in explain(secret, public, "en")
-    assert "10.0.0.8" not in explain(KeyError("10.0.0.8"), view, "en")
+    assert "10.0.0.8" in explain(secret, view).text("en")
+    assert "10.0.0.8" not in explain(secret, public).text("en")
+    assert "10.0.0.8" not in explain(KeyError("10.0.0.8"), view).text("en")
     assert "10.0.0.8" in caplog.text
 
 
@@ -152,11 +153,11 @@ def test_messages_keep_the_servers_secrets(view, caplog):
         (QueryError("a text needs …"), "无法查询（a text needs …）"),
         (ManifestError("x is too long"), "无法添加（x is too long）"),
         (UnsupportedFilterError("kind is not declared"), "不支持这个筛选条件（kind"),
-        (StoreLockedError("process 7 writes to /srv/x"), "正被另一个进程写入"),
+        (StoreLockedError("process 7 writes to /srv/x"), "另一个进程正在写入"),
     ],
 )
 def test_what_only_the_library_words_has_a_chinese_sentence_before_it(view, error, chinese):
-    assert chinese in explain(error, view, "zh")
+    assert chinese in explain(error, view).text("zh")
 
 
 def test_every_phrase_is_there_in_both_languages_with_every_gap():

@@ -18,7 +18,7 @@ from imagesearch.ui._filter_form import (
     compose_filter,
     describe_values,
     facets_of,
-    kept,
+    moved_values,
     sample_fields,
     summarise,
 )
@@ -55,7 +55,7 @@ def test_few_values_are_choices_many_numbers_are_a_range_and_prose_is_neither():
     assert describe_values(fields["price"]) == "0 … 8.42857"
 
 
-def test_fields_of_mixed_kinds_are_told_but_not_offered():
+def test_fields_of_mixed_kinds_are_listed_but_not_offered():
     [field] = summarise([{"x": 1}, {"x": "one"}, {"x": True}])
     assert field.kind == "mixed"
     assert not field.is_choice
@@ -169,10 +169,10 @@ def test_choices_stay_with_their_fields_when_new_fields_come_before_them():
     rows = [{"a": f"{n % 2}", "kind": "cat", "m": n / 3, "n": n / 7} for n in range(20)]
     after = facets_of(summarise([*rows, {"a": "0", "m": 0.5}, {"kind": "b"}]))
     assert after.names == [["a", "kind"], ["m", "n"]]
-    moved = kept(after, before.names, values)
+    moved = moved_values(after, before.names, values)
     assert moved[:2] == [[], ['"cat"']]
     assert moved[CHOICE_SLOTS : CHOICE_SLOTS + 4] == [None, None, 1.5, None]
-    assert kept(before, after.names, moved)[:1] == [['"cat"']]
+    assert moved_values(before, after.names, moved)[:1] == [['"cat"']]
 
 
 def test_a_written_filter_is_refused_at_its_own_place_beside_choices():
