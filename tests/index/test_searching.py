@@ -267,4 +267,4 @@ def test_hits_draw_a_contact_sheet_and_a_page_that_loads_nothing(index, photos, 
     assert "<b>金鱼" not in page
     assert "http" not in page
     assert hits._repr_html_().count("data:image") == 7
-    assert "no picture" in page
+    assert "no image" in page
