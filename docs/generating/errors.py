@@ -25,6 +25,8 @@ try:
         hits = index.search("query.jpg")
 except ImageSearchError as error:
     print(error)  # the value, the cause and the remedy; never a secret
+    if error.retryable:
+        ...  # the same call may succeed later
 ```
 
 The classes, with the built-in class that each of them is as well, in brackets: code that expects a
@@ -64,13 +66,22 @@ def _line(cls: Error, lasts: tuple[bool, ...]) -> str:
     return f"{branches}{own}{cls.__name__}" + (f" ({builtin.__name__})" if builtin else "")
 
 
+def _fields(part: str) -> str:
+    """Lay out a docstring's section of attributes as a list; leave other parts alone."""
+    if not part.startswith("Attributes:"):
+        return part
+    lines = re.sub(r"^    (\w+): ", r"- `\1`: ", part, flags=re.MULTILINE).splitlines()
+    return "\n".join(["**Fields**:", "", *(re.sub("^ {8}", "  ", line) for line in lines[1:])])
+
+
 def _builtin(cls: Error) -> type | None:
     bases = [base for base in cls.__bases__ if base.__module__ == "builtins"]
     return next((base for base in bases if base is not Exception), None)
 
 
 def _section(cls: Error) -> str:
-    parts = inspect.getdoc(cls).replace("``", "`").split("\n\n")
+    documented = inspect.getdoc(cls).replace("``", "`").split("\n\n")
+    parts = [_fields(part) for part in documented if not part.startswith("Example:")]
     text = "\n\n".join(parts)
     for label in ("Raised when:", "What to do:"):
         if sum(part.startswith(label) for part in parts) != 1:

@@ -189,9 +189,9 @@ class VectorStore(Protocol):
 
         Raises:
             StoreRequestError: A vector is missing, of another dimension, not finite, or zero
-                under the cosine metric, or a record is refused for another reason of its own;
-                nothing was written. The message names the record, as ``'sku-1'``, if it is for
-                its sake: callers tell by it whether to go on with the others.
+                under the cosine metric, or the store cannot keep a record for another reason;
+                nothing was written. Its `ids` are the refused records; without ids the request
+                as a whole was refused, and `ImageIndex.add` stops.
             StoreError: The store failed.
         """
         ...

@@ -25,11 +25,12 @@ def check_vectors(
     Args:
         vectors: Numeric, shape (n, dim).
         dim: The index's dimension.
-        metric: Under ``cosine`` zero vectors are refused, for they have no direction.
-        ids: Names of the rows, for the message.
+        metric: The index's metric; ``cosine`` refuses zero vectors, which have no direction.
+        ids: The records that the rows belong to, for the error.
 
     Raises:
-        StoreRequestError: Another shape, NaN, infinity (in float32), or zero under ``cosine``.
+        StoreRequestError: Another shape, NaN, infinity (in float32), or zero under ``cosine``; its
+            `ids` are those of the rows concerned.
 
     Example:
         >>> check_vectors([[3, 4]], 2, "cosine").dtype
@@ -38,25 +39,25 @@ def check_vectors(
     try:
         matrix = np.ascontiguousarray(as_float32(vectors))
     except ValueError as error:
-        raise StoreRequestError(f"vectors must hold real numbers: {error}") from error
+        raise StoreRequestError(f"vectors must be real numbers: {error}") from error
     if matrix.size == 0 and matrix.ndim <= 2 and (matrix.ndim < 2 or matrix.shape[0] == 0):
         return np.empty((0, dim), np.float32)
     if matrix.ndim != 2 or matrix.shape[1] != dim:
         raise StoreRequestError(
-            f"vectors have shape {matrix.shape}; this index needs (n, {dim}): were they made by "
-            "the index's own embedder?"
+            f"vectors must have shape (n, {dim}) for this index, got {matrix.shape}",
+            remedy="make them with the index's own embedder",
         )
     finite = np.asarray(np.isfinite(matrix).all(axis=1))
     if not finite.all():
-        raise StoreRequestError(
-            f"the vector of {_row(finite, ids)} holds NaN or infinity; nothing was written"
-        )
+        raise _refusal(~finite, ids, "holds NaN or infinity")
     if metric == "cosine":
         nonzero = np.asarray(matrix.any(axis=1))
         if not nonzero.all():
-            raise StoreRequestError(
-                f"the vector of {_row(nonzero, ids)} is zero and has no direction to compare; "
-                "leave it out, or use metric 'dot' or 'l2'"
+            raise _refusal(
+                ~nonzero,
+                ids,
+                "is zero and has no direction to compare",
+                remedy="leave it out, or use metric 'dot' or 'l2'",
             )
     return matrix
 
@@ -77,7 +78,7 @@ def normalise(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def unit_or_as_is(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normalise, but leave rows that have unit length already exactly as they are.
+    """Normalise, but leave rows that already have unit length unchanged.
 
     Example:
         >>> row = np.array([[0.6, 0.8]], np.float32)
@@ -102,7 +103,7 @@ def scores(
     Args:
         queries: (n, dim); of unit length under ``cosine``.
         vectors: (m, dim); of unit length under ``cosine``.
-        metric: How to compare.
+        metric: The metric.
 
     Returns:
         float32 of shape (n, m), higher is better; clipped to [-1, 1] under ``cosine``.
@@ -127,8 +128,11 @@ def scores(
             return result
 
 
-def _row(good: NDArray[np.bool_], ids: Sequence[str]) -> str:
-    first = int(np.flatnonzero(~good)[0])
-    name = f"id {ids[first]!r}" if first < len(ids) else f"row {first}"
-    others = int((~good).sum()) - 1
-    return f"{name} (and {others} more)" if others else name
+def _refusal(
+    bad: NDArray[np.bool_], ids: Sequence[str], reason: str, *, remedy: str | None = None
+) -> StoreRequestError:
+    rows = np.flatnonzero(bad).tolist()
+    refused = [ids[row] for row in rows if row < len(ids)]
+    name = f"id {refused[0]!r}" if refused else f"row {rows[0]}"
+    others = f" (and of {len(rows) - 1} more)" if len(rows) > 1 else ""
+    return StoreRequestError(f"the vector of {name}{others} {reason}", ids=refused, remedy=remedy)

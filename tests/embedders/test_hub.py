@@ -109,8 +109,8 @@ def test_a_slow_download_takes_the_time_it_takes(tmp_path):
     assert said.strip() == "model.safetensors 80000"
 
 
-def require_ways_out(said):
-    assert said.startswith("unavailable: the weights timm/tiny cannot be had from")
+def require_options(said):
+    assert said.startswith("unavailable: could not download the weights timm/tiny from")
     for way in (
         "HF_ENDPOINT",
         "HF_HUB_OFFLINE=1",
@@ -128,20 +128,20 @@ def test_a_hub_that_never_answers_is_given_up_in_good_time(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         said = run(FETCH, HF_ENDPOINT=url, HF_HOME=tmp_path, HF_HUB_ETAG_TIMEOUT=1)
-    require_ways_out(said)
+    require_options(said)
     assert url in said
-    assert re.search(r"no answer within 1 s|Timeout", said)
+    assert re.search(r"no response within 1 s|Timeout", said)
 
 
 @pytest.mark.slow
-def test_a_hub_that_cannot_be_reached_is_reported_with_the_ways_out(tmp_path):
+def test_a_hub_that_cannot_be_reached_is_reported_with_the_options(tmp_path):
     # Names below .invalid never exist (RFC 2606).
     said = run(FETCH, HF_ENDPOINT="http://hub.invalid", HF_HOME=tmp_path)
-    require_ways_out(said)
+    require_options(said)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    require_ways_out(run(FETCH, HF_ENDPOINT=url, HF_HOME=tmp_path))
+    require_options(run(FETCH, HF_ENDPOINT=url, HF_HOME=tmp_path))
     # What a program shows that does not catch it: the cause in one line, no tour of HTTP libraries.
     said = run(UNCAUGHT, HF_ENDPOINT=url, HF_HOME=tmp_path)
     assert said.count("Traceback (most recent call last)") == 1
@@ -150,8 +150,8 @@ def test_a_hub_that_cannot_be_reached_is_reported_with_the_ways_out(tmp_path):
 
 def test_offline_without_a_cache_says_that_it_is_offline(tmp_path):
     said = run(FETCH, HF_HOME=tmp_path, HF_HUB_OFFLINE=1)
-    require_ways_out(said)
-    assert "HF_HUB_OFFLINE is set, and the file is not in the cache" in said
+    require_options(said)
+    assert "not in the cache, and HF_HUB_OFFLINE is set" in said
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,9 @@ def test_with_on_error_raise_the_first_refusal_is_raised_and_the_others_are_stor
     make_index, photos
 ):
     index = make_index()
-    with pytest.raises(StoreRequestError, match="'s1'"):
+    with pytest.raises(StoreRequestError) as caught:
         index.add(manifest(photos, [0, 1.5, 2, 3]), on_error="raise")
+    assert caught.value.ids == ("s1",)
     assert set(index.get(["s0", "s1", "s2", "s3"])) == {"s0", "s2", "s3"}
 
 
@@ -87,15 +88,16 @@ def test_a_record_whose_replacement_is_refused_stays_as_it_was(make_index, photo
     assert index.get("s1")["s1"].metadata == {"stock": 2}
 
 
+@pytest.mark.parametrize("number", [1, None], ids=["one", "all"])
 def test_a_store_that_refuses_everything_is_an_error_and_not_a_thousand_failures(
-    make_index, photos
+    make_index, photos, number
 ):
     index = make_index()
     index.server.faults.add(
         Fault("api_error", code=14100, message="no such thing", path="/document/upsert")
     )
     with pytest.raises(StoreRequestError, match="no such thing"):
-        index.add(photos)
+        index.add(sorted(photos.glob("*.png"))[:number])
 
 
 def test_a_vector_too_large_for_half_floats_spoils_no_other(tmp_path, photos):
@@ -114,14 +116,45 @@ def test_a_vector_too_large_for_half_floats_spoils_no_other(tmp_path, photos):
         assert "65504" in str(report.failed[0].error)
 
 
-def test_a_store_that_names_nobody_and_refuses_one_record_alone_has_it_reported(photos):
-    class Terse(MemoryStore):
-        def upsert(self, batch):
-            if any("05" in uri for uri in batch.uris):
-                raise StoreRequestError("no")
-            super().upsert(batch)
+class Picky(MemoryStore):
+    """Refuses records by their number, and says what it is made to say."""
 
-    with ImageIndex(embedder=SmallEmbedder(), store=Terse(), batch_size=5) as index:
-        report = index.add(photos)
-        assert len(report.added) == 11
-        assert [failure.source for failure in report.failed] == [str(photos / "05.png")]
+    def __init__(self, *, refuses, names):
+        super().__init__()
+        self.refuses, self.names = refuses, names
+
+    def upsert(self, batch):
+        refused = [id for id in batch.ids if id in self.refuses]
+        if refused:
+            raise StoreRequestError("no", ids=self.names(refused))
+        super().upsert(batch)
+
+
+def numbered(count):
+    return [Item(np.full((9, 9, 3), 9 * n, np.uint8), id=str(n)) for n in range(count)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+@pytest.mark.parametrize(
+    "names",
+    [lambda refused: refused, lambda refused: refused[:1], lambda refused: [*refused, "other"]],
+    ids=["all", "one at a time", "others too"],
+)
+def test_the_records_that_a_refusal_names_fail_and_the_others_are_stored(names, batch_size):
+    store = Picky(refuses={"2", "5", "6"}, names=names)
+    with ImageIndex(embedder=SmallEmbedder(), store=store, batch_size=batch_size) as index:
+        report = index.add(numbered(8))
+        assert [failure.id for failure in report.failed] == ["2", "5", "6"]
+        assert report.added == ["0", "1", "3", "4", "7"]
+        assert index.count() == 5
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("names", [(), ("other",)], ids=["no ids", "ids of other records"])
+def test_a_refusal_that_names_none_of_the_records_is_raised_whatever_their_number(names, count):
+    store = Picky(refuses={"0"}, names=lambda refused: names)
+    with (
+        ImageIndex(embedder=SmallEmbedder(), store=store) as index,
+        pytest.raises(StoreRequestError, match="no"),
+    ):
+        index.add(numbered(count))

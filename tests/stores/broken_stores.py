@@ -101,6 +101,14 @@ class AcceptsNaN(MemoryStore):
         super().upsert(batch)
 
 
+class RefusesWithoutIds(MemoryStore):
+    def upsert(self, batch):
+        try:
+            super().upsert(batch)
+        except StoreRequestError as error:
+            raise StoreRequestError(str(error)) from error
+
+
 class WritesHalfABadBatch(MemoryStore):
     def upsert(self, batch):
         for row in range(len(batch)):

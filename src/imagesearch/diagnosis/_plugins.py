@@ -59,9 +59,8 @@ def _load(group: Group, name: str, distribution: str, probe: Probe) -> Finding |
         lacking = probe.ask("plugin", group=group, kind=name)["lacking"]
     except ProbeError as error:
         if error.kind == "MissingDependencyError":
-            # Reported among the packages already, with the line that installs it.
-            text, _, line = str(error).partition(": pip install")
-            return Finding(_TOPIC, "info", f"{what}: {text}", f"pip install{line}")
+            # Reported among the packages already.
+            return Finding(_TOPIC, "info", f"{what}: {error}", error.remedy)
         remedy = f"install {distribution} again, or ask its authors"
         return finding_of(_TOPIC, what, error, remedy=remedy)
     if lacking:

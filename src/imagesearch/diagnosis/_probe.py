@@ -27,11 +27,13 @@ class ProbeError(Exception):
     Args:
         message: What happened.
         kind: Name of the exception's class; empty if the process ended or was stopped.
+        remedy: The remedy of an error of this library; may be empty.
     """
 
-    def __init__(self, message: str, kind: str = "") -> None:
+    def __init__(self, message: str, kind: str = "", remedy: str = "") -> None:
         super().__init__(message)
         self.kind = kind
+        self.remedy = remedy
 
 
 class Probe:
@@ -96,7 +98,7 @@ class Probe:
             raise ProbeError(_ended(self._stop()))
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise ProbeError(answer["message"], answer["error"])
+            raise ProbeError(answer["message"], answer["error"], answer["remedy"])
         return answer
 
     def _start(self) -> subprocess.Popen[str]:

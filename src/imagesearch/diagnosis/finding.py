@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from imagesearch.errors import ImageSearchError
 
 __all__ = ["Finding", "Status", "finding_of"]
 
 Status: TypeAlias = Literal["ok", "info", "warning", "problem"]
 """``info`` is neither good nor bad, such as an optional package that is not installed."""
 
-# Where our own messages go over from what is wrong to what to do.
-_REMEDY = re.compile(r";\s+|\.\s+(?=Check |Leave |Use |Ways out:)")
 _LAST_RESORT = "see the message"
 
 
@@ -63,16 +62,16 @@ def finding_of(
         what: What was looked at; may be empty.
         error: What happened.
         status: Of the finding.
-        remedy: What to do if the message does not say so itself.
+        remedy: What to do if the error has no remedy.
 
     Example:
-        >>> finding_of("store", "a.idx", ValueError("it is a file; choose another path")).remedy
-        'choose another path'
+        >>> finding_of("store", "a.idx", ValueError("it is a file"), remedy="delete it").text
+        'a.idx: it is a file'
     """
-    text, *told = _REMEDY.split(str(error), maxsplit=1)
+    text = error.problem if isinstance(error, ImageSearchError) else str(error)
     return Finding(
         topic,
         status,
         f"{what}: {text}" if what else text,
-        told[0] if told else remedy or _LAST_RESORT,
+        getattr(error, "remedy", None) or remedy or _LAST_RESORT,
     )

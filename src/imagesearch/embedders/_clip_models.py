@@ -25,8 +25,8 @@ from imagesearch.errors import ConfigError, MissingDependencyError, WeightsUnava
 __all__ = [
     "DEFAULT_MODEL",
     "HUB_FILES",
+    "OPTIONS",
     "PREPROCESSING",
-    "WAYS_OUT",
     "ClipSource",
     "fetch_tag",
     "find_model",
@@ -44,8 +44,8 @@ try:
     import open_clip
 except ImportError as error:
     raise MissingDependencyError(
-        f"the embedder 'clip' needs the package open_clip_torch ({error}): "
-        'pip install "imagesearch-index[clip]"'
+        f"the embedder 'clip' needs the package open_clip_torch ({error})",
+        remedy='pip install "imagesearch-index[clip]"',
     ) from error
 
 _logger = logging.getLogger("imagesearch")
@@ -56,7 +56,7 @@ HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 """What a tag says of the images that it was trained on."""
 
-WAYS_OUT = (
+OPTIONS = (
     "a file: weights='open_clip_model.safetensors' (or .bin, .pt), downloaded by any means",
     (
         "a folder with open_clip_config.json, open_clip_model.safetensors and, where the model has "
@@ -148,9 +148,9 @@ def fetch_tag(name: str, tag: str | None, settings: Mapping[str, Any]) -> Path:
             f"give weights=FILE beside pretrained={tag!r}"
         )
     if not filename:
-        return fetch_from_hub(repo, HUB_FILES, ways_out=WAYS_OUT)
+        return fetch_from_hub(repo, HUB_FILES, options=OPTIONS)
     safe = str(Path(filename).with_suffix(".safetensors"))
-    return fetch_from_hub(repo, tuple(dict.fromkeys((safe, filename))), ways_out=WAYS_OUT)
+    return fetch_from_hub(repo, tuple(dict.fromkeys((safe, filename))), options=OPTIONS)
 
 
 _CONFIG = "open_clip_config.json"
@@ -265,9 +265,9 @@ def _from_folder(place: Path) -> ClipSource:
 
 def _from_repository(place: str) -> ClipSource:
     repo, _, revision = place.partition("@")
-    path = fetch_from_hub(repo, (_CONFIG,), revision=revision or None, ways_out=WAYS_OUT)
+    path = fetch_from_hub(repo, (_CONFIG,), revision=revision or None, options=OPTIONS)
     config, settings = _read_config(path)
-    file = fetch_from_hub(repo, HUB_FILES, revision=revision or None, ways_out=WAYS_OUT)
+    file = fetch_from_hub(repo, HUB_FILES, revision=revision or None, options=OPTIONS)
     identity = f"hf-hub:{place}"
     return ClipSource(
         f"local-dir:{path.parent}",
@@ -369,7 +369,7 @@ def _overrides(config: Mapping[str, Any]) -> dict[str, Any]:
     if not Path(name).is_dir():
         what = "description of the text tower"
         text["hf_model_name"] = str(
-            fetch_from_hub(name, ("config.json",), what=what, ways_out=()).parent
+            fetch_from_hub(name, ("config.json",), what=what, options=()).parent
         )
     return {"text_cfg": {**text, "hf_model_pretrained": False}}
 
@@ -417,8 +417,8 @@ def require_transformers(what: str) -> None:
     """
     if importlib.util.find_spec("transformers") is None:
         raise MissingDependencyError(
-            f"{what} needs the package transformers, which the extra 'clip' does not bring: "
-            "pip install transformers"
+            f"{what} needs the package transformers, which the extra 'clip' does not install",
+            remedy="pip install transformers",
         )
 
 

@@ -40,7 +40,7 @@ _DETAILS = (
     *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("merges.txt", "config.json"),
 )
-_WAYS_OUT = (
+_OPTIONS = (
     (
         "a folder with open_clip_config.json, open_clip_model.safetensors and the tokenizer's "
         "files: model='local-dir:FOLDER'"
@@ -144,7 +144,7 @@ def make_tokenizer(name: str, config: Mapping[str, Any], folder: Path | None) ->
 
 def _fetch(repo: str) -> Path:
     """Return a folder with a tokenizer's files, from the hub's cache or over the network."""
-    vocabulary = fetch_from_hub(repo, _VOCABULARIES, what="tokenizer", ways_out=_WAYS_OUT)
+    vocabulary = fetch_from_hub(repo, _VOCABULARIES, what="tokenizer", options=_OPTIONS)
     folder = vocabulary.parent
     if (folder / _DETAILS[0]).is_file() or constants.HF_HUB_OFFLINE:
         return folder

@@ -1,4 +1,4 @@
-"""The model hub: files from its cache or over the network, and plain words when neither works."""
+"""The model hub: files from its cache or over the network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["fetch_from_hub"]
 
 _logger = logging.getLogger("imagesearch")
 
-_WAYS_OUT_FOR_TIMM = (
+_OPTIONS_FOR_TIMM = (
     (
         "a file, downloaded by any means: weights='model.safetensors' (or .pth), in Python or in the "
         "table [embedder] of a config file"
@@ -39,8 +39,8 @@ _WAYS_OUT_FOR_TIMM = (
         "ModelScope: modelscope download --model {repo} --local_dir FOLDER"
     ),
     (
-        "no weights at all: the embedder 'descriptors' finds the same picture and the same colours, "
-        "not the same kind of thing"
+        "no weights at all: the embedder 'descriptors' finds copies and similar colours, not similar "
+        "objects"
     ),
 )
 
@@ -51,90 +51,95 @@ def fetch_from_hub(
     *,
     revision: str | None = None,
     what: str = "weights",
-    ways_out: Sequence[str] = _WAYS_OUT_FOR_TIMM,
+    options: Sequence[str] = _OPTIONS_FOR_TIMM,
 ) -> Path:
     """Return the local path of a hub repository's file, downloading it the first time.
 
-    A file that is in the cache is taken from there without any request. Otherwise the hub must
-    answer within ``HF_HUB_ETAG_TIMEOUT`` (10 s); the download itself may take as long as it takes.
-    The usual variables are honoured: ``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_CACHE``,
-    ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and the proxy ones.
+    A cached file is used without any request. Otherwise the hub must respond within
+    ``HF_HUB_ETAG_TIMEOUT`` (10 s); the download itself has no time limit. These variables apply: ``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_CACHE``,
+    ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and those for proxies.
 
     Args:
-        repo: Such as ``timm/resnet50.a1_in1k``.
-        filenames: Alternatives, the best first.
+        repo: The repository, such as ``timm/resnet50.a1_in1k``.
+        filenames: Alternative names of the file, the best first.
         revision: A branch, tag or commit; None for the main branch.
-        what: What the files are, for the message.
-        ways_out: What else to do, after a mirror and another machine's cache; ``{repo}`` stands
-            for the repository.
+        what: What the file contains, for the message.
+        options: Remedies after a mirror and another machine's cache; ``{repo}`` stands for the
+            repository.
 
     Raises:
-        WeightsUnavailableError: It is neither cached nor reachable, or the hub has no such file.
-            The message lists the options.
+        WeightsUnavailableError: The file is not cached, and the hub cannot be reached or does not
+            have it. The remedy lists the options.
     """
     for filename in filenames:
         cached = try_to_load_from_cache(repo, filename, revision=revision)
         if isinstance(cached, str):
             return Path(cached)
 
-    def unavailable(reason: str) -> WeightsUnavailableError:
-        return _unavailable(repo, reason, what, ways_out)
+    def unavailable(reason: str, *, retryable: bool = True) -> WeightsUnavailableError:
+        return WeightsUnavailableError(
+            f"could not download the {what} {repo} from {constants.ENDPOINT} ({reason})",
+            repository=repo,
+            remedy=_remedy(repo, options),
+            retryable=retryable,
+        )
 
     if constants.HF_HUB_OFFLINE:
-        raise unavailable("HF_HUB_OFFLINE is set, and the file is not in the cache")
-    _require_answer(hf_hub_url(repo, filenames[0], revision=revision), unavailable)
+        raise unavailable("not in the cache, and HF_HUB_OFFLINE is set", retryable=False)
+    _require_response(hf_hub_url(repo, filenames[0], revision=revision), unavailable)
     for filename in filenames:
         try:
             _logger.info("downloading %s of %s from %s", filename, repo, constants.ENDPOINT)
             return Path(hf_hub_download(repo, filename, revision=revision))
-        # A network failure is a subclass of "no such file", so it must be asked for first.
+        # A subclass of EntryNotFoundError, raised for a network failure.
         except LocalEntryNotFoundError as error:
             raise unavailable(_reason(error)) from _alone(error)
         except EntryNotFoundError:
             continue
         except GatedRepoError as error:
             raise WeightsUnavailableError(
-                f"{repo} asks for an account: accept its terms on its page, then set HF_TOKEN"
+                f"{constants.ENDPOINT} gives {repo} only to approved accounts",
+                remedy="accept its terms on its page, then set HF_TOKEN",
             ) from error
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise WeightsUnavailableError(
                 f"{constants.ENDPOINT} has no repository {repo!r}"
-                f"{f' with revision {revision!r}' if revision else ''} that you may read: check "
-                "the name; a private one needs HF_TOKEN"
+                f"{f' with revision {revision!r}' if revision else ''}, or not for this account",
+                remedy="check the name; a private repository needs HF_TOKEN",
             ) from error
         # The HTTP library below differs between versions of huggingface_hub, and so do its errors.
         except Exception as error:
             raise unavailable(_reason(error)) from error
     raise WeightsUnavailableError(
-        f"{repo} on {constants.ENDPOINT} has none of the files {', '.join(filenames)}: it holds "
-        f"no {what}, or holds them under another name"
+        f"{repo} on {constants.ENDPOINT} has none of the files {', '.join(filenames)}",
+        remedy=f"choose a repository that contains {what}",
     )
 
 
-def _require_answer(url: str, unavailable: Callable[[str], WeightsUnavailableError]) -> None:
-    """Ask once, with a total deadline: huggingface_hub itself retries for up to a minute."""
+def _require_response(url: str, unavailable: Callable[[str], WeightsUnavailableError]) -> None:
+    """Send one request with a total deadline: huggingface_hub itself retries for up to a minute."""
     seconds = float(constants.HF_HUB_ETAG_TIMEOUT)
     failures: list[Exception] = []
 
-    def ask() -> None:
+    def request() -> None:
         try:
             get_session().head(url, timeout=seconds)
         # See above: which class it is depends on the version of huggingface_hub.
-        except Exception as error:  # noqa: BLE001  # handed to the asking thread
+        except Exception as error:  # noqa: BLE001  # handed to the calling thread
             failures.append(error)
 
     # No timeout of the HTTP library covers name resolution; waiting for a thread does.
-    thread = threading.Thread(target=ask, name="imagesearch-hub-probe", daemon=True)
+    thread = threading.Thread(target=request, name="imagesearch-hub-probe", daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        raise unavailable(f"no answer within {seconds:.0f} s")
+        raise unavailable(f"no response within {seconds:.0f} s")
     if failures:
         raise unavailable(_reason(failures[0])) from _alone(failures[0])
 
 
 def _alone(error: Exception) -> Exception:
-    """Leave out what the HTTP library did on the way: it hides the options under its frames."""
+    """Drop the HTTP library's own chain of errors, which would bury the options in a traceback."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
@@ -144,19 +149,13 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 
-def _unavailable(
-    repo: str, reason: str, what: str, ways_out: Sequence[str]
-) -> WeightsUnavailableError:
-    ways = (
+def _remedy(repo: str, options: Sequence[str]) -> str:
+    lines = (
         "a mirror: set HF_ENDPOINT to its address before starting Python",
         (
-            "an earlier download: copy the cache of a machine that has it and set HF_HOME to its "
-            "place, with HF_HUB_OFFLINE=1"
+            "an earlier download: copy the cache of a machine that has it and set HF_HOME to the "
+            "copy, with HF_HUB_OFFLINE=1"
         ),
-        *(way.replace("{repo}", repo) for way in ways_out),
+        *(option.replace("{repo}", repo) for option in options),
     )
-    return WeightsUnavailableError(
-        f"the {what} {repo} cannot be had from {constants.ENDPOINT} ({reason}). Ways out:\n"
-        + ";\n".join(f"  - {way}" for way in ways)
-        + "."
-    )
+    return "Options:\n" + ";\n".join(f"  - {line}" for line in lines) + "."

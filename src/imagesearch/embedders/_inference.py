@@ -22,7 +22,7 @@ try:
     from torch import nn
 except ImportError as error:
     raise MissingDependencyError(
-        f"this embedder needs PyTorch ({error}): pip install torch"
+        f"this embedder needs PyTorch ({error})", remedy="pip install torch"
     ) from error
 
 __all__ = [

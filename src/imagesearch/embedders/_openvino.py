@@ -48,8 +48,8 @@ try:
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 except ImportError as error:
     raise MissingDependencyError(
-        f"runtime='openvino' needs the package openvino ({error}): "
-        'pip install "imagesearch-index[openvino]"'
+        f"runtime='openvino' needs the package openvino ({error})",
+        remedy='pip install "imagesearch-index[openvino]"',
     ) from error
 
 

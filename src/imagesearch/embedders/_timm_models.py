@@ -29,7 +29,7 @@ try:
     from timm.models import get_pretrained_cfg
 except ImportError as error:
     raise MissingDependencyError(
-        f"the embedder 'timm' needs the package timm ({error}): pip install timm"
+        f"the embedder 'timm' needs the package timm ({error})", remedy="pip install timm"
     ) from error
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Weights of a model: where the file is, what identifies it, and how it is read."""
+"""Weights of a model: finding, identifying and reading the file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["WeightsFile", "find_weights"]
 
 
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
-# Where a training checkpoint keeps the weights, the averaged ones first.
+# The keys under which a training checkpoint keeps the weights, the averaged ones first.
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
-# Left in the names by DistributedDataParallel and torch.compile.
+# Prefixes that DistributedDataParallel and torch.compile add to names.
 _WRAPPERS = ("_orig_mod.", "module.")
 _IN_A_FOLDER = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """One file of weights, and its identity in a fingerprint.
+    """A file of weights and its identity in a fingerprint.
 
     Attributes:
-        path: Absolute.
-        identity: ``sha256:…`` of the bytes for a local file, the pinned name for one of the hub.
+        path: The absolute path.
+        identity: ``sha256:…`` of the bytes for a local file, the pinned name for a file of the hub.
     """
 
     path: Path
@@ -47,49 +47,51 @@ class WeightsFile:
         try:
             return cls(path, f"sha256:{file_sha256(path)}")
         except OSError as error:
-            raise WeightsUnavailableError(f"the weights {path} cannot be read: {error}") from error
+            raise WeightsUnavailableError(f"could not read the weights {path}: {error}") from error
 
     @property
     def short_identity(self) -> str:
-        """Eight characters, for names that people read."""
+        """The first eight characters, for names that people read."""
         return self.identity.removeprefix("sha256:")[:8]
 
     @property
     def is_safetensors(self) -> bool:
-        """Whether the format holds tensors and nothing else."""
+        """Whether the format contains only tensors."""
         return self.path.suffix.lower() == ".safetensors"
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of every tensor in a safetensors file, without reading the tensors.
 
         Raises:
-            WeightsUnavailableError: The file is damaged, or is something else.
+            WeightsUnavailableError: The file is damaged, or not a safetensors file.
         """
         try:
             with safe_open(self.path, framework="pt") as file:
                 return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a dict
         except (SafetensorError, OSError) as error:
             raise WeightsUnavailableError(
-                f"{self.path} is no complete safetensors file ({error}): download it again"
+                f"{self.path} is not a complete safetensors file ({error})",
+                remedy="download it again",
             ) from error
 
     def read_pickle(self) -> dict[str, torch.Tensor]:
-        """Return the tensors of a torch checkpoint; nothing but tensors is ever unpickled.
+        """Return the tensors of a torch checkpoint; only tensors are unpickled.
 
         Raises:
-            WeightsUnavailableError: The file is damaged, holds no weights, or asks to run code.
+            WeightsUnavailableError: The file is damaged, contains no weights, or needs to run code.
         """
         try:
-            # timm's own training checkpoints carry their arguments in a Namespace.
+            # timm's own training checkpoints contain their arguments as a Namespace.
             allowed = getattr(torch.serialization, "safe_globals", None)
             with allowed([argparse.Namespace]) if allowed else contextlib.nullcontext():
                 content: Any = torch.load(self.path, map_location="cpu", weights_only=True)
-        # Depending on where a file breaks off, torch raises anything from EOFError to KeyError.
+        # Depending on where a file is truncated, torch raises anything from EOFError to KeyError.
         except Exception as error:
             raise WeightsUnavailableError(
-                f"{self.path} cannot be read as a torch checkpoint of plain tensors "
-                f"({type(error).__name__}: {_first_line(error)}): it is damaged, or holds objects "
-                "whose code would have to run; use a .safetensors file"
+                f"could not read {self.path} as a torch checkpoint of plain tensors "
+                f"({type(error).__name__}: {_first_line(error)}): it is damaged, or contains "
+                "objects that would run code",
+                remedy="use a .safetensors file",
             ) from error
         for key in _NESTED:
             if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -103,39 +105,40 @@ class WeightsFile:
         tensors = {name: value for name, value in tensors.items() if torch.is_tensor(value)}
         if not tensors:
             raise WeightsUnavailableError(
-                f"{self.path} holds no weights, but a {type(content).__name__}: save the model's "
-                "state_dict()"
+                f"{self.path} contains no weights, but a {type(content).__name__}",
+                remedy="save the model's state_dict()",
             )
         return tensors
 
 
-def find_weights(place: Path) -> Path:
-    """Return the file of weights that a path means.
+def find_weights(path: Path) -> Path:
+    """Return the file of weights at a path.
 
     Args:
-        place: The file, or a folder that holds ``model.safetensors`` (or ``pytorch_model.bin``).
+        path: The file, or a folder that contains ``model.safetensors`` (or ``pytorch_model.bin``).
 
     Raises:
-        WeightsUnavailableError: There is nothing, or nothing of a known format.
+        WeightsUnavailableError: There is no file, or none of a supported format.
     """
-    if not place.exists():
-        raise WeightsUnavailableError(f"the weights {place} do not exist: check the path")
-    if not place.is_dir():
-        if place.suffix.lower() not in {".safetensors", *_PICKLES}:
+    if not path.exists():
+        raise WeightsUnavailableError(f"weights not found: {path}", remedy="check the path")
+    if not path.is_dir():
+        if path.suffix.lower() not in {".safetensors", *_PICKLES}:
             raise WeightsUnavailableError(
-                f"the weights {place} have an unknown format {place.suffix!r}: give a .safetensors "
-                "file, or a torch checkpoint (.pth, .pt, .bin)"
+                f"the weights {path} have the unsupported format {path.suffix!r}",
+                remedy="give a .safetensors file, or a torch checkpoint (.pth, .pt, .bin)",
             )
-        return place
+        return path
     for name in _IN_A_FOLDER:
-        if (place / name).is_file():
-            return place / name
-    found = sorted(place.glob("*.safetensors"))
-    if len(found) == 1:
-        return found[0]
+        if (path / name).is_file():
+            return path / name
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) == 1:
+        return files[0]
     raise WeightsUnavailableError(
-        f"the folder {place} holds {f'{len(found)} .safetensors files' if found else 'no weights'}"
-        ": it needs config.json and model.safetensors"
+        f"the folder {path} contains "
+        f"{f'{len(files)} .safetensors files' if files else 'no weights'}",
+        remedy="give a folder with config.json and model.safetensors",
     )
 
 

@@ -183,8 +183,8 @@ def _prepare_heif(name: str) -> None:
         import pillow_heif
     except ImportError as error:
         raise MissingDependencyError(
-            f"{name} is a HEIC image, which needs the package pillow-heif: "
-            'pip install "imagesearch-index[heif]"'
+            f"{name} is a HEIC image, which needs the package pillow-heif",
+            remedy='pip install "imagesearch-index[heif]"',
         ) from error
     with _setup:
         if "HEIF" not in Image.OPEN:

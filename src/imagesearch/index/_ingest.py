@@ -44,14 +44,12 @@ __all__ = ["Ingestion", "OnError", "bring_in", "store_records"]
 
 
 def store_records(store: VectorStore, records: Sequence[Record]) -> dict[str, StoreRequestError]:
-    """Upsert records, and return the reasons of those that the store refuses, by id.
+    """Upsert records, and return the errors of those that the store refuses, by id.
 
-    A batch that is refused is halved until the records are found that it was refused for: few
-    more requests, as few records are bad.
+    The records that an error names are left out, and the others are sent again.
 
     Raises:
-        StoreRequestError: Several records, and all are refused in words that name none of them,
-            as ``'sku-1'``: something else is wrong than the records.
+        StoreRequestError: The store refused the request without naming any of the records.
         StoreError: The store failed.
 
     Example:
@@ -65,28 +63,21 @@ def store_records(store: VectorStore, records: Sequence[Record]) -> dict[str, St
         >>> list(store_records(store, records)), store.count()
         (['b'], 1)
     """
-    refused = dict(_refused(store, records)) if records else {}
-    if len(refused) == len(records) > 1 and not any(
-        repr(id) in str(reason) for id, reason in refused.items()
-    ):
-        raise next(iter(refused.values()))
+    refused: dict[str, StoreRequestError] = {}
+    remaining = list(records)
+    while remaining:
+        try:
+            store.upsert(RecordBatch.of(remaining))
+        except StoreRequestError as error:
+            named = {record.id for record in remaining}.intersection(error.ids)
+            # Ids of other records do not say which of these are to blame.
+            if not named:
+                raise
+            refused |= dict.fromkeys(named, error)
+            remaining = [record for record in remaining if record.id not in named]
+        else:
+            break
     return refused
-
-
-def _refused(
-    store: VectorStore, records: Sequence[Record]
-) -> Iterator[tuple[str, StoreRequestError]]:
-    try:
-        store.upsert(RecordBatch.of(records))
-    except StoreRequestError as error:
-        if len(records) == 1:
-            yield records[0].id, error
-            return
-    else:
-        return
-    middle = len(records) // 2
-    yield from _refused(store, records[:middle])
-    yield from _refused(store, records[middle:])
 
 
 OnError = Literal["collect", "raise"]

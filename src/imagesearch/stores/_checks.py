@@ -1,4 +1,4 @@
-"""Checks that every store makes of its arguments."""
+"""Argument checks that every store makes."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = [
 
 
 def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
-    """Return a batch as it is to be stored; what `upsert` calls first.
+    """Return a batch ready to be stored; `upsert` calls this first.
 
     Args:
-        batch: What the caller gave.
-        meta: What the store was opened with.
+        batch: The caller's batch.
+        meta: The meta that the store was opened with.
 
     Returns:
         A batch with float32 vectors, of unit length under ``cosine``, and with metadata that are
@@ -46,8 +46,8 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
 
     Raises:
         StoreRequestError: A vector is missing, of another dimension, not finite, or zero under
-            ``cosine``; metadata are not JSON values; a uri or digest is not valid Unicode. The
-            message names the record, as ``'sku-1'``.
+            ``cosine``; metadata are not JSON values; a uri or digest is not valid Unicode. Its
+            `ids` are the records concerned.
 
     Example:
         >>> from imagesearch.types import EmbeddingSpec
@@ -58,7 +58,7 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
         (({'t': [1, 2]},), 1.0)
     """
     if batch.vectors is None:
-        raise StoreRequestError("the batch has no vectors; give one for each record")
+        raise StoreRequestError("the batch has no vectors", remedy="give one for each record")
     vectors = check_vectors(batch.vectors, meta.dim, meta.metric, ids=batch.ids)
     if meta.metric == "cosine":
         vectors = unit_or_as_is(vectors)
@@ -67,14 +67,16 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
             (uri + digest).encode()
         except UnicodeEncodeError as error:
             raise StoreRequestError(
-                f"the uri of id {id!r} is no valid Unicode: {uri!r}; rename the file"
+                f"the uri of id {id!r} is not valid Unicode: {uri!r}",
+                ids=(id,),
+                remedy="rename the file",
             ) from error
     metadata = tuple(map(_checked_metadata, batch.ids, batch.metadata))
     return RecordBatch(batch.ids, batch.uris, batch.digests, metadata, vectors)
 
 
 def check_batch_size(batch_size: int) -> None:
-    """Refuse to scan in batches of nothing; what `scan` calls first.
+    """Check the batch size of a scan; `scan` calls this first.
 
     Raises:
         StoreRequestError: batch_size is not a whole number ≥ 1.
@@ -83,18 +85,16 @@ def check_batch_size(batch_size: int) -> None:
         >>> check_batch_size(1000)
     """
     if not _is_count(batch_size):
-        raise StoreRequestError(
-            f"batch_size={shorten(batch_size)}; it must be a whole number, at least 1"
-        )
+        raise StoreRequestError(f"batch_size must be a whole number ≥ 1, got {shorten(batch_size)}")
 
 
 def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float32]:
-    """Return queries as they are to be asked; what `search` calls first.
+    """Return queries ready to be compared; `search` calls this first.
 
     Args:
-        vectors: What the caller gave, (n, dim).
-        meta: What the store was opened with.
-        k: Hits wanted for each query.
+        vectors: The caller's queries, (n, dim).
+        meta: The meta that the store was opened with.
+        k: The number of hits per query.
 
     Returns:
         float32 of shape (n, dim), of unit length under ``cosine``.
@@ -109,7 +109,7 @@ def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float3
         [[0.0, 1.0]]
     """
     if not _is_count(k):
-        raise StoreRequestError(f"k={shorten(k)}; ask for a whole number of hits, at least one")
+        raise StoreRequestError(f"k must be a whole number ≥ 1, got {shorten(k)}")
     queries = check_vectors(vectors, meta.dim, meta.metric)
     return unit_or_as_is(queries) if meta.metric == "cosine" else queries
 
@@ -117,7 +117,7 @@ def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float3
 def check_update(
     fields: Metadata, ids: Sequence[str] | None, where: Filter | None
 ) -> dict[str, MetadataValue]:
-    """Return the fields of an update as they are to be stored; what `update_metadata` calls first.
+    """Return the fields of an update ready to be stored; `update_metadata` calls this first.
 
     Raises:
         StoreRequestError: Neither or both of `ids` and `where` are given, or `fields` are not JSON
@@ -135,9 +135,9 @@ def check_update(
 
 
 def possible_ids(ids: Sequence[str]) -> list[str]:
-    r"""Return the ids that a record could have, each once; what `get` and `delete` call first.
+    r"""Return the valid ids among those given, each once; `get` and `delete` call this first.
 
-    An engine may take an impossible id for another one: SQLite's JSON ends a text at a NUL.
+    An engine may confuse an invalid id with a valid one: SQLite's JSON ends a string at a NUL.
 
     Example:
         >>> possible_ids(["b", "a", "b", "a\0b", ""])
@@ -150,7 +150,9 @@ def _checked_metadata(id: str, metadata: Metadata) -> dict[str, MetadataValue]:
     try:
         return check_metadata(metadata)
     except StoreRequestError as error:
-        raise StoreRequestError(f"record {id!r}: {error}; nothing was written") from error
+        raise StoreRequestError(
+            f"record {id!r}: {error.problem}", ids=(id,), remedy=error.remedy
+        ) from error
 
 
 def _is_count(number: object) -> bool:
@@ -167,17 +169,17 @@ def _possible(id: str) -> bool:
 
 
 def note_text(name: str, value: Any) -> str | None:
-    """Return the JSON text of a note; None when it is to be removed.
+    """Return the JSON text of a note; None if it is to be removed.
 
     Raises:
-        StoreRequestError: The name is empty, or the value does not come back as it was.
+        StoreRequestError: The name is empty, or JSON would change the value.
 
     Example:
         >>> note_text("seen", {"pages": [1, 2]}), note_text("seen", None)
         ('{"pages": [1, 2]}', None)
     """
     if not isinstance(name, str) or not name:
-        raise StoreRequestError(f"a note is kept under a name, not under {shorten(name)}")
+        raise StoreRequestError(f"a note's name must be a non-empty string, got {shorten(name)}")
     try:
         name.encode()
     except UnicodeEncodeError as error:
@@ -188,13 +190,14 @@ def note_text(name: str, value: Any) -> str | None:
         return None
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # a lone surrogate is not text that can be written
-        # Tuples and keys that are numbers would come back as something else.
+        text.encode()  # fails on a lone surrogate
+        # Tuples and numeric keys would come back as lists and strings.
         same = json.loads(text) == value
     except (TypeError, ValueError, RecursionError) as error:
-        raise StoreRequestError(f"note {shorten(name)} is no JSON value: {error}") from error
+        raise StoreRequestError(f"note {shorten(name)} is not a JSON value: {error}") from error
     if not same:
         raise StoreRequestError(
-            f"note {shorten(name)} is no JSON value: use lists, texts as keys, and no tuples"
+            f"note {shorten(name)} is not a JSON value",
+            remedy="use lists instead of tuples, and strings as keys",
         )
     return text

@@ -55,9 +55,9 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
         metadata: Field names to JSON values.
 
     Raises:
-        StoreRequestError: It is not a mapping; a name is empty, not a string or reserved; a value is not a JSON value, is
-            NaN or infinite, an integer outside 64 bits, text that is not valid Unicode, or nested
-            more than 16 deep.
+        StoreRequestError: It is not a mapping; a name is empty, not a string or reserved; a value is
+            not a JSON value, is NaN or infinite, an integer outside 64 bits, a string that is not
+            valid Unicode, or nested more than 16 deep.
 
     Example:
         >>> check_metadata({"label": "goldfish", "tags": ("red", "fish")})
@@ -65,23 +65,24 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
     """
     if not isinstance(metadata, Mapping):
         raise StoreRequestError(
-            f"metadata {shorten(metadata)} is a {type(metadata).__name__}; give a dict of fields"
+            f"metadata must be a dict of fields, got {type(metadata).__name__} {shorten(metadata)}"
         )
     for name in metadata:
         if not isinstance(name, str) or not name:
             raise StoreRequestError(
-                f"metadata field name {shorten(name)} is not a non-empty string; rename it"
+                f"metadata field names must be non-empty strings, got {shorten(name)}",
+                remedy="rename the field",
             )
         if name in RESERVED_FIELDS:
             raise StoreRequestError(
-                f"metadata cannot have a field named {shorten(name)}: every record has its own {name}; "
-                f"rename the field (for example to 'original_{name}')"
+                f"metadata cannot have a field named {shorten(name)}: every record has its own {name}",
+                remedy=f"rename the field (for example to 'original_{name}')",
             )
     return {_text(name, name): _plain(value, name, 0) for name, value in metadata.items()}
 
 
 def canonical_metadata(metadata: Metadata) -> str:
-    """Return text that two mappings share exactly if they hold the same: 1 is neither True nor 1.0.
+    """Return a text that is equal exactly for equal mappings; 1, True and 1.0 differ.
 
     Example:
         >>> canonical_metadata({"b": 1, "a": True})
@@ -93,11 +94,11 @@ def canonical_metadata(metadata: Metadata) -> str:
 def updated_metadata(
     metadata: Metadata, fields: Metadata, *, replace: bool = False
 ) -> dict[str, MetadataValue]:
-    """Return metadata with some fields set; what `update_metadata` makes of a record's metadata.
+    """Return metadata with some fields set, as `update_metadata` sets them.
 
     Args:
-        metadata: What the record has.
-        fields: Fields to set; None removes a field.
+        metadata: The record's metadata.
+        fields: The fields to set; None removes a field.
         replace: Whether to remove all other fields.
 
     Example:
@@ -127,13 +128,15 @@ def _plain(value: object, name: str, depth: int) -> MetadataValue:
                 # Python refuses to write out an integer of thousands of digits.
                 raise StoreRequestError(
                     f"metadata field {shorten(name)}: an integer of {value.bit_length()} bits does not "
-                    "fit in 64 bits; store it as text"
+                    "fit in 64 bits",
+                    remedy="store it as text",
                 )
             return int(value)
         case float():
             if not math.isfinite(value):
                 raise StoreRequestError(
-                    f"metadata field {shorten(name)}: {value} is not a finite number; leave the field out"
+                    f"metadata field {shorten(name)} must be finite, got {value}",
+                    remedy="leave the field out",
                 )
             return float(value)
         case list() | tuple():
@@ -144,15 +147,15 @@ def _plain(value: object, name: str, depth: int) -> MetadataValue:
             }
         case _:
             raise StoreRequestError(
-                f"metadata field {shorten(name)} holds a {type(value).__name__}; use text, a number, "
-                "true/false, None, or lists and dicts of these"
+                f"metadata field {shorten(name)} has unsupported type {type(value).__name__}",
+                remedy="use a string, a number, a bool, None, or lists and dicts of these",
             )
 
 
 def _text(value: object, name: str) -> str:
     if not isinstance(value, str):
         raise StoreRequestError(
-            f"metadata field {shorten(name)} has a key {shorten(value)} that is not text"
+            f"keys in metadata field {shorten(name)} must be strings, got {shorten(value)}"
         )
     try:
         value.encode()
@@ -160,42 +163,51 @@ def _text(value: object, name: str) -> str:
         raise StoreRequestError(
             f"metadata field {shorten(name)}: {shorten(value)} is not valid Unicode (a lone surrogate)"
         ) from error
-    # A text enumeration's own str() may be its name in the program, such as Label.CAT.
+    # str() of a StrEnum member's subclass may be its name in the program, such as Label.CAT.
     return str.__str__(value)
 
 
 MAX_ID_BYTES = 128
-"""Longest id in UTF-8 bytes: the smallest limit among the stores (Tencent Cloud VectorDB)."""
+"""Length limit of ids in UTF-8 bytes: the lowest among the stores (Tencent Cloud VectorDB)."""
 
 
 def check_id(id: object) -> str:
-    """Return `id`, as plain text, if every store can keep it.
+    """Return `id` as a plain string, if every store can keep it.
 
     Raises:
         StoreRequestError: Not a string, empty, longer than 128 UTF-8 bytes, with control
-            characters, or no valid Unicode.
+            characters, or not valid Unicode.
 
     Example:
         >>> check_id("sku-1")
         'sku-1'
     """
     if not isinstance(id, str) or not id:
-        raise StoreRequestError(f"id {shorten(id)} is not a non-empty string")
+        raise StoreRequestError(
+            f"an id must be a non-empty string, got {shorten(id)}", ids=_named(id)
+        )
     try:
         length = len(id.encode())
     except UnicodeEncodeError as error:
         raise StoreRequestError(
-            f"id {shorten(id)} is not valid Unicode (a lone surrogate)"
+            f"id {shorten(id)} is not valid Unicode (a lone surrogate)", ids=_named(id)
         ) from error
     if length > MAX_ID_BYTES:
         raise StoreRequestError(
-            f"id {id[:40]!r}… has {length} UTF-8 bytes, at most {MAX_ID_BYTES} are allowed; "
-            "leave the id out to have a short one derived"
+            f"an id can have at most {MAX_ID_BYTES} UTF-8 bytes, got {length}: {id[:40]!r}…",
+            ids=_named(id),
+            remedy="leave the id out to have a short one derived",
         )
     if any(ord(character) < 32 or ord(character) == 127 for character in id):
-        raise StoreRequestError(f"id {shorten(id)} contains control characters; remove them")
-    # A text enumeration hashes and prints by its name in the program, not by what it says.
+        raise StoreRequestError(
+            f"id {shorten(id)} contains control characters", ids=_named(id), remedy="remove them"
+        )
+    # A member of a str enumeration may hash and print as its name instead of its value.
     return str.__str__(id)
+
+
+def _named(id: object) -> tuple[str, ...]:
+    return (id,) if isinstance(id, str) else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,7 +220,7 @@ class Record:
         digest: Hex SHA-256 of the image's encoded bytes (of its pixels for in-memory images);
             empty when unknown.
         metadata: The user's own fields.
-        vector: float32 of shape (dim,), or None when it was not asked for.
+        vector: float32 of shape (dim,), or None if it was not requested.
 
     Example:
         >>> Record("a", "/photos/a.jpg", "", {"label": "goldfish"}).metadata["label"]
@@ -224,7 +236,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordBatch:
-    """Many records as a struct of arrays: the unit in which stores are written and scanned.
+    """Records as a struct of arrays, the unit of writes and scans.
 
     Attributes:
         ids: n ids, all different.
@@ -234,8 +246,8 @@ class RecordBatch:
         vectors: float32 of shape (n, dim); None in a scan without vectors.
 
     Raises:
-        StoreRequestError: Lengths differ, an id is unusable or appears twice, or the vectors are
-            not a two-dimensional numeric array.
+        StoreRequestError: Lengths differ, an id is invalid or appears twice, or the vectors are not
+            a two-dimensional numeric array.
 
     Example:
         >>> batch = RecordBatch(("a",), ("/a.jpg",), ("",), ({},), np.ones((1, 4), np.float32))
@@ -262,14 +274,13 @@ class RecordBatch:
             raise StoreRequestError(
                 f"a batch of {len(self.ids)} ids has {len(self.uris)} uris, {len(self.digests)} "
                 f"digests, {len(self.metadata)} metadata and "
-                f"{'no' if self.vectors is None else len(self.vectors)} vectors; give one of each"
+                f"{'no' if self.vectors is None else len(self.vectors)} vectors",
+                remedy="give one of each per id",
             )
         seen: set[str] = set()
         for id in self.ids:
             if check_id(id) in seen:
-                raise StoreRequestError(
-                    f"id {shorten(id)} appears twice in one batch; send it once"
-                )
+                raise StoreRequestError(f"id {shorten(id)} appears twice in one batch", ids=(id,))
             seen.add(id)
 
     def __len__(self) -> int:
@@ -289,7 +300,7 @@ class RecordBatch:
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> RecordBatch:
-        """Gather records into a batch; with vectors only if every record has its own.
+        """Make a batch of records; it has vectors if every record has one.
 
         Example:
             >>> len(RecordBatch.of([Record("a", "/a.jpg", "", {})]))
@@ -309,9 +320,9 @@ def _matrix(vectors: object) -> NDArray[np.float32]:
     try:
         matrix = as_float32(vectors)
     except ValueError as error:
-        raise StoreRequestError(f"vectors must hold real numbers: {error}") from error
+        raise StoreRequestError(f"vectors must be real numbers: {error}") from error
     if matrix.ndim != 2:
-        raise StoreRequestError(f"vectors have shape {matrix.shape}; give (n, dim)")
+        raise StoreRequestError(f"vectors must have shape (n, dim), got {matrix.shape}")
     return matrix
 
 
@@ -321,15 +332,15 @@ ImageSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image to be indexed, with what is known about it.
+    """One image to index, with its id and metadata.
 
     Attributes:
         source: A path, an http(s) URL, encoded bytes, a PIL image or an array.
         id: The record's id; None derives it from the canonical URI, or from the content for bytes
             and in-memory images.
-        metadata: The user's own fields, kept with the record and open to filters; ``{}`` for
-            none. None says nothing about them: a record that exists keeps those that it has.
-        uri: Where the image comes from; None derives it from the source (absolute path, URL, or
+        metadata: The user's own fields, stored with the record and usable in filters; ``{}`` for
+            none. With None an existing record keeps its fields.
+        uri: Where the image came from; None derives it from the source (absolute path, URL, or
             ``sha256:…`` for in-memory images).
 
     Example:
@@ -348,9 +359,9 @@ class Failure:
     """One input that could not be indexed, and why.
 
     Attributes:
-        source: The input in words that its owner recognises: a path, ``photos.csv:17``, an id.
-        error: What went wrong; ``str(error)`` is the reason to show.
-        id: The id that the record would have had, where that is known.
+        source: The input, for people: a path, ``photos.csv:17``, an id.
+        error: The error; ``str(error)`` is the reason to show.
+        id: The id that the record would have had, if known.
 
     Example:
         >>> from imagesearch.errors import DecodeError

@@ -129,7 +129,8 @@ def _import_page() -> tuple[Callable[[IndexView], Any], Callable[[], dict[str, A
         if (error.name or "").partition(".")[0] != "gradio":
             raise
         raise MissingDependencyError(
-            'the web page needs Gradio: pip install "imagesearch-index[ui]"'
+            "the web page needs the package gradio",
+            remedy='pip install "imagesearch-index[ui]"',
         ) from error
     return build_page, theme_options
 

@@ -27,6 +27,7 @@ from imagesearch.stores.local._fork_safety import (
 )
 
 __all__ = [
+    "RESTORE",
     "FileIdentity",
     "OvertakenError",
     "ReadConnection",
@@ -40,17 +41,25 @@ __all__ = [
 ]
 
 
+RESTORE = "restore it from a backup, or build a new index"
+"""The remedy for damage that cannot be repaired."""
+
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT}
+_BUSY = ("another process holds its database for too long", "try again")
+# The kinds of error that say nothing about the data: what happened, and what to do.
 _UNAVAILABLE = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space and repeat the call",
-    sqlite3.SQLITE_IOERR: "the disk cannot be read or written; is it full, or unplugged?",
-    sqlite3.SQLITE_CANTOPEN: "its files cannot be opened: check that they exist and may be read",
-    sqlite3.SQLITE_READONLY: "its files may not be written: check the permissions",
-    sqlite3.SQLITE_PERM: "its files may not be opened: check the permissions",
-    sqlite3.SQLITE_BUSY: "another process holds its database for too long; try again",
-    sqlite3.SQLITE_LOCKED: "another process holds its database for too long; try again",
-    sqlite3.SQLITE_PROTOCOL: "another process holds its database for too long; try again",
-    sqlite3.SQLITE_NOMEM: "memory is exhausted",
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space and repeat the call"),
+    sqlite3.SQLITE_IOERR: ("the disk cannot be read or written", "check that it is not full"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "its files cannot be opened",
+        "check that they exist and are readable",
+    ),
+    sqlite3.SQLITE_READONLY: ("its files are not writable", "check the permissions"),
+    sqlite3.SQLITE_PERM: ("its files cannot be opened", "check the permissions"),
+    sqlite3.SQLITE_BUSY: _BUSY,
+    sqlite3.SQLITE_LOCKED: _BUSY,
+    sqlite3.SQLITE_PROTOCOL: _BUSY,
+    sqlite3.SQLITE_NOMEM: ("memory is exhausted", "free memory, or use a smaller batch"),
 }
 _TOO_LARGE = ("too large", "too deep", "too many SQL variables", "stack overflow", "too big")
 
@@ -82,16 +91,16 @@ def translated(path: Path) -> Iterator[None]:
         raise
     except json.JSONDecodeError as error:
         raise StoreCorruptError(
-            f"the index at {path} holds damaged JSON ({error}); restore it from a backup, or build "
-            "a new index"
+            f"the index at {path} contains damaged JSON ({error})", remedy=RESTORE
         ) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        remedy = "; free some space and repeat the call" if error.errno == errno.ENOSPC else ""
+        remedy = "free some space and repeat the call" if error.errno == errno.ENOSPC else None
         if isinstance(error, PermissionError) and error.filename is not None:
-            remedy = f" for {error.filename}; grant this user permission to read it, or to write"
+            reason += f" for {error.filename}"
+            remedy = "grant this user permission to read it, or to write"
         raise StoreUnavailableError(
-            f"the index at {path} cannot be used now: {reason}{remedy}"
+            f"the index at {path} cannot be used now: {reason}", remedy=remedy, retryable=False
         ) from error
 
 
@@ -102,12 +111,14 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> Exception:
     # Python itself raises one without a code, for text that is not UTF-8.
     if kind in _CORRUPT or (kind is None and isinstance(error, sqlite3.OperationalError)):
         return StoreCorruptError(
-            f"the database of the index at {path} is damaged ({error}); restore it from a backup, "
-            "or build a new index"
+            f"the database of the index at {path} is damaged ({error})", remedy=RESTORE
         )
     if kind in _UNAVAILABLE:
+        reason, remedy = _UNAVAILABLE[kind]
         return StoreUnavailableError(
-            f"the index at {path} cannot be used now: {_UNAVAILABLE[kind]} ({error})"
+            f"the index at {path} cannot be used now: {reason} ({error})",
+            remedy=remedy,
+            retryable=_UNAVAILABLE[kind] is _BUSY,
         )
     if any(words in str(error) for words in _TOO_LARGE):
         return UnsupportedFilterError(
@@ -145,8 +156,8 @@ class ReplacedError(StoreError):
 
     def __init__(self, database: Path) -> None:
         super().__init__(
-            f"the index at {database.parent} was replaced or removed after it was opened; close it "
-            "and open it again"
+            f"the index at {database.parent} was replaced or removed after it was opened",
+            remedy="close it and open it again",
         )
 
 
@@ -156,8 +167,8 @@ class OvertakenError(StoreUnavailableError):
     def __init__(self, database: Path) -> None:
         super().__init__(
             f"the index at {database.parent} was written to while it was read, and this process "
-            "cannot create the shared memory that SQLite needs for reading beside a writer; repeat "
-            "the call, or grant this user write permission on the folder"
+            "cannot create the shared memory that SQLite needs for reading beside a writer",
+            remedy="repeat the call, or grant this user write permission on the folder",
         )
 
 

@@ -41,10 +41,11 @@ def require_graphs() -> None:
         import hnswlib  # noqa: F401  # is it there?
     except ImportError as error:
         raise MissingDependencyError(
-            'engine="hnsw" needs hnswlib: pip install "imagesearch-index[hnsw]" (it is compiled on '
-            "your machine and needs a C++ compiler, such as apt-get install g++ python3-dev; set "
-            "HNSWLIB_NO_NATIVE=1 when the result shall run on other processors). Without it, "
-            'engine="exact" gives the same hits, more slowly'
+            'engine="hnsw" needs the package hnswlib',
+            remedy='pip install "imagesearch-index[hnsw]" (it is compiled on your machine and '
+            "needs a C++ compiler, such as apt-get install g++ python3-dev; set "
+            "HNSWLIB_NO_NATIVE=1 if the result must run on other processors). Without it, "
+            'engine="exact" gives the same hits, more slowly',
         ) from error
 
 

@@ -75,8 +75,8 @@ class WriterLock:
                     raise
                 process = f"process {owner}" if owner.isdigit() else "another process"
                 raise StoreLockedError(
-                    f"the index at {self._path.parent} is being written by {process}; wait until "
-                    "it closes the index, or open it only to search"
+                    f"the index at {self._path.parent} is being written by {process}",
+                    remedy="wait until it closes the index, or open the index only to search",
                 ) from error
             if self._in_place(file):
                 self._held = True
@@ -84,7 +84,9 @@ class WriterLock:
         else:
             raise StoreLockedError(
                 f"the index at {self._path.parent} cannot be locked, because another program keeps "
-                f"removing {self._path.name}; stop that program"
+                f"removing {self._path.name}",
+                remedy="stop that program",
+                retryable=False,
             )
         # Only the text of a message depends on it, and a full disk must not leave the lock orphaned.
         with suppress(OSError):
@@ -102,7 +104,8 @@ class WriterLock:
             raise StoreLockedError(
                 f"{self._path} was removed or replaced while this program was writing to the "
                 "index, so that another program could start writing to it, and nothing was written "
-                "now; leave that file alone, and repeat the call"
+                "now",
+                remedy="leave that file alone, and repeat the call",
             )
 
     def release(self) -> None:

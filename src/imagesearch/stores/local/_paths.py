@@ -62,8 +62,8 @@ class Layout:
             return False
         except NotADirectoryError:
             raise IncompatibleIndexError(
-                f"{self.folder} is a file, not an index; a local index is a folder: choose "
-                "another path"
+                f"{self.folder} is a file, not an index; a local index is a folder",
+                remedy="choose another path",
             ) from None
         # A file without content is what a crash before the first commit leaves, and what some
         # tools make of a damaged one; the vectors tell which.
@@ -72,14 +72,14 @@ class Layout:
         foreign = [name for name in names if not _OURS.fullmatch(name) and name[0] != "."]
         if foreign:
             raise IncompatibleIndexError(
-                f"{self.folder} holds other things ({min(foreign)!r} …) and no index; "
-                "choose a path of its own for the index"
+                f"{self.folder} holds other things ({min(foreign)!r} …) and no index",
+                remedy="choose a path of its own for the index",
             )
         vectors = [self.folder / name for name in names if name.startswith("vectors-")]
         if any(path.stat().st_size for path in vectors):
             raise StoreCorruptError(
-                f"the index at {self.folder} has vectors, but its database index.sqlite is gone or empty; "
-                "restore it from a backup, or delete the folder and build a new index"
+                f"the index at {self.folder} has vectors, but its database index.sqlite is missing or empty",
+                remedy="restore it from a backup, or delete the folder and build a new index",
             )
         return False
 

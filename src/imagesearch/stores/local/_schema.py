@@ -11,6 +11,7 @@ from typing import get_args
 
 from imagesearch.errors import IncompatibleIndexError, StoreCorruptError, StoreUnavailableError
 from imagesearch.stores.local._checksums import CHECK, values_checksum
+from imagesearch.stores.local._connections import RESTORE
 from imagesearch.stores.local._vectors import Dtype
 from imagesearch.types import IndexMeta
 
@@ -200,7 +201,8 @@ def check_format(connection: sqlite3.Connection, path: Path) -> int:
     if altered := altered_tables(connection, format):
         raise StoreCorruptError(
             f"the database of the index at {path} is damaged: it has format {format}, but not that "
-            f"format's table {altered[0]!r}; restore it from a backup, or build a new index"
+            f"format's table {altered[0]!r}",
+            remedy=RESTORE,
         )
     return int(format)
 
@@ -297,6 +299,5 @@ def _about(connection: sqlite3.Connection) -> tuple[str, str, str]:
 
 def _damaged_about(reason: str) -> StoreCorruptError:
     return StoreCorruptError(
-        f"what the index says of its embedder is damaged ({reason}); restore it from a backup, or "
-        "build a new index"
+        f"the index's description of its embedder is damaged ({reason})", remedy=RESTORE
     )

@@ -24,6 +24,7 @@ from imagesearch.filters import Filter
 from imagesearch.stores._checks import possible_ids
 from imagesearch.stores.local._checksums import CHECK
 from imagesearch.stores.local._connections import (
+    RESTORE,
     OvertakenError,
     ReplacedError,
     file_identity,
@@ -120,8 +121,8 @@ class Opened:
                         connection.require_settled()
                         if error.args == missing:
                             raise StoreCorruptError(
-                                f"the index at {self.path} has lost its file {error.args[0]}; "
-                                "restore it from a backup, or build a new index"
+                                f"the index at {self.path} has lost its file {error.args[0]}",
+                                remedy=RESTORE,
                             ) from error
                         missing = error.args
                         continue

@@ -14,7 +14,7 @@ from imagesearch._forks import on_fork
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import CHECK, dead_sum_of, require_field_sums
-from imagesearch.stores.local._connections import read_database, require_settled
+from imagesearch.stores.local._connections import RESTORE, read_database, require_settled
 from imagesearch.stores.local._paths import Layout
 from imagesearch.stores.local._schema import FORMAT, State, read_identity, read_state
 from imagesearch.stores.local._sql import compile_filter
@@ -198,8 +198,8 @@ class Snapshots:
         if np.count_nonzero(alive) != live:
             raise StoreCorruptError(
                 f"the index at {self._layout.folder} counts {live} records, but "
-                f"{np.count_nonzero(alive)} of its vectors are alive; restore it from a backup, "
-                "or build a new index"
+                f"{np.count_nonzero(alive)} of its vectors are alive",
+                remedy=RESTORE,
             )
         snapshot = Snapshot(
             generation, version, rows, live, state.checked, vectors, alive, seen, dead_sum

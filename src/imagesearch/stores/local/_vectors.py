@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import ConfigError, StoreCorruptError, StoreRequestError
+from imagesearch.stores.local._connections import RESTORE
 from imagesearch.types import Metric
 
 __all__ = ["Dtype", "Encoding", "Rows", "StoredVectors", "VectorsFile", "map_vectors"]
@@ -83,7 +84,7 @@ class Encoding:
 
         Args:
             vectors: (n, dim), finite; of unit length under ``cosine``.
-            ids: Names of the rows, for the message.
+            ids: The records that the rows belong to, for the error.
 
         Raises:
             StoreRequestError: An element is too large for float16 (65504).
@@ -101,12 +102,14 @@ class Encoding:
             halves: NDArray[Any] = vectors.astype(self.stored)
         fits = np.isfinite(halves).all(axis=1)
         if not fits.all():
-            first = int(np.flatnonzero(~fits)[0])
-            name = f"id {ids[first]!r}" if first < len(ids) else f"row {first}"
+            rows = np.flatnonzero(~fits).tolist()
+            refused = [ids[row] for row in rows if row < len(ids)]
+            name = f"id {refused[0]!r}" if refused else f"row {rows[0]}"
             raise StoreRequestError(
-                f"the vector of {name} holds {np.abs(vectors[first]).max():g}, and this index "
-                "keeps float16, which ends at 65504; nothing was written: scale the vectors, or "
-                "use an index with dtype='float32'"
+                f"the vector of {name} holds {np.abs(vectors[rows[0]]).max():g}, more than the "
+                "65504 that float16, the dtype of this index, can hold",
+                ids=refused,
+                remedy="scale the vectors, or use an index with dtype='float32'",
             )
         return halves
 
@@ -206,7 +209,8 @@ def map_vectors(path: Path, rows: int, dim: int, encoding: Encoding) -> StoredVe
     if size < needed:
         raise StoreCorruptError(
             f"{path} has {size} bytes, but the index counts {rows} vectors of {dim} numbers in it "
-            f"({needed} bytes); restore it from a backup, or build a new index"
+            f"({needed} bytes)",
+            remedy=RESTORE,
         )
     if not rows:
         return StoredVectors(np.empty((0, dim), encoding.stored), encoding)
@@ -244,8 +248,8 @@ class VectorsFile:
             # Writing would fill the gap with zeros, as if they were vectors.
             raise StoreCorruptError(
                 f"the vectors file ends at byte {size}, but the index counts {row} vectors "
-                f"({row * self._row_bytes} bytes) in it; restore it from a backup, or build a new "
-                "index"
+                f"({row * self._row_bytes} bytes) in it",
+                remedy=RESTORE,
             )
         try:
             self._file.seek(row * self._row_bytes)

@@ -81,8 +81,9 @@ class DocumentMapping:
         if not self.ours and any(term.startswith("any:") for term in terms):
             raise StoreRequestError(
                 f"record {record.id!r}: a metadata field does not fit its column in a collection "
-                "that another program made; nothing was written. Make its type fit, or copy the "
-                "collection into one of your own"
+                "that another program made",
+                ids=(record.id,),
+                remedy="change the field's type, or copy the collection into one of your own",
             )
         document: dict[str, Any] = {"id": record.id, "vector": vector, **native}
         # Empty texts may be refused; an absent column reads back as empty.

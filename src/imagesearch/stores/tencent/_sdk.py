@@ -62,8 +62,8 @@ try:
         from tcvectordb.model.index import FilterIndex, Index, VectorIndex
 except ImportError as error:
     raise MissingDependencyError(
-        f"the tencent store needs the package tcvectordb ({error}); "
-        'pip install "imagesearch-index[tencent]"'
+        f"the tencent store needs the package tcvectordb ({error})",
+        remedy='pip install "imagesearch-index[tencent]"',
     ) from error
 if _first_import:
     _sdk_logger = logging.getLogger("tcvectordb.debug")

@@ -149,9 +149,10 @@ def _split(column: Column, value: Any, id: str) -> _Parts:
         if number is None:
             raise StoreRequestError(
                 f"record {id!r}: metadata field {column.field!r} is {value}, which its type "
-                f"{column.type!r} cannot hold; declare it as another type in a new collection "
-                "(double for fractions, int64 for large whole numbers), or store it as text; "
-                "nothing was written"
+                f"{column.type!r} cannot hold",
+                ids=(id,) if id else (),
+                remedy="declare it as another type in a new collection (double for fractions, "
+                "int64 for large whole numbers), or store it as text",
             )
         return _Parts(number, [])
     native = native_scalar(column, value)
