@@ -61,7 +61,7 @@ ALLOWED = {
 }
 VAGUE = {"one", "some", "each", "what", "wanted", "found", "known", "place"}
 # The page speaks of pictures, because its readers do.
-PICTURES = re.compile(r"\bpictures?\b", re.IGNORECASE)
+PICTURES = re.compile(r"(?<![\w/-])pictures?\b(?![/.])", re.IGNORECASE)
 PAGE = ("src/imagesearch/ui/", "CONTRIBUTING.md", "docs/web-page.md", "docs/drawings/")
 
 Graph = dict[str, set[str]]
