@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import runpy
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from imagesearch import errors
+from imagesearch.filters import _parse
+from imagesearch.protocols import Capability
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -55,6 +58,20 @@ def test_every_error_says_when_it_is_raised_and_what_to_do(generated):
         section, _, _ = section.partition("\n## ")
         assert "**Raised when**: " in section, name
         assert "**What to do**: " in section, name
+
+
+def test_the_guide_to_filters_has_the_grammar_of_the_parser():
+    # The guide describes texts below its grammar.
+    grammar = re.search(
+        r"^    filter +:=.*?(?=\n    text)", _parse.__doc__, re.DOTALL | re.MULTILINE
+    )[0]
+    shown = textwrap.dedent(grammar).strip()
+    assert f"```text\n{shown}\n```" in (DOCS / "filters.md").read_text(encoding="utf-8")
+
+
+def test_the_guide_to_plugins_lists_every_capability():
+    guide = (DOCS / "plugins.md").read_text(encoding="utf-8")
+    assert not [name for name in Capability.__members__ if f"| `{name}` |" not in guide]
 
 
 def test_every_benchmark_is_described():
