@@ -42,20 +42,42 @@ def option_tables(group: str) -> str:
 
 
 def _section(kind: str, cls: type) -> str:
-    summary = inspect.getdoc(cls).split("\n\n")[0].replace("\n", " ")
-    lines = [f'### `kind = "{kind}"`', "", f"`{cls.__name__}`: {summary}", ""]
+    lines = [f'### `kind = "{kind}"`', "", f"`{cls.__name__}`: {_summary(cls)}", ""]
     parameters = inspect.signature(cls).parameters
     if not parameters:
         return "\n".join([*lines, "Its only key is `kind`.", ""])
     hints = get_type_hints(cls.__init__)
-    meanings = _meanings(cls)
-    lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
-    for name, parameter in parameters.items():
+    lines += [*_table(cls), ""]
+    for name, hint in hints.items():
+        for table in _kinds(hint):
+            lines += [f'#### `{name}.kind = "{table.__name__}"`', ""]
+            lines += [_summary(table), "", *_table(table), ""]
+    return "\n".join(lines)
+
+
+def _summary(cls: type) -> str:
+    return inspect.getdoc(cls).split("\n\n")[0].replace("\n", " ")
+
+
+def _table(cls: type) -> list[str]:
+    hints, meanings = get_type_hints(cls.__init__), _meanings(cls)
+    lines = ["| key | value | default | meaning |", "|---|---|---|---|"]
+    for name, parameter in inspect.signature(cls).parameters.items():
         if name not in meanings:
             raise LookupError(f"the docstring of {cls.__name__} does not say what {name!r} is")
         default = _default(parameter.default)
         lines.append(row(f"`{name}`", _kind_of_value(hints[name]), default, meanings[name]))
-    return "\n".join([*lines, ""])
+    return lines
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+
+
+def _kinds(hint: Any) -> list[type]:
+    """Return the classes among which the ``kind`` of a table selects."""
+    tables = [option for option in _alternatives(hint) if dataclasses.is_dataclass(option)]
+    return tables if len(tables) > 1 else []
 
 
 def _meanings(cls: type) -> dict[str, str]:
@@ -75,9 +97,11 @@ def _meanings(cls: type) -> dict[str, str]:
 
 
 def _kind_of_value(hint: Any) -> str:
-    alternatives = get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+    alternatives = _alternatives(hint)
     if Secret in alternatives:
         return "`env:NAME`"
+    if tables := _kinds(hint):
+        return "table with `kind` " + ", ".join(f'`"{kind.__name__}"`' for kind in tables)
     is_path = any(get_origin(one) is os.PathLike or one is Path for one in alternatives)
     words = [
         "path" if is_path and one is str else _one_kind(one)

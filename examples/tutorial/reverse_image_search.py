@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 from imagesearch import Field, ImageIndex, Item, LocalStore, TencentStore
+from imagesearch.stores.tencent import HNSW
 
 PLACE = {"database": "image-search", "collection": "reverse_image_search", "uri_field": "uri"}
-SHAPE = {"shards": 3, "index": "HNSW", "M": 16, "ef_construction": 200}
+SHAPE = {"shards": 3, "index": HNSW(M=16, ef_construction=200)}
 
 
 def open_store():

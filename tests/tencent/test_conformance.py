@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from imagesearch.stores.tencent import TencentStore
+from imagesearch.stores.tencent import FLAT, TencentStore
 from imagesearch.testing import VectorStoreConformance
 from imagesearch.testing.tencent_server import (
     Behaviour,
@@ -92,7 +92,7 @@ class TestWhenDistancesAreSquaredAndScoresExact(OnTheStandIn):
 
 @pytest.mark.slow
 class TestOnAFlatIndexWithOneConnection(OnTheStandIn):
-    options: ClassVar = {"index": "FLAT", "connections": 1, "batch_size": 100}
+    options: ClassVar = {"index": FLAT(), "connections": 1, "batch_size": 100}
 
 
 class WithFaults(OnTheStandIn):

@@ -1,4 +1,4 @@
-"""Documents: exact vectors in short bodies, and sizes that are known beforehand."""
+"""Documents: exact vectors in short bodies, size estimates, and typed fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from imagesearch.errors import StoreCorruptError, StoreRequestError
-from imagesearch.filters import Operator
 from imagesearch.stores.tencent._documents import (
     DocumentMapping,
     document_bytes,
@@ -19,8 +18,7 @@ from imagesearch.stores.tencent._documents import (
     short_floats,
     vector_bytes,
 )
-from imagesearch.stores.tencent._schema import Column, declared_columns
-from imagesearch.stores.tencent._values import bound_terms, number_terms
+from imagesearch.stores.tencent._schema import declared_columns
 from imagesearch.types import Record, check_metadata
 
 COLUMNS = declared_columns({"label": "string", "tags": "array", "price": "double"}, "path")
@@ -57,14 +55,26 @@ def test_the_estimate_is_never_below_the_real_size(metadata, matrix):
     np.testing.assert_array_equal(again.vector, matrix[0])
 
 
-def test_a_number_that_its_column_cannot_hold_is_refused_in_words():
-    mapping = DocumentMapping(declared_columns({"n": "int64", "u": "uint64"}, "path"), "path", True)
-    for metadata in ({"n": 2.5}, {"u": -1}):
-        with pytest.raises(StoreRequestError, match="'a'"):
-            mapping.document(Record("a", "/a", "", metadata), [])
-    metadata = {"price": 2**53 + 1}
-    with pytest.raises(StoreRequestError, match="double"):
-        MAPPING.document(Record("a", "/a", "", metadata), [])
+@pytest.mark.parametrize(
+    ("type", "valid", "invalid"),
+    [
+        ("string", ["", "a", "two\nlines", "x" * 600], [1, True, ["a"], {"a": 1}]),
+        ("bool", [True, False], ["true", 1, 0]),
+        ("array", [[], ["a", ""]], ["a", [1], ["a", None], {"a": "b"}]),
+        ("double", [1, 2.5, -0.0, 2**53], ["1", True, 2**53 + 1, [1.0]]),
+        ("int64", [1, -1, 2.0, 2**63 - 1], ["1", True, 2.5]),
+        ("uint64", [0, 2.0, 2**63 - 1], [-1, 0.5, False, "0"]),
+    ],
+)
+def test_a_declared_field_takes_values_of_its_type_only(type, valid, invalid):
+    mapping = DocumentMapping(declared_columns({"field": type}, "path"), "path", ours=True)
+    for value in [*valid, None]:
+        document = mapping.document(Record("a", "/a", "", {"field": value}), [])
+        assert mapping.record(document).metadata == {"field": value}
+    for value in invalid:
+        with pytest.raises(StoreRequestError, match=rf"'field' is declared as '{type}'") as caught:
+            mapping.document(Record("a", "/a", "", {"field": value}), [])
+        assert caught.value.ids == ("a",)
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", 3])
@@ -78,17 +88,3 @@ def test_scan_keys_spread_evenly():
     counts, _ = np.histogram(keys, bins=8, range=(0, 2**32))
     assert keys.max() < 2**32
     assert counts.min() > 400
-
-
-numbers = st.one_of(
-    st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False),
-    st.sampled_from([0, -0.0, 1, -1, 2**53, 2**53 + 1, -(2**53) - 1, 5e-324]),
-)  # fmt: skip
-
-
-@given(numbers, numbers, st.sampled_from([Operator.LT, Operator.LE, Operator.GT, Operator.GE]))
-def test_numbers_in_text_fields_are_ordered_by_their_terms(value, bound, operator):
-    column = Column("label", "label", "string")
-    wanted = set(bound_terms(column, operator, bound))
-    truth = {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}
-    assert bool(wanted & set(number_terms(column, value))) is truth[operator]

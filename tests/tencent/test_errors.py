@@ -150,7 +150,7 @@ def test_a_collection_that_was_dropped_meanwhile_is_named(server, store):
 
 def test_a_web_page_instead_of_the_service_is_not_taken_for_an_answer(server, make_store):
     server.faults.add(Fault("garbage"))
-    with pytest.raises(StoreError, match="makes no sense"):
+    with pytest.raises(StoreError, match="invalid response"):
         make_store(retries=0).describe()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from imagesearch.errors import UnsupportedFilterError
@@ -24,8 +24,12 @@ from imagesearch.filters import (
 from imagesearch.stores.memory import MemoryStore
 from imagesearch.stores.tencent._documents import DocumentMapping
 from imagesearch.stores.tencent._filters import compile_filter
-from imagesearch.stores.tencent._schema import TERMS, declared_columns, foreign_columns
-from imagesearch.stores.tencent._values import column_values
+from imagesearch.stores.tencent._schema import (
+    TERMS,
+    column_values,
+    declared_columns,
+    existing_columns,
+)
 from imagesearch.testing.tencent_server._collection import Behaviour
 from imagesearch.testing.tencent_server._filters import read_condition
 from imagesearch.types import Record, check_metadata, updated_metadata
@@ -52,19 +56,26 @@ WHOLE = tuple(number for number in NUMBERS if isinstance(number, int))
 
 texts = st.sampled_from(TEXTS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 numbers = st.sampled_from(NUMBERS)
-lists = st.lists(texts | numbers | st.booleans() | st.none(), max_size=4)
-# Numbers of another kind than the column's are refused on writing, so they are left out.
-odd = st.one_of(texts, st.booleans(), lists, st.none(), st.dictionaries(texts, texts, max_size=1))
 values = {
-    "string": odd | numbers,
-    "bool": odd | numbers,
-    "array": odd | numbers,
-    "double": odd | st.sampled_from([n for n in NUMBERS if float(n) == n]),
-    "int64": odd | st.sampled_from(WHOLE) | st.just(2.0),
-    "uint64": odd | st.sampled_from([n for n in WHOLE if n >= 0]),
+    "string": texts,
+    "bool": st.booleans(),
+    "array": st.lists(texts, max_size=4),
+    "double": st.sampled_from([n for n in NUMBERS if float(n) == n]),
+    "int64": st.sampled_from(WHOLE) | st.just(2.0),
+    "uint64": st.sampled_from([n for n in WHOLE if n >= 0]),
 }
 records = st.fixed_dictionaries(
-    {}, optional={name: values[kind] for name, kind in FIELDS.items()}
+    {}, optional={name: values[kind] | st.none() for name, kind in FIELDS.items()}
+).map(check_metadata)
+# Version 0.1 also stored values of other types than the declared one.
+untyped = st.one_of(
+    texts,
+    st.booleans(),
+    st.lists(texts | st.sampled_from([1, None, True]), max_size=4),
+    st.dictionaries(texts, texts, max_size=1),
+)
+untyped_records = st.fixed_dictionaries(
+    {}, optional={name: values[kind] | untyped for name, kind in FIELDS.items()}
 ).map(check_metadata)
 names = st.sampled_from(sorted(FIELDS))
 scalars = st.one_of(texts, numbers, st.booleans(), st.integers(-(2**63), 2**63 - 1))
@@ -90,61 +101,100 @@ filters = st.recursive(
     max_leaves=6,
 )
 COLUMNS = declared_columns(FIELDS, "path")
+MAPPING = DocumentMapping(COLUMNS, "path", ours=True, revisions=True)
+FORMAT_1 = DocumentMapping(COLUMNS, "path", ours=True, typed=False)
 TYPES = {column.name: column.wire_type for column in COLUMNS.values()} | {TERMS: "array"}
 
 
-@pytest.mark.parametrize("missing", ["false", "unknown", "negated", "zero"])
+def selects(compiled, document, missing):
+    if isinstance(compiled, bool):
+        return compiled
+    behaviour = Behaviour(missing=missing, null_checks=False)
+    return read_condition(compiled, TYPES, behaviour)(document) is True
+
+
+def as_document(metadata):
+    values, terms = column_values(metadata, COLUMNS)
+    return {**values, TERMS: terms}
+
+
+every_behaviour = pytest.mark.parametrize("missing", ["false", "unknown", "negated", "zero"])
+
+
+@every_behaviour
 @settings(max_examples=80, deadline=None)
 @given(st.lists(records, min_size=1, max_size=6), filters)
-def test_a_compiled_filter_selects_what_the_evaluator_selects(missing, some, where):
-    compiled = compile_filter(where, COLUMNS)
-    behaviour = Behaviour(missing=missing, null_checks=False)
-    for metadata in some:
-        native, terms = column_values(metadata, COLUMNS, id="a")
-        document = {**native, TERMS: terms}
-        selected = compiled
-        if isinstance(compiled, str):
-            selected = read_condition(compiled, TYPES, behaviour)(document) is True
+def test_a_compiled_filter_selects_what_the_evaluator_selects(missing, examples, where):
+    compiled = compile_filter(where, MAPPING)
+    for metadata in examples:
+        selected = selects(compiled, as_document(metadata), missing)
         assert selected is matches(where, metadata), compiled
 
 
-@pytest.mark.parametrize("missing", ["false", "unknown", "negated", "zero"])
+@every_behaviour
+@settings(max_examples=80, deadline=None)
+@given(st.lists(untyped_records, min_size=1, max_size=6), filters)
+def test_a_filter_on_a_collection_of_format_1_is_right_or_refused(missing, examples, where):
+    try:
+        compiled = compile_filter(where, FORMAT_1)
+    except UnsupportedFilterError:
+        compiled = None
+    assume(compiled is not None)
+    for metadata in examples:
+        selected = selects(compiled, as_document(metadata), missing)
+        assert selected is matches(where, metadata), compiled
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        Field("label") == 1,
+        Field("label") < 5,
+        Field("label").contains("a"),
+        Field("price") == "9.5",
+        Field("stock") == True,  # noqa: E712  # builds a filter
+        Field("sold") != "true",
+        Field("tags") == "a",
+        ~Field("label").is_in(["a", 1]),
+    ],
+    ids=str,
+)
+def test_a_comparison_with_another_type_matches_nothing_or_is_refused_in_format_1(where):
+    compiled = compile_filter(where, MAPPING)
+    for metadata in ({}, {"label": "b", "price": 9.5, "stock": 1, "sold": True, "tags": ["a"]}):
+        assert selects(compiled, as_document(metadata), "unknown") is matches(where, metadata)
+    with pytest.raises(UnsupportedFilterError, match=r"declared as.*new collection"):
+        compile_filter(where, FORMAT_1)
+
+
+@every_behaviour
 @settings(max_examples=60, deadline=None)
 @given(st.lists(records, min_size=2, max_size=4), filters, st.booleans())
-def test_columns_that_updates_left_behind_are_found_by_no_filter(missing, history, where, replace):
-    mapping = DocumentMapping(COLUMNS, "path", ours=True, revisions=True)
+def test_no_filter_matches_values_that_updates_removed(missing, history, where, replace):
     metadata, *others = history
-    document = mapping.document(Record("a", "/a.jpg", "", metadata), [])
+    document = MAPPING.document(Record("a", "/a.jpg", "", metadata), [])
     for fields in others:
-        after = updated_metadata(metadata, fields, replace=replace)
-        document |= mapping.changes(document, metadata, after, id="a")
-        metadata = after
-    selected = compile_filter(where, COLUMNS)
-    if isinstance(selected, str):
-        behaviour = Behaviour(missing=missing, null_checks=False)
-        selected = read_condition(selected, TYPES, behaviour)(document) is True
+        metadata = updated_metadata(metadata, fields, replace=replace)
+        document |= MAPPING.changes(document, metadata)
+    selected = selects(compile_filter(where, MAPPING), document, missing)
     assert selected is matches(where, metadata)
 
 
-@pytest.mark.parametrize("missing", ["false", "unknown", "negated", "zero"])
+@every_behaviour
 @settings(max_examples=60, deadline=None)
 @given(records, names)
-def test_a_value_that_an_update_removed_is_found_no_more(missing, metadata, name):
-    mapping = DocumentMapping(COLUMNS, "path", ours=True, revisions=True)
-    document = mapping.document(Record("a", "/a.jpg", "", metadata), [])
+def test_a_removed_value_is_not_found_by_its_own_filters(missing, metadata, name):
+    document = MAPPING.document(Record("a", "/a.jpg", "", metadata), [])
     after = updated_metadata(metadata, {name: None})
-    document |= mapping.changes(document, metadata, after, id="a")
+    document |= MAPPING.changes(document, after)
     value = metadata.get(name)
     tests = [Exists(name)]
     if isinstance(value, str | float | int):
         tests += [Compare(name, Operator.EQ, value), Not(Compare(name, Operator.EQ, value))]
     if isinstance(value, list):
-        tests += [Contains(name, text) for text in value if isinstance(text, str)]
-    behaviour = Behaviour(missing=missing, null_checks=False)
+        tests += [Contains(name, text) for text in value]
     for where in tests:
-        selected = compile_filter(where, COLUMNS)
-        if isinstance(selected, str):
-            selected = read_condition(selected, TYPES, behaviour)(document) is True
+        selected = selects(compile_filter(where, MAPPING), document, missing)
         assert selected is isinstance(where, Not), where
 
 
@@ -187,21 +237,21 @@ def test_300_random_filters_give_the_same_hits_as_the_memory_store(make_store):
         return chance.choice([left & right, left | right, ~left])
 
     store, oracle = make_store(fields=fields), MemoryStore()
-    for one in (store, oracle):
-        one.open(meta())
-        one.upsert(batch(60, metadata=metadata))
+    for filled in (store, oracle):
+        filled.open(meta())
+        filled.upsert(batch(60, metadata=metadata))
     query = vectors(1, seed=9)
     selected = 0
     for _ in range(300):
         where = tree(3)
         expected = oracle.search(query, k=60, where=where)[0]
-        found = store.search(query, k=60, where=where)[0]
-        assert {hit.id for hit in found} == {hit.id for hit in expected}, where
-        assert [hit.score for hit in found] == pytest.approx(
+        hits = store.search(query, k=60, where=where)[0]
+        assert {hit.id for hit in hits} == {hit.id for hit in expected}, where
+        assert [hit.score for hit in hits] == pytest.approx(
             [hit.score for hit in expected], abs=1e-5
         )
-        assert store.count(where) == oracle.count(where) == len(found)
-        selected += 0 < len(found) < 60
+        assert store.count(where) == oracle.count(where) == len(hits)
+        selected += 0 < len(hits) < 60
     assert selected > 150
 
 
@@ -211,15 +261,16 @@ def test_300_random_filters_give_the_same_hits_as_the_memory_store(make_store):
 @pytest.mark.parametrize("how", ["equal", "in", "not in"])
 def test_a_hostile_text_never_widens_a_filter(text, how):
     columns = declared_columns({"tag": "string"}, "path")
+    mapping = DocumentMapping(columns, "path", ours=True)
     field = Field("tag")
     where = {"equal": field == text, "in": field.is_in([text, "x"]), "not in": field != text}[how]
     condition = read_condition(
-        compile_filter(where, columns), {"tag": "string", TERMS: "array"}, Behaviour()
+        compile_filter(where, mapping), {"tag": "string", TERMS: "array"}, Behaviour()
     )
 
     def holds(tag):
-        native, terms = column_values({"tag": tag}, columns, id="a")
-        return condition({**native, TERMS: terms})
+        values, terms = column_values({"tag": tag}, columns)
+        return condition({**values, TERMS: terms})
 
     assert holds(text) is (how != "not in")
     assert holds("you") is (how == "not in")
@@ -236,25 +287,26 @@ def test_a_hostile_text_never_widens_a_filter(text, how):
         (Field("label") == "a") & (Field("price") >= "1"),
     ],
 )
-def test_what_the_service_cannot_express_is_refused_before_any_request(server, store, where):
+def test_an_unsupported_filter_is_refused_before_any_request(server, store, where):
     server.forget_requests()
-    for ask in (
+    for call in (
         lambda: store.search(vectors(1), k=1, where=where),
         lambda: store.count(where),
         lambda: list(store.scan(where=where)),
     ):
         with pytest.raises(UnsupportedFilterError):
-            ask()
+            call()
     assert server.requests == []
 
 
-def test_the_refusal_names_the_field_and_what_is_declared(store):
+def test_the_refusal_names_the_field_and_the_declared_ones(store):
     with pytest.raises(UnsupportedFilterError, match=r"'colour'.*label, price.*declare it"):
         store.count(Field("colour") == "red")
 
 
-def test_filters_in_a_collection_of_others_use_only_their_own_columns():
-    columns = foreign_columns({"label": "string", "page": "uint64"}, "path")
+def test_filters_on_another_programs_collection_use_only_its_columns():
+    columns = existing_columns({"label": "string", "page": "uint64"}, "path")
+    mapping = DocumentMapping(columns, "path", ours=False)
     types = {"label": "string", "page": "uint64"}
     documents = [{"label": "a", "page": 3}, {"label": "b"}, {"page": 0}, {}]
     for where in (
@@ -266,22 +318,23 @@ def test_filters_in_a_collection_of_others_use_only_their_own_columns():
         Field("page") != 3,
         (Field("page") < 1.5) | (Field("label") == True),  # noqa: E712  # builds a filter
     ):
-        compiled = compile_filter(where, columns, has_terms=False)
+        compiled = compile_filter(where, mapping)
         condition = read_condition(compiled, types, Behaviour())
         for document in documents:
             assert (condition(document) is True) is matches(where, document), (where, compiled)
 
 
-def test_a_text_that_a_collection_of_others_cannot_compare_is_refused():
-    columns = foreign_columns({"label": "string"}, "path")
+def test_a_text_that_another_programs_collection_cannot_compare_is_refused():
+    columns = existing_columns({"label": "string"}, "path")
+    mapping = DocumentMapping(columns, "path", ours=False)
     with pytest.raises(UnsupportedFilterError, match="another program"):
-        compile_filter(Field("label") == "two\nlines", columns, has_terms=False)
+        compile_filter(Field("label") == "two\nlines", mapping)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_are_written_without_exponents_and_exactly(number):
-    columns = declared_columns({"price": "double"}, "path")
-    compiled = compile_filter(Field("price") >= number, columns)
+    mapping = DocumentMapping(declared_columns({"price": "double"}, "path"), "path", ours=True)
+    compiled = compile_filter(Field("price") >= number, mapping)
     literal = compiled.removesuffix(")").rsplit(" ", 1)[1]
     assert "e" not in literal.lower()
     assert float(literal) == number

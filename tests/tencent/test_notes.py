@@ -95,7 +95,7 @@ def test_a_collection_of_that_name_that_others_made_is_left_alone(server, store)
 
 
 def test_a_name_that_another_database_has_taken_is_explained(make_store, monkeypatch):
-    monkeypatch.setattr("imagesearch.stores.tencent._auxiliary._RACE_PATIENCE", 0.1)
+    monkeypatch.setattr("imagesearch.stores.tencent._collection._RACE_PATIENCE", 0.1)
     taken, store = make_store(database="others", collection="all-notes"), make_store()
     taken.open(meta())
     store.open(meta())

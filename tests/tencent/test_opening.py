@@ -16,9 +16,11 @@ from imagesearch.errors import (
     StoreCorruptError,
     StoreError,
     StoreRequestError,
+    UnsupportedFilterError,
     UnsupportedOperationError,
 )
 from imagesearch.filters import Field
+from imagesearch.stores.tencent import FLAT, HNSW, IVF
 from imagesearch.testing.tencent_server import Behaviour, Fault, TencentServer
 from imagesearch.types import IndexMeta, Projection, RecordBatch
 from tests.tencent.made import DIM, batch, meta, vectors
@@ -79,8 +81,7 @@ def test_a_new_collection_has_what_was_asked_for(server, make_store):
     store = make_store(
         shards=3,
         replicas=1,
-        M=32,
-        ef_construction=100,
+        index=HNSW(M=32, ef_construction=100),
         fields={"label": "string", "sold": "bool", "score": "int64"},
     )
     store.open(meta(metric="dot"))
@@ -136,7 +137,7 @@ def test_many_processes_may_open_the_same_new_collection_at_once(make_store):
 
 
 def test_a_name_that_another_database_has_taken_is_explained(make_store, monkeypatch):
-    monkeypatch.setattr("imagesearch.stores.tencent._auxiliary._RACE_PATIENCE", 0.1)
+    monkeypatch.setattr("imagesearch.stores.tencent._collection._RACE_PATIENCE", 0.1)
     first, second = make_store(), make_store(database="others")
     first.open(meta())
     with pytest.raises(StoreError, match="another database of the instance"):
@@ -209,7 +210,7 @@ def test_fields_and_uri_field_are_remembered(make_store):
     [
         ({"fields": {"label": "array"}}, "'label': 'string'.*'label': 'array'"),
         ({"uri_field": "url"}, "'path'.*'url'"),
-        ({"index": "FLAT"}, "'HNSW'.*'FLAT'"),
+        ({"index": FLAT()}, "'HNSW'.*'FLAT'"),
         ({"metric": "l2"}, "'l2'.*'cosine'"),
     ],
 )
@@ -217,6 +218,50 @@ def test_another_schema_is_refused_naming_both_sides(make_store, options, words)
     make_store(fields={"label": "string"}).open(meta())
     with pytest.raises(IncompatibleIndexError, match=words):
         make_store(**options).open(meta())
+
+
+@pytest.mark.parametrize("index", [FLAT(), FLAT(disk=True), IVF("sq8", nlist=4), HNSW(M=8)])
+def test_a_collection_of_any_index_type_opens_without_naming_it(make_store, index):
+    make_store(index=index).open(meta())
+    store = make_store()
+    store.open(meta())
+    store.upsert(batch(5))
+    store.rebuild_index()
+    assert len(store.search(vectors(1), k=3)[0]) == 3
+
+
+def test_a_collection_of_0_1_opens_and_keeps_values_of_other_types(server, make_store):
+    make_store(fields={"label": "string", "price": "double"}).open(meta())
+    names = {"database": "photos", "collection": "all"}
+    info = server.operations.call("/collection/describe", names)["collection"]
+    info["description"] = info["description"].replace("imagesearch/2 ", "imagesearch/1 ", 1)
+    document = {
+        "id": "old",
+        "vector": vectors(1)[0].tolist(),
+        "path": "/old.jpg",
+        "price": 2.0,
+        "imagesearch_metadata": '{"label":["a"],"price":2}',
+        "imagesearch_key": 7,
+        "imagesearch_terms": ["*", "any:label", "label:ca978112ca1bbdcafac231b39a23dc4da", "has:price"],
+    }  # fmt: skip
+    server.operations.call("/document/upsert", {**names, "documents": [document]})
+    store = make_store()
+    store.open(meta())
+    store.upsert(batch(1, metadata=[{"label": "cat", "price": 1}]))
+    assert store.get(["old"])["old"].metadata == {"label": ["a"], "price": 2}
+    assert [hit.id for hit in store.search(vectors(1), k=5, where=Field("price") > 1)[0]] == ["old"]
+    assert store.count(Field("label").exists()) == 2
+    assert store.count(Field("label") == "cat") == store.count(Field("label") != "cat") == 1
+    for where in (Field("label").contains("a"), Field("label") == 1, Field("label") > 3):
+        with pytest.raises(UnsupportedFilterError, match="new collection"):
+            store.count(where)
+    with pytest.raises(StoreRequestError, match="'label'"):
+        store.upsert(batch(1, metadata=[{"label": ["a"]}]))
+    assert store.update_metadata({"price": 3}, ids=["old"]) == 1
+    assert store.get(["old"])["old"].metadata == {"label": ["a"], "price": 3}
+    assert store.count(Field("label").exists() & (Field("price") == 3)) == 1
+    assert store.update_metadata({"label": "dog"}, ids=["old"]) == 1
+    assert store.count(Field("label") == "dog") == 1
 
 
 def test_an_index_that_another_client_dropped_is_noticed(server, make_store):
@@ -268,7 +313,7 @@ def test_a_collection_of_the_tutorial_opens_read_only(tutorial, make_store, capl
     store = make_store()
     assert store.describe() is None
     store.open(meta(name="timm/resnet50"))
-    assert "trusting" in caplog.text
+    assert "opened read-only, assuming" in caplog.text
     hits = store.search(vectors(30)[4:5], k=3)[0]
     assert (hits[0].id, hits[0].uri, hits[0].metadata) == ("uuid-4", "./train/4.jpg", {"page": 4})
     assert store.count() == 30
@@ -302,7 +347,7 @@ def test_a_collection_of_the_tutorial_is_adopted_by_naming_its_embedder(tutorial
     store.upsert(record)
     assert store.delete(["new"]) == 1
     assert sum(map(len, store.scan())) == store.count() == 28
-    with pytest.raises(StoreRequestError, match="does not fit its column"):
+    with pytest.raises(StoreRequestError, match=r"'page' is declared as 'uint64'"):
         store.upsert(batch(1, metadata=[{"page": "seven"}]))
 
 
@@ -366,7 +411,7 @@ def test_records_that_another_client_wrote_into_our_collection_are_there_too(sto
 
 
 def test_what_an_ivf_index_does_not_hold_yet_is_found_after_a_rebuild(make_store, caplog):
-    store = make_store(index="IVF_FLAT", nlist=4)
+    store = make_store(index=IVF(nlist=4))
     store.open(meta())
     store.upsert(batch(20))
     assert store.search(vectors(1), k=3) == [[]]

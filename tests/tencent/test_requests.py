@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from imagesearch.filters import Field
+from imagesearch.stores.tencent import HNSW
 from imagesearch.testing.tencent_server import Behaviour, Limits, TencentServer
 from tests.tencent.made import batch, meta, vectors
 
@@ -142,7 +143,7 @@ def test_eventual_searches_may_lag_while_everything_else_does_not(make_store):
 
 
 def test_a_search_never_asks_for_fewer_candidates_than_hits(server, make_store):
-    store = make_store(ef=20)
+    store = make_store(index=HNSW(ef=20))
     store.open(meta())
     store.upsert(batch(300))
     server.forget_requests()

@@ -133,54 +133,42 @@ def _graph(state: Inspection, options: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def tencent_findings(options: Mapping[str, Any]) -> Iterator[Finding]:
-    """Say whether the address answers, the account is let in, and database and collection exist.
+    """Report whether the service accepts the account, and database and collection exist.
 
     Args:
         options: Checked options of the store.
 
     Raises:
-        StoreError: The address does not answer, or the account is refused.
+        StoreError: The service cannot be reached, or refuses the account.
     """
-    # The SDK comes with it; it is imported only where this store is named.
-    from imagesearch.stores.tencent._client import TencentClient
-    from imagesearch.stores.tencent._clients import Retry
-    from imagesearch.stores.tencent._settings import secret
+    # Only needed where this store is configured.
+    from imagesearch.stores.tencent import TencentStore
 
-    url, user = options["url"].rstrip("/"), options.get("username", "root")
     database, collection = options["database"], options["collection"]
-    certificate = options.get("ca_cert")
-    client = TencentClient(
-        url=url,
-        username=user,
-        key=secret(options["key"], "key"),
-        timeout=options["timeout"],
-        ca_cert=None if certificate is None else str(certificate),
-        grpc=options.get("transport") == "grpc",
-        strong=True,
-        connections=1,
-        retry=Retry(retries=0),
-    )
+    store = TencentStore(**options)
     try:
-        names = client.databases()
-        yield Finding(_TOPIC, "ok", f"{url} answers, and the account {user} is let in")
-        if database not in names:
+        state = store.ping()
+    finally:
+        store.close()
+    url, user = options["url"].rstrip("/"), options.get("username", "root")
+    yield Finding(_TOPIC, "ok", f"{url} answers, and the account {user} is let in")
+    match state:
+        case "no database":
             yield Finding(
                 _TOPIC,
                 "info",
                 f"the database {database} does not exist yet",
                 "imagesearch add makes it, with the collection",
             )
-        elif client.describe(database, collection) is None:
+        case "no collection":
             yield Finding(
                 _TOPIC,
                 "info",
                 f"the database {database} has no collection {collection} yet",
                 "imagesearch add makes it",
             )
-        else:
+        case "collection":
             yield Finding(_TOPIC, "ok", f"there is a collection {database}/{collection}")
-    finally:
-        client.close()
 
 
 # A person waits for the answer; an add or a search is more patient.

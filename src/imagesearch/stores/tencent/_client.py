@@ -1,100 +1,161 @@
-"""Client: requests to the service. Plain values in and out, errors of ours, retries.
+"""The connection of a store: requests on a bound collection, several at once.
 
-Everything here is safe to repeat: upserts replace by id, deletes name their ids or a filter, updates
-set the same values again, the rest reads.
-Creating a database or collection is repeated too, for "exists already" counts as success.
+Every request is safe to repeat: upserts replace by id, deletions name ids or a filter, updates set
+the same values again, and the others read. Creating a database or collection is repeated too, because
+"exists already" counts as success.
 
-An empty list of ids would be sent as no condition at all, which deletes everything: refused here. What
-else the SDK does not look at is dealt with in `connection`, `calls` and `answers`.
+The SDK drops empty lists of ids, and a deletion or update without ids or filter reaches the whole
+collection: refused here.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+from imagesearch._forks import notice_fork, on_fork
+from imagesearch._validation import chunks
 from imagesearch.errors import StoreAuthError, StoreError, StoreRequestError
-from imagesearch.stores.tencent._clients import Retry
-from imagesearch.stores.tencent._errors import (
-    CollectionInfo,
-    CollectionSpec,
+from imagesearch.stores._checks import possible_ids
+from imagesearch.stores.tencent._schema import CollectionInfo, CollectionSpec
+from imagesearch.stores.tencent._sdk import (
     ExistsError,
-    MalformedAnswerError,
+    MalformedResponseError,
     MissingError,
-    affected_in,
-    count_in,
-    documents_in,
-    is_final,
-    require_written,
+    SdkClient,
+    SearchParams,
+    collection_info,
+    index_definition,
+    is_permanent,
 )
-from imagesearch.stores.tencent._sdk import Calls, SearchParams, collection_info, connect, sdk_index
-from imagesearch.types import Secret
+from imagesearch.stores.tencent._settings import Retry, Settings
 
-__all__ = ["TencentClient"]
+__all__ = ["CollectionClient", "Connection"]
+
+# The smallest limit that the service documents anywhere; newer servers accept more.
+_IDS_PER_REQUEST = 20
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
-class TencentClient:
-    """One account on one instance; several threads may use it at once.
+class Connection:
+    """The SDK's clients and the threads of a store; also after a fork, with new ones.
+
+    Several threads may use it at once. Nothing is sent before the first request.
 
     Args:
-        url: With scheme, without a trailing slash.
-        username: Account.
-        key: Its API key.
-        timeout: Seconds for connecting and for each read.
-        ca_cert: Certificate file to verify https with; None for the system's.
-        grpc: Whether to speak gRPC instead of HTTP.
-        strong: Whether reads see every write that was acknowledged before.
-        connections: Connections kept open.
-        retry: When to repeat.
+        settings: The options of the store.
+
+    Attributes:
+        settings: The same.
+
+    Raises:
+        MissingDependencyError: The package ``tcvectordb`` is not installed.
     """
 
-    def __init__(
-        self,
-        *,
-        url: str,
-        username: str,
-        key: Secret,
-        timeout: float,
-        ca_cert: str | None,
-        grpc: bool,
-        strong: bool,
-        connections: int,
-        retry: Retry,
-    ) -> None:
-        self._calls = Calls(url, username, key, retry)
-        self._sdk = connect(
-            url=url,
-            username=username,
-            key=key,
-            timeout=timeout,
-            ca_cert=ca_cert,
-            grpc=grpc,
-            strong=strong,
-            connections=connections,
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._clients: dict[bool, SdkClient] = {}
+        self._left_to_parent: list[SdkClient] = []
+        self._pool: ThreadPoolExecutor | None = None
+        on_fork(self, in_child=Connection._leave_to_parent)
+
+    def sdk(self, *, strong: bool = True) -> SdkClient:
+        """Return the client whose reads see every acknowledged write, or one whose reads may lag."""
+        notice_fork()
+        with self._lock:
+            if strong not in self._clients:
+                self._clients[strong] = SdkClient(self.settings, strong=strong)
+            return self._clients[strong]
+
+    def collection(self, name: str | None = None, *, strong: bool = True) -> CollectionClient:
+        """Return the store's collection, or another one of its database.
+
+        Args:
+            name: Name of the other collection.
+            strong: Whether reads see every write that was acknowledged before.
+        """
+        return CollectionClient(self, name or self.settings.collection, strong)
+
+    def database_exists(self) -> bool:
+        """Return whether the store's database exists."""
+        databases: list[Any] = self.sdk().call(
+            "listing databases", lambda sdk: list(sdk.list_databases())
         )
+        return self.settings.database in {database.database_name for database in databases}
+
+    def create_database(self) -> None:
+        """Create the store's database; one that another process has created is as good."""
+        name = self.settings.database
+        _created(
+            lambda: self.sdk().call(
+                f"creating database {name!r}", lambda sdk: sdk.create_database(name)
+            )
+        )
+
+    def map(self, function: Callable[[_In], _Out], parts: Iterable[_In]) -> list[_Out]:
+        """Call a function for each part, several at once, and return the results in order.
+
+        The first error ends it; no call is still running when this returns.
+        """
+        todo = list(parts)
+        if len(todo) < 2 or self.settings.connections == 1:
+            return [function(part) for part in todo]
+        notice_fork()
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.settings.connections, "tencent-store")
+            futures = [self._pool.submit(function, part) for part in todo]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+            for future in futures:
+                if not future.cancelled():
+                    future.exception()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._sdk.close()
+        """Wait for running requests and close the connections; the next request opens new ones."""
+        notice_fork()
+        with self._lock:
+            pool, self._pool = self._pool, None
+            clients, self._clients = self._clients, {}
+        if pool is not None:
+            pool.shutdown()
+        for client in clients.values():
+            client.close()
 
-    def databases(self) -> set[str]:
-        """Return the names of all databases."""
-        return self._calls(
-            "listing databases",
-            lambda: {str(database.database_name) for database in self._sdk.list_databases()},
-        )
+    def _leave_to_parent(self) -> None:
+        # On a shared connection, each process may get the other's responses. The clients are kept,
+        # because closing them would end their connections for the parent too. Threads do not
+        # survive a fork, and one of them may have held the lock.
+        self._left_to_parent += self._clients.values()
+        self._lock, self._clients, self._pool = threading.Lock(), {}, None
 
-    def create_database(self, name: str) -> bool:
-        """Create a database; returns False if it exists."""
-        return self._create(
-            f"creating database {name!r}",
-            lambda: self._sdk.create_database(name),
-            self._calls.retry,
-        )
 
-    def create_collection(self, spec: CollectionSpec, *, patience: float) -> bool:
-        """Create a collection; returns False if one of that name exists.
+@dataclass(frozen=True, slots=True)
+class CollectionClient:
+    """Requests on one collection.
+
+    Attributes:
+        connection: The connection that they use.
+        name: Name of the collection.
+        strong: Whether reads see every write that was acknowledged before.
+    """
+
+    connection: Connection
+    name: str
+    strong: bool = True
+
+    def create(self, spec: CollectionSpec, *, patience: float) -> bool:
+        """Create the collection; returns False if one of that name exists.
 
         Args:
             spec: Its dimension, fields and index types.
@@ -103,53 +164,57 @@ class TencentClient:
         deadline = time.monotonic() + patience
         while True:
             try:
-                return self._create(
-                    f"creating collection {spec.name!r}",
-                    lambda: self._sdk.create_collection(
-                        spec.database,
-                        spec.name,
-                        shard=spec.shards,
-                        replicas=spec.replicas,
-                        description=spec.description,
-                        index=sdk_index(spec),
-                    ),
-                    # The deadline counts here, not the number of attempts.
-                    Retry(retries=0) if patience else self._calls.retry,
+                return _created(
+                    lambda: self._call(
+                        f"creating collection {self.name!r}",
+                        lambda sdk, *names: sdk.create_collection(
+                            *names,
+                            shard=spec.shards,
+                            replicas=spec.replicas,
+                            description=spec.description,
+                            index=index_definition(spec),
+                        ),
+                        # The deadline limits the attempts.
+                        retry=Retry(retries=0) if patience else None,
+                    )
                 )
             except StoreAuthError:
                 raise
             except StoreError as error:
-                final = is_final(getattr(error.__cause__, "code", None))
-                if final or time.monotonic() >= deadline:
+                if is_permanent(error) or time.monotonic() >= deadline:
                     raise
                 time.sleep(min(0.5, patience / 20))
 
-    def describe(self, database: str, name: str) -> CollectionInfo | None:
-        """Return what a collection is, or None if it or its database is missing."""
+    def describe(self) -> CollectionInfo | None:
+        """Return the collection's properties, or None if it or its database is missing."""
         try:
-            return self._calls(
-                f"describing collection {name!r}",
-                lambda: self._sdk.describe_collection(database, name),
+            return self._call(
+                f"describing collection {self.name!r}",
+                lambda sdk, *names: sdk.describe_collection(*names),
                 check=collection_info,
                 missing_is_error=False,
             )
         except MissingError:
             return None
 
-    def upsert(
-        self, database: str, name: str, documents: list[dict[str, Any]], *, build_index: bool
-    ) -> None:
+    def upsert(self, documents: list[dict[str, Any]], *, build_index: bool = True) -> None:
         """Insert or replace documents."""
-        self._calls(
+
+        def check(response: Any) -> None:
+            count = response.get("affectedCount") if isinstance(response, dict) else None
+            if count != len(documents):
+                raise MalformedResponseError(
+                    f"the service reports {count!r} of {len(documents)} documents written"
+                )
+
+        self._call(
             f"writing {len(documents)} records",
-            lambda: self._sdk.upsert(database, name, documents, build_index=build_index),
-            check=lambda answer: require_written(answer, len(documents)),
+            lambda sdk, *names: sdk.upsert(*names, documents, build_index=build_index),
+            check=check,
         )
 
     def query(
         self,
-        database: str,
-        name: str,
         *,
         limit: int,
         offset: int = 0,
@@ -161,14 +226,20 @@ class TencentClient:
     ) -> list[dict[str, Any]]:
         """Return documents by id, by filter, or page by page.
 
-        A missing collection is an error, unless `missing_is_empty`.
+        Args:
+            limit: Number of documents, at most.
+            offset: Documents to skip, a multiple of `limit`.
+            ids: Ids of the documents; None for any.
+            filter: Condition in the service's language.
+            fields: Columns to return; None for all.
+            vectors: Whether to return the vectors.
+            missing_is_empty: Whether a missing collection counts as an empty one.
         """
         try:
-            return self._calls(
+            return self._call(
                 "reading records",
-                lambda: self._sdk.query(
-                    database,
-                    name,
+                lambda sdk, *names: sdk.query(
+                    *names,
                     document_ids=ids,
                     retrieve_vector=vectors,
                     limit=limit,
@@ -176,16 +247,25 @@ class TencentClient:
                     filter=filter,
                     output_fields=fields,
                 ),
-                check=lambda answer: documents_in(answer, vectors=vectors, ids=ids),
+                check=lambda response: _documents(response, vectors=vectors, ids=ids),
                 missing_is_error=not missing_is_empty,
             )
         except MissingError:
             return []
 
+    def fetch(
+        self, ids: Sequence[str], fields: list[str] | None, *, vectors: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return the documents that exist among any number of ids, each once."""
+
+        def fetch(part: list[str]) -> list[dict[str, Any]]:
+            return self.query(limit=len(part), ids=part, fields=fields, vectors=vectors)
+
+        parts = chunks(possible_ids(ids), _IDS_PER_REQUEST)
+        return [document for found in self.connection.map(fetch, parts) for document in found]
+
     def search(
         self,
-        database: str,
-        name: str,
         queries: list[list[float]],
         *,
         limit: int,
@@ -196,16 +276,17 @@ class TencentClient:
     ) -> list[list[dict[str, Any]]]:
         """Return the nearest documents for each query, with their scores."""
 
-        def check(answer: Any) -> list[list[dict[str, Any]]]:
-            if not isinstance(answer, list) or len(answer) != len(queries):
-                raise MalformedAnswerError(f"{len(queries)} queries got {answer!r:.60}")
-            return [documents_in(found, vectors=vectors, scores=True) for found in answer]
+        def check(response: Any) -> list[list[dict[str, Any]]]:
+            if not isinstance(response, list) or len(response) != len(queries):
+                raise MalformedResponseError(
+                    f"expected {len(queries)} lists of hits, got {response!r:.60}"
+                )
+            return [_documents(hits, vectors=vectors, scores=True) for hits in response]
 
-        return self._calls(
+        return self._call(
             f"searching with {len(queries)} vectors",
-            lambda: self._sdk.search(
-                database,
-                name,
+            lambda sdk, *names: sdk.search(
+                *names,
                 vectors=queries,
                 filter=filter,
                 params=SearchParams(**params) if params else None,
@@ -216,72 +297,126 @@ class TencentClient:
             check=check,
         )
 
-    def delete(self, database: str, name: str, ids: list[str]) -> None:
-        """Delete documents by id; ids are never empty, for that would delete everything."""
+    def delete(self, ids: list[str]) -> None:
+        """Delete at most 20 documents by id."""
         if not ids:
             raise StoreRequestError("a deletion without ids would delete everything; refused")
-        self._calls(
+        self._call(
             f"deleting {len(ids)} records",
-            lambda: self._sdk.delete(database, name, document_ids=ids),
+            lambda sdk, *names: sdk.delete(*names, document_ids=ids),
         )
 
-    def delete_matching(self, database: str, name: str, filter: str) -> tuple[int, bool]:
-        """Delete documents by filter, which is not empty, for that would delete everything.
+    def delete_existing(self, ids: Sequence[str]) -> int:
+        """Delete any number of documents by id; returns how many existed.
+
+        Existing documents are looked up first, because a repeated deletion reports none.
+        """
+
+        def delete(part: list[str]) -> int:
+            documents = self.query(limit=len(part), ids=part, fields=["id"])
+            existing = [document["id"] for document in documents]
+            if existing:
+                self.delete(existing)
+            return len(existing)
+
+        return sum(self.connection.map(delete, chunks(possible_ids(ids), _IDS_PER_REQUEST)))
+
+    def delete_matching(self, filter: str) -> tuple[int, bool]:
+        """Delete documents by filter.
 
         Returns:
-            How many the last request deleted, and whether it was a repetition: then an earlier
+            How many the last request deleted, and whether it was a repetition, so that an earlier
             one may have deleted others.
         """
         if not filter:
             raise StoreRequestError("a deletion without filter would delete everything; refused")
         attempts = 0
 
-        def request() -> Any:
+        def request(sdk: Any, *names: str) -> Any:
             nonlocal attempts
             attempts += 1
-            return self._sdk.delete(database, name, filter=filter)
+            return sdk.delete(*names, filter=filter)
 
-        count = self._calls("deleting records by filter", request, check=affected_in)
+        count = self._call("deleting records by filter", request, check=_affected)
         return count, attempts > 1
 
-    def update(
-        self,
-        database: str,
-        name: str,
-        ids: list[str],
-        columns: Mapping[str, Any],
-        *,
-        filter: str | None,
-    ) -> int:
-        """Set columns of the documents among `ids` that exist and meet the filter.
+    def update(self, ids: list[str], columns: Mapping[str, Any], *, filter: str | None) -> int:
+        """Set columns of the documents among `ids` that exist and match the filter.
 
         Returns:
-            How many the last request reached: none if it repeats one whose answer was lost, and
-            the first one made the condition untrue.
+            How many the last request changed: none if it repeats one whose response was lost, and
+            the first one made the condition false.
         """
         if not ids:
             raise StoreRequestError("an update without ids would change everything; refused")
-        return self._calls(
+        return self._call(
             f"updating {len(ids)} records",
-            lambda: self._sdk.update(
-                database, name, data=dict(columns), filter=filter, document_ids=ids
+            lambda sdk, *names: sdk.update(
+                *names, data=dict(columns), filter=filter, document_ids=ids
             ),
-            check=affected_in,
+            check=_affected,
         )
 
-    def count(self, database: str, name: str, filter: str | None) -> int:
-        """Return how many documents there are, or match."""
-        return self._calls(
-            "counting", lambda: self._sdk.count(database, name, filter=filter), check=count_in
+    def count(self, filter: str | None) -> int:
+        """Return how many documents exist, or match."""
+        return self._call(
+            "counting", lambda sdk, *names: sdk.count(*names, filter=filter), check=_count
         )
 
-    def rebuild_index(self, database: str, name: str) -> None:
+    def rebuild_index(self) -> None:
         """Build the vector index from all documents."""
-        self._calls("rebuilding the index", lambda: self._sdk.rebuild_index(database, name))
+        self._call("rebuilding the index", lambda sdk, *names: sdk.rebuild_index(*names))
 
-    def _create(self, what: str, function: Callable[[], Any], retry: Retry) -> bool:
-        try:
-            self._calls(what, function, retry=retry)
-        except ExistsError:
-            return False
-        return True
+    def _call(
+        self,
+        action: str,
+        request: Callable[..., Any],
+        *,
+        check: Callable[[Any], _Out] = lambda response: response,
+        missing_is_error: bool = True,
+        retry: Retry | None = None,
+    ) -> _Out:
+        database, name = self.connection.settings.database, self.name
+        return self.connection.sdk(strong=self.strong).call(
+            action,
+            lambda sdk: request(sdk, database, name),
+            check=check,
+            missing_is_error=missing_is_error,
+            retry=retry,
+        )
+
+
+def _created(create: Callable[[], Any]) -> bool:
+    try:
+        create()
+    except ExistsError:
+        return False
+    return True
+
+
+def _affected(response: Any) -> int:
+    return _count(response.get("affectedCount") if isinstance(response, dict) else None)
+
+
+def _count(response: Any) -> int:
+    if not isinstance(response, int) or isinstance(response, bool) or response < 0:
+        raise MalformedResponseError(f"expected a count, got {response!r:.60}")
+    return response
+
+
+def _documents(
+    response: Any, *, vectors: bool, scores: bool = False, ids: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
+    """Return the documents of a response, which must have what was requested."""
+    if not isinstance(response, Sequence) or isinstance(response, str):
+        raise MalformedResponseError(f"expected a list of documents, got {response!r:.60}")
+    for document in response:
+        if not isinstance(document, dict) or not isinstance(document.get("id"), str):
+            raise MalformedResponseError(f"expected a document, got {document!r:.60}")
+        if scores and not isinstance(document.get("score"), int | float):
+            raise MalformedResponseError(f"document {document['id']!r} has no score")
+        if vectors and not isinstance(document.get("vector"), list):
+            raise MalformedResponseError(f"document {document['id']!r} has no vector")
+        if ids is not None and document["id"] not in ids:
+            raise MalformedResponseError(f"document {document['id']!r} was not requested")
+    return list(response)

@@ -1,17 +1,21 @@
-"""Documents: records as the service keeps them, and back."""
+"""Documents: convert records to them and back, write them, and update their metadata."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.errors import StoreCorruptError, StoreRequestError
+from imagesearch._validation import chunks
+from imagesearch.errors import StoreCorruptError, StoreRequestError, StoreUnavailableError
+from imagesearch.filters import Filter, matches
+from imagesearch.stores._checks import check_batch, possible_ids
 from imagesearch.stores.tencent._schema import (
     DIGEST,
     KEY,
@@ -20,24 +24,36 @@ from imagesearch.stores.tencent._schema import (
     REVISION,
     TERMS,
     Column,
+    check_values,
+    column_values,
 )
-from imagesearch.stores.tencent._values import column_values, no_value
-from imagesearch.types import RESERVED_FIELDS, Metadata, Record
+from imagesearch.stores.tencent._settings import Retry
+from imagesearch.types import (
+    RESERVED_FIELDS,
+    IndexMeta,
+    Metadata,
+    Record,
+    RecordBatch,
+    updated_metadata,
+)
+
+if TYPE_CHECKING:
+    from imagesearch.stores.tencent._client import CollectionClient
 
 __all__ = [
     "KEY_BITS",
     "DocumentMapping",
     "document_bytes",
-    "revision_of",
     "scan_key",
     "short_floats",
+    "update_documents",
     "vector_bytes",
+    "write_records",
 ]
-
 
 KEY_BITS = 32
 
-# Nine significant digits tell all float32 values apart (IEEE 754, section 5.12.2).
+# Nine significant digits identify every float32 value (IEEE 754, section 5.12.2).
 _DIGITS = 9
 # "-1.23456789e-12, " is the longest element in JSON where powers of ten are exact doubles, and
 # "-1.2345678900000001e-30, " elsewhere.
@@ -48,45 +64,52 @@ _POWERS = np.array([float(f"1e{exponent}") for exponent in range(-60, 61)])
 
 @dataclass(frozen=True, slots=True)
 class DocumentMapping:
-    """How records become documents of one collection.
+    """Converts records to documents of one collection, and back.
 
     Attributes:
         columns: Declared fields, by name.
         uri_field: Column of the URI.
-        ours: Whether this library made the collection, with the columns of `schema`.
-        revisions: Whether the collection can be filtered on the revision of a document, as those
-            can that were made since there are revisions.
+        ours: Whether this library created the collection, with the columns of `_schema`.
+        typed: Whether every value of a declared field has its declared type, which collections
+            of format 1 do not ensure.
+        revisions: Whether the collection can be filtered on the revision of a document, which
+            the first collections of format 1 cannot.
     """
 
     columns: Mapping[str, Column]
     uri_field: str
     ours: bool
+    typed: bool = True
     revisions: bool = False
 
     @property
     def output_fields(self) -> list[str] | None:
-        """The columns that make a record; None for all, in collections that others made."""
+        """The columns of a record; None for all, in collections that others created."""
         if not self.ours:
             return None
         names = [column.name for column in self.columns.values()]
         return [self.uri_field, DIGEST, METADATA, KEY, *names]
 
     def document(self, record: Record, vector: list[float]) -> dict[str, Any]:
-        """Return a record, as `check_batch` gives it, as a document.
+        """Return a record, as `check_batch` returns it, as a document.
 
         Raises:
             StoreRequestError: A value does not fit its column.
         """
-        native, terms = column_values(record.metadata, self.columns, id=record.id)
-        if not self.ours and any(term.startswith("any:") for term in terms):
-            raise StoreRequestError(
-                f"record {record.id!r}: a metadata field does not fit its column in a collection "
-                "that another program made",
-                ids=(record.id,),
-                remedy="change the field's type, or copy the collection into one of your own",
-            )
-        document: dict[str, Any] = {"id": record.id, "vector": vector, **native}
-        # Empty texts may be refused; an absent column reads back as empty.
+        check_values(record.metadata, self.columns, id=record.id)
+        values, terms = column_values(record.metadata, self.columns)
+        if not self.ours:
+            for column in self.columns.values():
+                if column.partial_term in terms:
+                    raise StoreRequestError(
+                        f"record {record.id!r}: metadata field {column.field!r} cannot be empty, "
+                        "longer than 512 bytes or contain control characters in a collection that "
+                        "another program created",
+                        ids=(record.id,),
+                        remedy="change the value, or copy the collection into a new one",
+                    )
+        document: dict[str, Any] = {"id": record.id, "vector": vector, **values}
+        # Empty texts may be refused; an absent column is read as empty.
         if record.uri:
             document[self.uri_field] = record.uri
         if record.digest:
@@ -97,42 +120,34 @@ class DocumentMapping:
             document |= self._derived(document[METADATA], terms)
         return document
 
-    def changes(
-        self, document: Mapping[str, Any], before: Metadata, after: Metadata, *, id: str
-    ) -> dict[str, Any]:
-        """Return the columns to write where a document's metadata change; see `Updater`.
+    def changes(self, document: Mapping[str, Any], after: Metadata) -> dict[str, Any]:
+        """Return the columns to write when a document's metadata change.
 
-        The service merges columns and cannot remove one, so that a column which no longer holds
-        the value of its field gets one that no filter finds.
+        The service merges columns and cannot remove one, so a column whose field was removed gets
+        a value that no filter matches.
 
         Args:
-            document: As it is, with any columns.
-            before: Its metadata.
-            after: Its metadata as they should be, checked.
-            id: Of the document, for messages.
-
-        Raises:
-            StoreRequestError: A value does not fit its column.
+            document: The document as it is, with all columns of a record.
+            after: Its new metadata; the changed values are checked.
         """
-        native, terms = column_values(after, self.columns, id=id)
-        held, _ = column_values(before, self.columns, id=id)
-        cleared = {
-            column.name: no_value(column)
+        values, terms = column_values(after, self.columns)
+        removed = {
+            column.name: column.removed_value
             for column in self.columns.values()
-            if column.name not in native and (column.name in held or column.name in document)
+            if column.name not in values and column.name in document
         }
         text = _metadata_text(after)
-        return {**cleared, **native, METADATA: text, **self._derived(text, terms)}
+        return {**removed, **values, METADATA: text, **self._derived(text, terms)}
 
     def _derived(self, text: str, terms: list[str]) -> dict[str, Any]:
         derived: dict[str, Any] = {TERMS: terms} if self.columns else {}
-        return derived | ({REVISION: revision_of(text)} if self.revisions else {})
+        return derived | ({REVISION: _revision(text)} if self.revisions else {})
 
     def record(self, document: Mapping[str, Any], *, vectors: bool = False) -> Record:
         """Return a document as a record.
 
         Raises:
-            StoreCorruptError: Its metadata are no JSON object.
+            StoreCorruptError: Its metadata are not a JSON object.
         """
         id = str(document["id"])
         return Record(
@@ -146,7 +161,7 @@ class DocumentMapping:
     def _metadata(self, id: str, document: Mapping[str, Any]) -> dict[str, Any]:
         text = document.get(METADATA)
         if text is None:
-            # Another client wrote it: what it wrote are the metadata.
+            # Another client wrote the document: its other columns are the metadata.
             hidden = RESERVED | {self.uri_field}
             return {
                 f"original_{name}" if name in RESERVED_FIELDS else name: value
@@ -165,13 +180,7 @@ class DocumentMapping:
         return metadata
 
 
-def revision_of(metadata_text: str) -> str:
-    """Return a hash of a document's metadata, which differs wherever they differ.
-
-    Example:
-        >>> revision_of('{"a":1}')
-        '015abd7f5cc57a2dd94b7590f04ad808'
-    """
+def _revision(metadata_text: str) -> str:
     return hashlib.sha256(metadata_text.encode()).hexdigest()[:32]
 
 
@@ -180,7 +189,7 @@ def _metadata_text(metadata: Metadata) -> str:
 
 
 def scan_key(id: str) -> int:
-    """Return 32 evenly distributed bits for an id.
+    """Return 32 evenly distributed bits of a hash of an id.
 
     Example:
         >>> scan_key("a")
@@ -232,3 +241,155 @@ def short_floats(matrix: NDArray[np.float32]) -> list[list[float]]:
     wide /= scale
     rows: list[list[float]] = wide.tolist()
     return rows
+
+
+# The service publishes no limit; 8 MB pass common proxies and arrive well within the timeout.
+_BODY_BYTES = 8_000_000
+
+
+def write_records(
+    collection: CollectionClient,
+    mapping: DocumentMapping,
+    meta: IndexMeta,
+    batch: RecordBatch,
+    *,
+    build_index: bool,
+) -> None:
+    """Insert or replace records, in requests of limited size.
+
+    Raises:
+        StoreRequestError: A vector or metadata value cannot be stored; nothing was written.
+        StoreError: The service failed; some may be written.
+    """
+    checked = check_batch(batch, meta)
+    vectors = cast(NDArray[np.float32], checked.vectors)
+    documents = [mapping.document(record, []) for record in checked]
+    settings = collection.connection.settings
+
+    def write(rows: range) -> None:
+        part, matrix = documents[rows.start : rows.stop], vectors[rows.start : rows.stop]
+        # In gRPC's binary messages the number of digits does not matter.
+        floats = matrix.tolist() if settings.transport == "grpc" else short_floats(matrix)
+        for document, vector in zip(part, floats, strict=True):
+            document["vector"] = vector
+        collection.upsert(part, build_index=build_index)
+        for document in part:
+            document["vector"] = None
+
+    portions = _portions(documents, vector_bytes(vectors), settings.batch_size)
+    collection.connection.map(write, portions)
+
+
+def _portions(documents: list[dict[str, Any]], vector_size: int, most: int) -> Iterator[range]:
+    """Divide documents into requests by number and by size."""
+    first, size = 0, 0
+    for row, document in enumerate(documents):
+        bytes_here = document_bytes(document) + vector_size
+        if row > first and (row - first >= most or size + bytes_here > _BODY_BYTES):
+            yield range(first, row)
+            first, size = row, 0
+        size += bytes_here
+    if documents:
+        yield range(first, len(documents))
+
+
+_IDS_PER_UPDATE = 20
+_READ_AT_ONCE = 1000
+# Among n writers one succeeds in each round, so this suffices for far more than write at once.
+_ROUNDS = Retry(retries=60, first=0.005, longest=0.25)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Documents with the same metadata and revision, and the columns to write."""
+
+    ids: list[str]
+    revision: str | None
+    columns: dict[str, Any]
+
+
+def update_documents(
+    collection: CollectionClient,
+    mapping: DocumentMapping,
+    ids: Sequence[str],
+    fields: Metadata,
+    *,
+    where: Filter | None,
+    replace: bool,
+) -> int:
+    """Set metadata fields of the documents that exist among `ids` and match; returns how many do.
+
+    Each document is updated on the condition that its revision has not changed since it was read,
+    and otherwise read again.
+
+    Raises:
+        StoreRequestError: A value does not fit its column; nothing was written.
+        StoreUnavailableError: Other writers kept changing the same documents.
+        StoreError: The service failed; some may be written.
+    """
+    check_values(fields, mapping.columns)
+    return sum(
+        _update_part(collection, mapping, part, fields, where=where, replace=replace)
+        for part in chunks(possible_ids(ids), _READ_AT_ONCE)
+    )
+
+
+def _update_part(
+    collection: CollectionClient,
+    mapping: DocumentMapping,
+    ids: list[str],
+    fields: Metadata,
+    *,
+    where: Filter | None,
+    replace: bool,
+) -> int:
+    done = 0
+    written: dict[str, str] = {}
+    pauses = _ROUNDS.pauses()
+    columns = [*(mapping.output_fields or []), REVISION]
+
+    def write(change: _Change) -> int:
+        condition = None if change.revision is None else f'{REVISION} = "{change.revision}"'
+        return collection.update(change.ids, change.columns, filter=condition)
+
+    while ids:
+        changes: dict[tuple[str, str | None], _Change] = {}
+        for document in collection.fetch(ids, columns):
+            record = mapping.record(document)
+            revision = document.get(REVISION)
+            if written.get(record.id, "") == revision:
+                # The response to the first attempt was lost, or another document failed the request.
+                done += 1
+                continue
+            if where is not None and not matches(
+                where, record.metadata, id=record.id, uri=record.uri
+            ):
+                continue
+            after = updated_metadata(record.metadata, fields, replace=replace)
+            new = mapping.changes(document, after)
+            if new[METADATA] == document.get(METADATA):
+                done += 1
+                continue
+            if mapping.revisions:
+                written[record.id] = new[REVISION]
+            key = (str(document.get(METADATA)), revision)
+            changes.setdefault(key, _Change([], revision, new)).ids.append(record.id)
+        requests = [
+            _Change(part, change.revision, change.columns)
+            for change in changes.values()
+            for part in chunks(change.ids, _IDS_PER_UPDATE)
+        ]
+        counts = collection.connection.map(write, requests)
+        outcomes = list(zip(requests, counts, strict=True))
+        done += sum(count for change, count in outcomes if count == len(change.ids))
+        ids = [id for change, count in outcomes if count != len(change.ids) for id in change.ids]
+        if ids:
+            pause = next(pauses, None)
+            if pause is None:
+                raise StoreUnavailableError(
+                    f"{collection.connection.settings.location}: other writers kept changing the "
+                    f"metadata of {len(ids)} records, such as {ids[0]!r}; the others were updated. "
+                    "Repeat the call"
+                )
+            time.sleep(pause)
+    return done

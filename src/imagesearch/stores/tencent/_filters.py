@@ -1,16 +1,16 @@
-"""Filters into the service's language: a compiler over declared columns.
+"""Compile filters into the service's language.
 
-The text it writes uses only ``=``, ``<`` … ``>=``, ``in``, ``include``, ``and``, ``or`` and ``not``
-with parentheses. Two rules make it mean what `imagesearch.filters.matches` means, whatever the
-service does with a field that a document lacks (its documentation does not say):
+The text uses only ``=``, ``<`` … ``>=``, ``in``, ``include``, ``and``, ``or`` and ``not`` with
+parentheses. Two rules make it agree with `imagesearch.filters.matches`, whatever the service does
+with a document that lacks a field (its documentation does not say):
 
-- a comparison that stands under an odd number of ``not`` is joined with a test that the field is
-  there, and so is every comparison of numbers, for a missing number might count as zero;
+- a comparison under an odd number of ``not`` is joined with a test that the field is present, and
+  so is every comparison of numbers, because a missing number might count as zero;
 - ``!=``, ``not in`` and ``exclude`` are never written.
 
-Field names never reach the text: columns do, and those are identifiers. Texts are escaped
+Field names never reach the text: columns do, and their names are identifiers. Texts are escaped
 (backslash, then quotation mark); texts with control characters, empty ones and very long ones are
-compared by hash.
+compared by hash. A comparison with a value of another type than the field's matches no document.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import NoReturn, TypeAlias, assert_never, cast
+from typing import TypeAlias, assert_never, cast
 
 from imagesearch.errors import UnsupportedFilterError
 from imagesearch.filters import (
@@ -34,50 +34,37 @@ from imagesearch.filters import (
     Or,
     Scalar,
 )
-from imagesearch.stores.tencent._schema import TERMS, Column
-from imagesearch.stores.tencent._values import (
-    any_term,
-    bound_terms,
-    contains_term,
-    equals_term,
-    has_term,
-    is_plain,
-    native_scalar,
-)
+from imagesearch.stores.tencent._documents import DocumentMapping
+from imagesearch.stores.tencent._schema import TERMS, Column, is_plain
 
 __all__ = ["Compiled", "compile_filter", "quoted"]
-
 
 Compiled: TypeAlias = str | bool
 """A condition in the service's language; or true or false for every document."""
 
-_NUMBERS = ("double", "int64", "uint64")
 
-
-def compile_filter(
-    filter: Filter, columns: Mapping[str, Column], *, has_terms: bool = True
-) -> Compiled:
-    r"""Write a filter in the service's language.
+def compile_filter(filter: Filter, mapping: DocumentMapping) -> Compiled:
+    r"""Compile a filter into the service's language.
 
     Args:
         filter: The condition.
-        columns: The columns that can be filtered on, by field name.
-        has_terms: Whether the collection has the column of terms; False for collections that
-            others made, where presence is tested with ``is not null``.
+        mapping: The collection's columns. In collections that another program created, presence
+            is tested with ``is not null``.
 
     Raises:
-        UnsupportedFilterError: It names a field that has no column, orders texts, or needs terms
-            where there are none.
+        UnsupportedFilterError: It names a field without a column, orders texts, or compares what
+            the collection cannot.
 
     Example:
         >>> from imagesearch import Field
         >>> columns = {"label": Column("label", "label", "string")}
-        >>> print(compile_filter(Field("label") == 'a "b" \\', columns))
+        >>> mapping = DocumentMapping(columns, "path", ours=True)
+        >>> print(compile_filter(Field("label") == 'a "b" \\', mapping))
         label = "a \"b\" \\"
-        >>> print(compile_filter(Field("label") != "a", columns))
+        >>> print(compile_filter(Field("label") != "a", mapping))
         not ((imagesearch_terms include ("has:label") and label = "a"))
     """
-    return _Compiler(columns, has_terms).write(filter, positive=True)
+    return _Compiler(mapping).compile(filter, positive=True)
 
 
 def quoted(text: str) -> str:
@@ -92,63 +79,63 @@ def quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Compiler:
-    columns: Mapping[str, Column]
-    has_terms: bool
+    mapping: DocumentMapping
 
-    def write(self, filter: Filter, *, positive: bool) -> Compiled:
+    def compile(self, filter: Filter, *, positive: bool) -> Compiled:
         node = cast(FilterNode, filter)
         match node:
             case Compare(operator=Operator.EQ):
-                return self._equals(self._column(node.field), (node.value,), node, positive)
+                return self._equals(node, node.field, (node.value,), positive)
             case Compare():
-                return self._ordered(self._column(node.field), node)
+                return self._ordered(node)
             case IsIn():
-                return self._equals(self._column(node.field), node.values, node, positive)
+                return self._equals(node, node.field, node.values, positive)
             case Contains():
-                return self._contains(self._column(node.field), node, positive)
+                return self._contains(node, positive)
             case Exists():
                 return self._exists(self._column(node.field))
             case And():
-                return _joined("and", [self.write(one, positive=positive) for one in node.operands])
+                parts = [self.compile(operand, positive=positive) for operand in node.operands]
+                return _joined("and", parts)
             case Or():
-                return _joined("or", [self.write(one, positive=positive) for one in node.operands])
+                parts = [self.compile(operand, positive=positive) for operand in node.operands]
+                return _joined("or", parts)
             case Not():
-                inner = self.write(node.operand, positive=not positive)
+                inner = self.compile(node.operand, positive=not positive)
                 return not inner if isinstance(inner, bool) else f"not ({inner})"
             case _:
                 assert_never(node)
 
     def _column(self, field: str) -> Column:
-        column = self.columns.get(field)
+        column = self.mapping.columns.get(field)
         if column is None:
-            known = ", ".join(sorted(self.columns)) or "none"
+            declared = ", ".join(sorted(self.mapping.columns)) or "none"
             hint = (
-                "the service cannot filter on a record's own id or uri; use get() or search with "
+                "the service cannot filter on a record's own id or uri; use get(), or a search with "
                 "Query.id"
                 if field in ("id", "uri")
-                else "declare it under fields, with its type, when the collection is made"
+                else "declare it under fields, with its type, when the collection is created"
             )
             raise UnsupportedFilterError(
                 f"Tencent Cloud VectorDB cannot filter on {field!r}: only declared fields have an "
-                f"index (here: {known}); {hint}"
+                f"index (here: {declared}); {hint}"
             )
         return column
 
     def _equals(
-        self, column: Column, values: tuple[Scalar, ...], node: FilterNode, positive: bool
+        self, node: FilterNode, field: str, values: tuple[Scalar, ...], positive: bool
     ) -> Compiled:
+        column = self._column(field)
         literals: dict[str, None] = {}
         terms: dict[str, None] = {}
         for value in values:
-            native = native_scalar(column, value)
-            if native is not None:
-                literals[_literal(native)] = None
-            elif _never(column, value):
-                continue
-            elif self.has_terms:
-                terms[equals_term(column, value)] = None
-            elif isinstance(value, str) and column.type == "string":
-                self._needs_terms(node, "texts that are empty, long or have control characters")
+            if not column.compares_with(value):
+                self._require_typed(node, column)
+            elif isinstance(value, str) and not is_plain(value):
+                self._require_own(node)
+                terms[column.text_term(value)] = None
+            elif (native := column.native(value)) is not None:
+                literals[_literal(cast(str | float, native))] = None
         parts: list[Compiled] = []
         if len(literals) == 1:
             parts.append(self._guarded(column, f"{column.name} = {next(iter(literals))}", positive))
@@ -159,62 +146,68 @@ class _Compiler:
             parts.append(_include(TERMS, terms))
         return _joined("or", parts) if parts else False
 
-    def _ordered(self, column: Column, node: Compare) -> Compiled:
+    def _ordered(self, node: Compare) -> Compiled:
+        column = self._column(node.field)
         if isinstance(node.value, str):
             raise UnsupportedFilterError(
                 f"{node}: Tencent Cloud VectorDB does not order texts; compare with = or in, or "
-                "keep a number beside the text"
+                "store a number in another field"
             )
-        if column.type not in _NUMBERS:
-            if not self.has_terms:
-                return False
-            terms = bound_terms(column, node.operator, node.value)
-            return _include(TERMS, terms) if terms else False
+        if not column.is_number:
+            self._require_typed(node, column)
+            return False
         test = _number_test(column, node.operator, node.value)
         if test is True:
             return self._present(column)
         return test if test is False else self._guarded(column, str(test), positive=False)
 
-    def _contains(self, column: Column, node: Contains, positive: bool) -> Compiled:
-        if column.type == "array" and is_plain(node.value):
+    def _contains(self, node: Contains, positive: bool) -> Compiled:
+        column = self._column(node.field)
+        if column.type != "array":
+            self._require_typed(node, column)
+            return False
+        if is_plain(node.value):
             return self._guarded(column, _include(column.name, [node.value]), positive)
-        if self.has_terms:
-            return _include(TERMS, [contains_term(column, node.value)])
-        if column.type == "array":
-            self._needs_terms(node, "texts that are empty, long or have control characters")
-        return False
+        self._require_own(node)
+        return _include(TERMS, [column.text_term(node.value)])
 
     def _exists(self, column: Column) -> Compiled:
-        if self.has_terms:
-            return _include(TERMS, [has_term(column), any_term(column)])
+        if self.mapping.ours:
+            return _include(TERMS, [column.present_term, column.partial_term])
         return f"{column.name} is not null"
 
     def _present(self, column: Column) -> str:
-        if self.has_terms:
-            return _include(TERMS, [has_term(column)])
+        if self.mapping.ours:
+            return _include(TERMS, [column.present_term])
         return f"{column.name} is not null"
 
     def _guarded(self, column: Column, test: str, positive: bool) -> str:
         # On a document without the field a comparison may give false, or nothing, or compare
         # with zero. As long as it is not negated and compares texts, all of these mean "no".
-        if positive and column.type not in _NUMBERS:
+        if positive and not column.is_number:
             return test
         return f"({self._present(column)} and {test})"
 
-    def _needs_terms(self, node: FilterNode, what: str) -> NoReturn:
-        raise UnsupportedFilterError(
-            f"{node}: this collection was made by another program, and {what} cannot be compared "
-            "in it"
-        )
+    def _require_typed(self, node: FilterNode, column: Column) -> None:
+        """Refuse to compare with a value of another type where version 0.1 may have stored one."""
+        if not self.mapping.typed:
+            raise UnsupportedFilterError(
+                f"{node}: field {column.field!r} is declared as {column.type!r}. Version 0.1 created "
+                "this collection and stored values of other types, too, which cannot be compared "
+                "any more; copy it into a new collection"
+            )
 
-
-def _never(column: Column, value: Scalar) -> bool:
-    # A number that its column cannot hold was refused when it was written.
-    return column.type in _NUMBERS and not isinstance(value, bool | str)
+    def _require_own(self, node: FilterNode) -> None:
+        if not self.mapping.ours:
+            raise UnsupportedFilterError(
+                f"{node}: another program created this collection, where texts that are empty, "
+                "longer than 512 bytes or contain control characters cannot be compared; copy it "
+                "into a new collection"
+            )
 
 
 def _number_test(column: Column, operator: Operator, value: float) -> Compiled:
-    """Write ``column operator value`` exactly, for a value that the column may not hold."""
+    """Return ``column operator value``, exact also for a value that the column cannot hold."""
     if column.type == "double":
         bound = float(value)
         if bound != value:
@@ -252,7 +245,7 @@ def _literal(value: str | float) -> str:
         return quoted(value)
     if isinstance(value, int):
         return str(value)
-    # The grammar knows no exponents; Decimal writes them out, exactly as repr means them.
+    # The grammar has no exponents; Decimal writes the digits of repr out.
     return f"{Decimal(repr(value)):f}"
 
 

@@ -1,45 +1,32 @@
-"""Read documents by id, and scan a whole collection."""
+"""Scan a whole collection: every record once, also while others write."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from imagesearch._validation import chunks
-from imagesearch.stores._checks import possible_ids
-from imagesearch.stores.tencent._clients import SideBySide
-from imagesearch.stores.tencent._collection import OpenCollection
 from imagesearch.stores.tencent._documents import KEY_BITS
 from imagesearch.stores.tencent._schema import KEY
-from imagesearch.stores.tencent._settings import Settings
 from imagesearch.types import Record, RecordBatch
 
 if TYPE_CHECKING:
-    from imagesearch.stores.tencent._client import TencentClient
+    from imagesearch.stores.tencent._client import CollectionClient
+    from imagesearch.stores.tencent._collection import OpenCollection
 
-__all__ = [
-    "IDS_PER_REQUEST",
-    "DocumentReader",
-    "Reader",
-    "page_size",
-    "scan_by_ids",
-    "scan_by_ranges",
-    "scan_records",
-]
-
+__all__ = ["MAX_PAGE", "Reader", "page_size", "scan_by_ids", "scan_by_ranges", "scan_records"]
 
 MAX_PAGE = 16_384
 _MIN_PAGE = 64
-# An answer of this size arrives within any sensible timeout.
+# A response of this size arrives within any sensible timeout.
 _PAGE_BYTES = 8 * 2**20
 _KEYS = 1 << KEY_BITS
 
 
 class Reader(Protocol):
-    """What scanning needs of a collection."""
+    """The requests that a scan makes."""
 
     def count(self, filter: str | None) -> int:
         """Count documents."""
@@ -48,7 +35,7 @@ class Reader(Protocol):
     def page(
         self, filter: str | None, *, limit: int, offset: int = 0, fields: list[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Return documents; with the vector and all columns of a record unless `fields` is given."""
+        """Return documents: with all columns of a record, or only `fields` and no vector."""
         ...
 
     def fetch(self, ids: list[str]) -> list[dict[str, Any]]:
@@ -73,7 +60,7 @@ class _Range:
 
 
 def page_size(dim: int, *, vectors: bool) -> int:
-    """Return how many records one answer may have.
+    """Return how many records to request at once.
 
     Example:
         >>> page_size(2048, vectors=True), page_size(2048, vectors=False)
@@ -84,51 +71,51 @@ def page_size(dim: int, *, vectors: bool) -> int:
 
 
 def scan_by_ranges(reader: Reader, filter: str | None, size: int) -> Iterator[list[dict[str, Any]]]:
-    """Go through a collection of ours.
+    """Scan a collection that this library created, by ranges of its keys.
 
     Args:
-        reader: The collection.
-        filter: Which documents, in the service's language.
+        reader: Reads the collection.
+        filter: Condition in the service's language.
         size: Largest page.
     """
-    before = reader.count(_ours(filter))
+    before = reader.count(_with_key(filter))
     expected = reader.count(filter)
     if expected == 0:
         return
-    # Records that come while we count make the second number larger, records that go make the
-    # third one smaller: a needless look for strangers, but never a missing one.
-    strange = not before == expected == reader.count(_ours(filter))
-    strangers = list(_ids_without_key(reader, filter)) if strange else []
-    # Hashes spread evenly: with a margin of four standard deviations hardly a range is too full.
+    # Records added meanwhile make the second number larger, and records deleted make the third one
+    # smaller: then documents without a key are listed needlessly, but none is missed.
+    same = before == expected == reader.count(_with_key(filter))
+    keyless = [] if same else list(_ids_without_key(reader, filter))
+    # Hashes spread evenly: with a margin of four standard deviations, few ranges are too full.
     parts = math.ceil(expected / max(1.0, 0.9 * size - 4 * math.sqrt(size)))
     bounds = [part * _KEYS // parts for part in range(parts + 1)]
     ranges = [_Range(first, end) for first, end in pairwise(bounds)]
     ranges.reverse()
-    met = False
+    incomplete = False
     while ranges:
-        here = ranges.pop()
-        page = reader.page(here.condition(filter), limit=size)
-        if len(page) >= size and here.end - here.first > 1:
-            left, right = here.halves()
+        current = ranges.pop()
+        page = reader.page(current.condition(filter), limit=size)
+        if len(page) >= size and current.end - current.first > 1:
+            left, right = current.halves()
             ranges += [right, left]
             continue
-        # Documents of other clients have no key; whether a range has them is not documented.
-        ours = [document for document in page if KEY in document]
-        met = met or len(ours) < len(page)
-        if ours:
-            yield ours
-    if met and not strangers:
-        strangers = list(_ids_without_key(reader, filter))
-    yield from _fetched(reader, strangers)
+        # Documents of other clients have no key; whether they match a range is not documented.
+        keyed = [document for document in page if KEY in document]
+        incomplete = incomplete or len(keyed) < len(page)
+        if keyed:
+            yield keyed
+    if incomplete and not keyless:
+        keyless = list(_ids_without_key(reader, filter))
+    yield from _fetched(reader, keyless)
 
 
 def scan_by_ids(reader: Reader, filter: str | None) -> Iterator[list[dict[str, Any]]]:
-    """Go through a collection that others made."""
+    """Scan a collection that another program created, by listing its ids first."""
     ids = dict.fromkeys(document["id"] for document in _listed(reader, filter, ["id"]))
     yield from _fetched(reader, list(ids))
 
 
-def _ours(filter: str | None) -> str:
+def _with_key(filter: str | None) -> str:
     has_key = f"{KEY} >= 0 and {KEY} < {_KEYS}"
     return has_key if filter is None else f"{has_key} and ({filter})"
 
@@ -153,39 +140,19 @@ def _fetched(reader: Reader, ids: list[str]) -> Iterator[list[dict[str, Any]]]:
             yield documents
 
 
-IDS_PER_REQUEST = 20
-"""The smallest limit that the service documents anywhere; newer servers take more."""
-
-
 @dataclass(frozen=True, slots=True)
-class DocumentReader:
-    """Reads one collection, seeing every acknowledged write.
-
-    Attributes:
-        client: The service.
-        settings: Which collection.
-        side_by_side: Runs requests.
-        fields: Columns to read; None for all.
-        vectors: Whether to read the vector too.
-    """
-
-    client: TencentClient
-    settings: Settings
-    side_by_side: SideBySide
+class _CollectionReader:
+    collection: CollectionClient
     fields: list[str] | None
-    vectors: bool = False
+    vectors: bool
 
     def count(self, filter: str | None) -> int:
-        """Count documents."""
-        return self.client.count(self.settings.database, self.settings.collection, filter)
+        return self.collection.count(filter)
 
     def page(
         self, filter: str | None, *, limit: int, offset: int = 0, fields: list[str] | None = None
     ) -> list[dict[str, Any]]:
-        """Return documents; without their vectors if `fields` is given."""
-        return self.client.query(
-            self.settings.database,
-            self.settings.collection,
+        return self.collection.query(
             limit=limit,
             offset=offset,
             filter=filter,
@@ -193,53 +160,43 @@ class DocumentReader:
             vectors=self.vectors and fields is None,
         )
 
-    def fetch(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the documents that exist among `ids`, each once."""
-        parts = chunks(possible_ids(ids), IDS_PER_REQUEST)
-        found = self.side_by_side.each(self.fetch_few, parts)
-        return [document for documents in found for document in documents]
-
-    def fetch_few(self, ids: list[str]) -> list[dict[str, Any]]:
-        """Return the documents that exist among at most `IDS_PER_REQUEST` ids, in one request."""
-        return self.client.query(
-            self.settings.database,
-            self.settings.collection,
-            limit=len(ids),
-            ids=ids,
-            fields=self.fields,
-            vectors=self.vectors,
-        )
+    def fetch(self, ids: list[str]) -> list[dict[str, Any]]:
+        return self.collection.fetch(ids, self.fields, vectors=self.vectors)
 
 
 def scan_records(
-    reader: DocumentReader,
+    collection: CollectionClient,
     opened: OpenCollection,
     filter: str | None,
+    *,
     batch_size: int,
+    vectors: bool,
     require_open: Callable[[], object],
 ) -> Iterator[RecordBatch]:
-    """Go through a collection once.
+    """Scan a collection once.
 
     Args:
-        reader: Of that collection.
-        opened: The collection.
-        filter: Which documents, in the service's language.
+        collection: The collection.
+        opened: The same, as it was opened.
+        filter: Condition in the service's language.
         batch_size: Records in a batch.
-        require_open: Raises when the store was closed before a page.
+        vectors: Whether to read the vectors.
+        require_open: Raises if the store was closed between two pages.
     """
     require_open()
-    vectors = reader.vectors
+    mapping = opened.mapping
+    reader = _CollectionReader(collection, mapping.output_fields, vectors)
     pages = (
         scan_by_ranges(reader, filter, page_size(opened.meta.dim, vectors=vectors))
-        if opened.mapping.ours
+        if mapping.ours
         else scan_by_ids(reader, filter)
     )
-    waiting: list[Record] = []
+    records: list[Record] = []
     for page in pages:
-        waiting += [opened.mapping.record(document, vectors=vectors) for document in page]
-        while len(waiting) >= batch_size:
-            yield RecordBatch.of(waiting[:batch_size])
-            waiting = waiting[batch_size:]
+        records += [mapping.record(document, vectors=vectors) for document in page]
+        while len(records) >= batch_size:
+            yield RecordBatch.of(records[:batch_size])
+            records = records[batch_size:]
         require_open()
-    if waiting:
-        yield RecordBatch.of(waiting)
+    if records:
+        yield RecordBatch.of(records)

@@ -1,8 +1,9 @@
-"""The SDK: imported here alone, its connections, calls and index types."""
+"""The SDK: the only module that imports it; its connections, repeated calls and errors."""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 import traceback
@@ -11,39 +12,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from imagesearch.errors import MissingDependencyError, StoreError
-from imagesearch.stores.tencent._clients import Retry
-from imagesearch.stores.tencent._errors import (
-    CollectionInfo,
-    CollectionSpec,
-    Failure,
-    MalformedAnswerError,
-    MissingError,
-    problem_of,
+from imagesearch.errors import (
+    MissingDependencyError,
+    StoreAuthError,
+    StoreError,
+    StoreRequestError,
+    StoreUnavailableError,
 )
-from imagesearch.types import Secret
+from imagesearch.stores.tencent._schema import CollectionInfo, CollectionSpec
+from imagesearch.stores.tencent._settings import Retry, Settings
 
 __all__ = [
-    "ERROR_MESSAGE_NETWORK_OR_AUTH",
-    "Calls",
-    "ConnectError",
-    "FieldType",
-    "FilterIndex",
-    "GrpcException",
-    "Index",
-    "IndexType",
-    "MetricType",
-    "ReadConsistency",
+    "ExistsError",
+    "MalformedResponseError",
+    "MissingError",
+    "SdkClient",
     "SearchParams",
-    "VectorDBException",
-    "VectorIndex",
     "collection_info",
-    "connect",
-    "requests",
-    "sdk_index",
-    "tcvectordb",
+    "index_definition",
+    "is_permanent",
 ]
-
 
 _first_import = "tcvectordb" not in sys.modules
 try:
@@ -71,157 +59,237 @@ if _first_import:
         _sdk_logger.removeHandler(_handler)
     _sdk_logger.setLevel(logging.NOTSET)
 
-
-def connect(
-    *,
-    url: str,
-    username: str,
-    key: Secret,
-    timeout: float,
-    ca_cert: str | None,
-    grpc: bool,
-    strong: bool,
-    connections: int,
-) -> Any:
-    """Return the SDK's client; the arguments are those of `TencentClient`."""
-    make = tcvectordb.RPCVectorDBClient if grpc else tcvectordb.VectorDBClient
-    sdk = make(
-        url=url,
-        username=username,
-        key=key.reveal(),
-        timeout=timeout,
-        pool_size=connections,
-        tls_config=tcvectordb.TLSConfig(ca_cert) if url.startswith("https://") else None,
-        read_consistency=(
-            ReadConsistency.STRONG_CONSISTENCY if strong else ReadConsistency.EVENTUAL_CONSISTENCY
-        ),
-    )
-    if not grpc:
-        session = sdk.http_client.session
-        session.auth = _keep_header
-        # A database does not redirect; a proxy's login page must not look like an answer.
-        session.max_redirects = 0
-        session.hooks["response"].append(_require_code)
-    return sdk
-
-
-def _keep_header(request: Any) -> Any:
-    """Authenticate with the header that the SDK has set, whatever ``~/.netrc`` says."""
-    return request
-
-
-def _require_code(response: Any, *_args: Any, **_options: Any) -> None:
-    """Refuse an answer that says nothing: the SDK would take it for success, and for no results."""
-    if response.ok and b'"code"' not in response.content:
-        raise MalformedAnswerError(f"no code in {response.content[:60]!r}")
-
-
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
+_RETRYABLE_CODES = frozenset({429, 13000, 13100, 13101})
+_AUTH_CODES = frozenset({401, 403, 407})
+_MISSING_CODES = frozenset({15301, 15302})
+_EXISTS_CODES = frozenset({15201, 15202})
+# Index type not supported; too many collections.
+_PERMANENT_CODES = frozenset({15113, 15129})
+_GRPC_RETRYABLE = frozenset(
+    {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL"}
+)
+_GRPC_AUTH = frozenset({"UNAUTHENTICATED", "PERMISSION_DENIED"})
+# The code of a refused account is not published.
+_AUTH_TEXT = re.compile(
+    r"unauthor|unauthenticat|authenticat|authoriz|permission.?denied|invalid (?:api[ _]?key|account)",
+    re.IGNORECASE,
+)
 
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """Makes requests to one account on one instance.
 
-    Attributes:
-        url: With scheme, without a trailing slash.
-        username: Account.
-        key: Its API key, which is kept out of everything that is shown.
-        retry: When to repeat.
+class ExistsError(StoreError):
+    """The database or collection exists already."""
+
+
+class MissingError(StoreError):
+    """The collection or its database does not exist."""
+
+
+class MalformedResponseError(Exception):
+    """A response that was read, but does not have the expected content."""
+
+
+class SdkClient:
+    """The SDK's client for one account on one instance; several threads may use it at once.
+
+    Args:
+        settings: The instance, the account and the transport.
+        strong: Whether reads see every write that was acknowledged before.
     """
 
-    url: str
-    username: str
-    key: Secret
-    retry: Retry
+    def __init__(self, settings: Settings, *, strong: bool) -> None:
+        self._settings = settings
+        self._retry = Retry(settings.retries)
+        grpc = settings.transport == "grpc"
+        make = tcvectordb.RPCVectorDBClient if grpc else tcvectordb.VectorDBClient
+        https = settings.url.startswith("https://")
+        certificate = None if settings.ca_cert is None else str(settings.ca_cert)
+        self._sdk = make(
+            url=settings.url,
+            username=settings.username,
+            key=settings.key.reveal(),
+            timeout=settings.timeout,
+            pool_size=settings.connections,
+            tls_config=tcvectordb.TLSConfig(certificate) if https else None,
+            read_consistency=(
+                ReadConsistency.STRONG_CONSISTENCY
+                if strong
+                else ReadConsistency.EVENTUAL_CONSISTENCY
+            ),
+        )
+        if not grpc:
+            session = self._sdk.http_client.session
+            session.auth = _keep_header
+            # A database does not redirect; a proxy's login page must not pass for a response.
+            session.max_redirects = 0
+            session.hooks["response"].append(_require_code)
 
-    def __call__(
+    def close(self) -> None:
+        """Close the connections."""
+        self._sdk.close()
+
+    def call(
         self,
-        what: str,
-        function: Callable[[], Any],
+        action: str,
+        request: Callable[[Any], Any],
         *,
-        check: Callable[[Any], T] = lambda answer: answer,
+        check: Callable[[Any], T] = lambda response: response,
         missing_is_error: bool = True,
         retry: Retry | None = None,
     ) -> T:
-        """Make a request, repeat it where that may help, and check what it answers.
+        """Make a request, repeat it where that may help, and check the response.
 
         Args:
-            what: What it does, for messages.
-            function: Makes the request.
-            check: Makes a result of the answer, or raises `MalformedAnswerError`.
-            missing_is_error: Whether a missing collection is an error in words, and not
-                `MissingError`.
-            retry: When to repeat this one.
+            action: What the request does, for messages, such as ``"counting"``.
+            request: Makes the request with the SDK's client.
+            check: Turns the response into a result, or raises `MalformedResponseError`.
+            missing_is_error: Whether a missing collection is reported as having been dropped,
+                and not as `MissingError`.
+            retry: When to repeat this request; None for as often as the settings say.
 
         Raises:
             StoreError: The request failed; the key is in no message and in no cause.
         """
-        pauses = (retry or self.retry).pauses()
+        pauses = (retry or self._retry).pauses()
         while True:
             try:
-                return check(function())
-            except (VectorDBException, requests.RequestException) as error:
-                cause: Exception = error
+                return check(request(self._sdk))
             except (
-                MalformedAnswerError,
+                VectorDBException,
+                requests.RequestException,
+                MalformedResponseError,
+                # The SDK fails with these on responses that it does not expect.
                 KeyError,
                 TypeError,
                 ValueError,
                 AttributeError,
             ) as error:
-                # The SDK reads answers without looking; an odd one trips it over.
-                cause = error
-            problem = problem_of(
-                self._failure(cause), what=what, url=self.url, username=self.username
-            )
-            if isinstance(problem.error, MissingError) and missing_is_error:
-                message = f"{problem.error}; was it dropped while it was open? Open it again"
+                cause: Exception = error
+            failure = self._failure(cause, f"{action} on {self._settings.url}")
+            if isinstance(failure.error, MissingError) and missing_is_error:
+                message = f"{failure.error}; was it dropped while it was open? Open it again"
                 raise StoreError(message) from self._without_key(cause)
-            pause = next(pauses, None) if problem.again else None
+            pause = next(pauses, None) if failure.retryable else None
             if pause is None:
-                raise problem.error from self._without_key(cause)
-            _logger.debug("%s failed (%s), repeated in %.2f s", what, type(cause).__name__, pause)
+                raise failure.error from self._without_key(cause)
+            _logger.debug("%s failed (%s), retry in %.2f s", action, type(cause).__name__, pause)
             time.sleep(pause)
 
-    def _failure(self, error: Exception) -> Failure:
+    def _failure(self, error: Exception, where: str) -> _Failure:
         text = self._scrubbed(error)
         match error:
             case requests.Timeout():
-                return Failure("timeout", text)
-            case (
-                requests.exceptions.InvalidURL()
-                | requests.exceptions.InvalidSchema()
-                | requests.TooManyRedirects()
-            ):
-                return Failure("address", text)
+                return _Failure(
+                    StoreUnavailableError(f"{where} timed out; is the timeout too short? ({text})"),
+                    retryable=True,
+                )
             case ConnectError() | requests.RequestException():
-                return Failure("connection", text)
-            case GrpcException():
-                return Failure("grpc", text)
+                invalid = (
+                    requests.exceptions.InvalidURL,
+                    requests.exceptions.InvalidSchema,
+                    requests.TooManyRedirects,
+                )
+                return _Failure(
+                    StoreUnavailableError(
+                        f"{where} failed: no connection, or it was interrupted ({text}). Check the "
+                        "address and port, that this machine has access to the instance's network "
+                        "(whitelist, security group), and the account's key"
+                    ),
+                    retryable=not isinstance(error, invalid),
+                )
             case VectorDBException():
-                return Failure("refusal", text, int(error.code))
+                return self._refusal(error, where, text)
             case _:
-                return Failure("nonsense", f"{type(error).__name__}: {text}")
+                return _Failure(
+                    StoreError(
+                        f"{where}: invalid response ({type(error).__name__}: {text}); is this "
+                        "Tencent Cloud VectorDB?"
+                    ),
+                    retryable=True,
+                )
+
+    def _refusal(self, error: VectorDBException, where: str, text: str) -> _Failure:
+        status = _grpc_status(error)
+        code = int(error.code)
+        if code in _AUTH_CODES or status in _GRPC_AUTH or _AUTH_TEXT.search(text):
+            return _Failure(
+                StoreAuthError(
+                    f"{where} was refused for account {self._settings.username!r} ({text}); check "
+                    "username and key (the console shows both under the instance's key management)"
+                )
+            )
+        if status is not None:
+            return _Failure(
+                StoreUnavailableError(f"{where} failed ({text})"),
+                retryable=status in _GRPC_RETRYABLE,
+            )
+        if code in _EXISTS_CODES:
+            return _Failure(ExistsError(f"{where}: it exists already ({text})"))
+        if code in _MISSING_CODES:
+            return _Failure(MissingError(f"{where}: {text}"))
+        if code in _RETRYABLE_CODES or code == -1 or 500 <= code < 600:
+            return _Failure(
+                StoreUnavailableError(
+                    f"{where} failed, code {code} ({text}); the service is busy or not ready. A "
+                    "wrong key can have the same effect"
+                ),
+                retryable=True,
+            )
+        return _Failure(StoreRequestError(f"{where} was refused, code {code}: {text}"))
 
     def _without_key(self, cause: Exception) -> Exception:
-        """Return the cause, or its words without the key where a traceback would show it."""
-        if self.key.reveal() not in "".join(traceback.format_exception(cause)):
+        """Return the cause, or its scrubbed text where a traceback would show the key."""
+        if self._settings.key.reveal() not in "".join(traceback.format_exception(cause)):
             return cause
         return StoreError(f"{type(cause).__name__}: {self._scrubbed(cause)}")
 
     def _scrubbed(self, error: Exception) -> str:
         """Return an error's text without the SDK's hints and without the key."""
         text = str(getattr(error, "message", None) or error)
-        text = text.replace(ERROR_MESSAGE_NETWORK_OR_AUTH, "").replace(self.key.reveal(), "***")
+        text = text.replace(ERROR_MESSAGE_NETWORK_OR_AUTH, "")
+        text = text.replace(self._settings.key.reveal(), "***")
         text = " ".join(text.split())
         return text if len(text) <= 300 else text[:300] + "…"
 
 
-def sdk_index(spec: CollectionSpec) -> Any:
-    """Return the indexes of a new collection."""
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """An error to raise, and whether repeating the request may help."""
+
+    error: StoreError
+    retryable: bool = False
+
+
+def _grpc_status(error: VectorDBException) -> str | None:
+    """Return the name of a gRPC status; empty for a gRPC failure without one, None over HTTP."""
+    if not isinstance(error, GrpcException):
+        return None
+    # The SDK keeps only the text of the gRPC error that it handles.
+    code = getattr(error.__context__, "code", None)
+    return str(code().name) if callable(code) else ""
+
+
+def is_permanent(error: StoreError) -> bool:
+    """Return whether the service refused to create a collection for a reason that does not pass."""
+    return getattr(error.__cause__, "code", None) in _PERMANENT_CODES
+
+
+def _keep_header(request: Any) -> Any:
+    """Authenticate with the header that the SDK has set, ignoring ``~/.netrc``."""
+    return request
+
+
+def _require_code(response: Any, *_args: Any, **_options: Any) -> None:
+    """Refuse a response without a code, which the SDK would take for success without results."""
+    if response.ok and b'"code"' not in response.content:
+        raise MalformedResponseError(f"no code in {response.content[:60]!r}")
+
+
+def index_definition(spec: CollectionSpec) -> Any:
+    """Return the indexes of a new collection, as the SDK takes them."""
     return Index(
         FilterIndex("id", FieldType.String, IndexType.PRIMARY_KEY),
         VectorIndex(
@@ -239,15 +307,15 @@ def sdk_index(spec: CollectionSpec) -> Any:
 
 
 def collection_info(collection: Any) -> CollectionInfo:
-    """Return what an existing collection is.
+    """Return the description of an existing collection.
 
     Raises:
-        MalformedAnswerError: It has no vectors that can be searched.
+        MalformedResponseError: It has no vectors that can be searched.
     """
     indexes = collection.indexes
     vector = next((index for index in indexes if index.name == "vector"), None)
     if vector is None or not isinstance(vector, VectorIndex):
-        raise MalformedAnswerError("the collection has no index named 'vector'")
+        raise MalformedResponseError("the collection has no index named 'vector'")
     return CollectionInfo(
         description=str(collection.description or ""),
         dimension=int(vector.dimension),
