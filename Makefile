@@ -50,7 +50,7 @@ wheel: $(VENV)/.tested
 	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -c \
 		"import imagesearch, pathlib; assert pathlib.Path('site').resolve() in pathlib.Path(imagesearch.__file__).parents"
 	cd build/wheel && PYTHONPATH=site $(CURDIR)/$(BIN)/python -m pytest $(FAST) -q \
-		tests/test_import.py tests/test_config.py tests/filters tests/index
+		tests/test_import.py tests/test_config.py tests/filters tests/index tests/ui/test_view.py
 
 pythons: $(VENV)/.tested
 	@for python in $$($(BIN)/python tests/other_pythons.py); do \

@@ -1,4 +1,4 @@
-"""Pictures that the demo draws: a few kinds of scenes, each time with other colours and places."""
+"""Images for demonstrations: scenes of a few kinds, with random colours and positions."""
 
 from __future__ import annotations
 
@@ -244,24 +244,24 @@ def kinds() -> list[str]:
 
 
 def draw_scene(kind: str, seed: int) -> Image.Image:
-    """Draw one scene of 320 × 240 pixels; the same seed gives the same picture.
+    """Draw one scene of 320 × 240 pixels; the same seed gives the same image.
 
     Example:
         >>> draw_scene("fish", 1).size
         (320, 240)
     """
-    canvas = _Canvas(random.Random(f"{kind} {seed}"))  # noqa: S311  # draws, keeps no secret
+    canvas = _Canvas(random.Random(f"{kind} {seed}"))  # noqa: S311  # not for secrets
     _SCENES[kind](canvas)
     return canvas.finish()
 
 
-def draw_scenes(each: int) -> Iterator[tuple[str, int, Image.Image]]:
-    """Draw `each` scenes of every kind, as (kind, number from 1, picture).
+def draw_scenes(count: int) -> Iterator[tuple[str, int, Image.Image]]:
+    """Draw `count` scenes of every kind, as (kind, number from 1, image).
 
     Example:
         >>> len(list(draw_scenes(1))) == len(kinds())
         True
     """
     for kind in _SCENES:
-        for number in range(1, each + 1):
+        for number in range(1, count + 1):
             yield kind, number, draw_scene(kind, number)

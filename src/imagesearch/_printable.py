@@ -1,13 +1,13 @@
-r"""Printable text: what comes from outside, without the characters that a terminal or log obeys.
+r"""Printable text: external text in which control characters are escaped.
 
-File names, cells of manifests, ids, metadata, answers of servers and messages of other libraries
-all reach a terminal, a report or a log sooner or later. There an escape sequence clears the screen,
-a line break forges a line, and a bidirectional control shows ``gpj.exe`` as ``exe.jpg``. So each
-edge calls this module, and `ImageSearchError` does for every message.
+File names, cells of manifests, ids, metadata, responses of servers and messages of other libraries
+end up in a terminal, a report or a log. There an escape sequence can clear the screen, a line break
+forge a line, and a bidirectional control show ``gpj.exe`` as ``exe.jpg``. So all output passes
+through this module, and `ImageSearchError` applies it to every message.
 
 Escaped are C0 and C1 controls with DEL, the bidirectional controls (Unicode Standard Annex 9), the
-line and paragraph separators, and lone surrogates, which no encoder takes. Joiners and other
-invisible characters stay, because emoji and Indic and Persian words are written with them.
+line and paragraph separators, and lone surrogates, which cannot be encoded. Joiners and other
+invisible characters stay, because emoji and words in Indic and Persian scripts contain them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,11 @@ _ANY_BUT_NEWLINE = re.compile(f"(?!\n)[{_CONTROLS}]")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return text in which control characters are written as Python's escapes.
-
-    What has been made printable stays as it is when that is done again.
+    r"""Return text with control characters as Python escapes; doing so twice changes nothing.
 
     Args:
         text: Any text.
-        lines: Whether line feeds stay.
+        lines: Whether to keep line feeds.
 
     Example:
         >>> print(printable("a\x1b[2Jb\u202ec"))
@@ -45,10 +43,10 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def printable_json(text: str) -> str:
-    r"""Return JSON text in which the same characters are written as JSON's escapes.
+    r"""Return JSON with the same characters as JSON escapes.
 
     Args:
-        text: JSON without line breaks outside of its strings.
+        text: JSON without line breaks outside its strings.
 
     Example:
         >>> print(printable_json('{"name": "a\x7f"}'))
@@ -58,8 +56,8 @@ def printable_json(text: str) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    # Not the codec "unicode_escape": Python imports it when it is first used, which fails in a
-    # process that has given up the right to read Python's own files.
+    # Not the codec "unicode_escape", which Python imports on first use: that fails in a process
+    # that may no longer read Python's own files.
     code = ord(match[0])
     return _SHORT.get(match[0]) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
@@ -69,7 +67,7 @@ _SHORTEN.maxstring = _SHORTEN.maxother = 100
 
 
 def shorten(value: object) -> str:
-    """Return a value as a message shows it: what a caller gave, of any type and size.
+    """Return a value of any type and size as messages show it.
 
     Example:
         >>> shorten("photo"), shorten(10**5000), shorten(list(range(100)))
@@ -77,5 +75,5 @@ def shorten(value: object) -> str:
     """
     try:
         return _SHORTEN.repr(value)
-    except Exception:  # noqa: BLE001  # Python writes out no huge integer, and a class may raise
+    except Exception:  # noqa: BLE001  # huge integers and faulty classes raise
         return f"<{type(value).__name__}>"

@@ -199,6 +199,7 @@ def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, 
     visitor = visit()
     visitor.give(query)
     visitor.status("your picture")
+    visitor.choose(0)
     visitor.tab.get_by_label("Remove Image").or_(visitor.tab.get_by_label("Clear")).first.click()
     (tmp_path / "holiday.png").write_text("these are words")
     visitor.give(tmp_path / "holiday.png")
@@ -207,6 +208,8 @@ def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, 
     expect(toast).to_contain_text("not an image")
     assert str(tmp_path.parent) not in toast.inner_text()
     expect(visitor.captions).to_have_count(12)
+    for name in ("gallery", "detail-box"):
+        expect(visitor.tab.locator(f"#is-{name} > .wrap .error")).to_be_hidden()
 
 
 def test_a_chinese_visitor_reads_messages_in_chinese(visit):

@@ -77,7 +77,7 @@ def test_without_gradio_the_message_says_what_to_install(monkeypatch):
         return real(name, *arguments, **named)
 
     for name in [name for name in sys.modules if name.startswith("imagesearch.ui.")]:
-        if name.rpartition(".")[2] in {"_page", "_layout", "_theme", "_actions"}:
+        if name.rpartition(".")[2] in {"_page", "_layout", "_actions"}:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", no_gradio)
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):

@@ -1,8 +1,9 @@
-"""The page: its components and what their events do."""
+"""The page: its components, their events, and its theme."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import resources
 from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
@@ -13,7 +14,7 @@ from imagesearch.ui._layout import Layout
 from imagesearch.ui._text import phrase
 from imagesearch.ui._view import IndexView
 
-__all__ = ["build_page"]
+__all__ = ["build_page", "theme_options"]
 
 
 _Parameters = ParamSpec("_Parameters")
@@ -37,6 +38,24 @@ def build_page(view: IndexView) -> gr.Blocks:
     ) as page:
         _Events(Layout(view), page).connect()
     return page
+
+
+def theme_options() -> dict[str, Any]:
+    """Return the arguments of ``launch`` for the look of the page."""
+    folder = resources.files("imagesearch.ui")
+    scripts = [folder.joinpath(name).read_text("utf-8") for name in ("crop.js", "toasts.js")]
+    # Fonts that come with Gradio, so that browsers load none from the internet.
+    font: Any = [
+        gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)),
+        "system-ui",
+        "sans-serif",
+    ]
+    theme = gr.themes.Default(primary_hue="teal", neutral_hue="slate", radius_size="md", font=font)
+    return {
+        "theme": theme,
+        "css": folder.joinpath("style.css").read_text("utf-8"),
+        "head": "".join(f"<script>{script}</script>" for script in scripts),
+    }
 
 
 class _Events:

@@ -123,8 +123,7 @@ def serve(
 def _import_page() -> tuple[Callable[[IndexView], Any], Callable[[], dict[str, Any]]]:
     """Import the modules that import Gradio, after its environment is set."""
     try:
-        from imagesearch.ui._page import build_page
-        from imagesearch.ui._theme import theme_options
+        from imagesearch.ui._page import build_page, theme_options
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "gradio":
             raise

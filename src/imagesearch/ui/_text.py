@@ -153,7 +153,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "URLs are not fetched. Upload the picture itself.",
         "不会从网址获取图片，请直接上传图片。",
     ),
-    "bad_filter": ("Invalid filter: {}", '筛选条件无效，请检查写法，例如 kind = "fish"（{}）'),
+    "bad_filter": ("{}", '筛选条件无效，请检查写法，例如 kind = "fish"（{}）'),
     "unsupported_filter": ("Unsupported filter: {}", "此索引的存储不支持这个筛选条件（{}）"),
     "bad_query": ("{}", "无法查询（{}）"),
     "unknown_id": ("id {!r} is not in the index", "索引中没有 ID 为 {!r} 的图片"),

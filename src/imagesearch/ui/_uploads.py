@@ -55,7 +55,7 @@ def decode_upload(
     *,
     max_pixels: int,
     shrink_to: int | None = None,
-    name: str = "the image",
+    name: str = "the file",
     decoder: Callable[..., Image.Image] = decode,
 ) -> Image.Image:
     """Return the upright RGB image in uploaded bytes.
@@ -75,7 +75,7 @@ def decode_upload(
         >>> decode_upload(b"words", max_pixels=100)
         Traceback (most recent call last):
             ...
-        imagesearch.ui._text.UploadError: the image ...
+        imagesearch.ui._text.UploadError: the file ...
     """
     try:
         return decoder(data, shrink_to=shrink_to, max_pixels=max_pixels, name=name)
@@ -189,7 +189,6 @@ class Uploads:
                 data,
                 max_pixels=self.max_pixels,
                 shrink_to=shrink_to,
-                name=name,
                 decoder=self.decoder,
             )
         digest = hashlib.sha256(data).hexdigest()[:_DIGEST]

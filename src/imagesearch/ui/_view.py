@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,7 @@ from imagesearch.ui._cards import (
     load_thumbnails,
     render_in,
 )
-from imagesearch.ui._filter_form import FieldSummary
-from imagesearch.ui._info import FieldSample, index_info, info_html
+from imagesearch.ui._filter_form import FieldSummary, describe_values, sample_fields
 from imagesearch.ui._query import Box, crop_to, make_query, parse_box, parse_count, parse_number
 from imagesearch.ui._settings import PageSettings
 from imagesearch.ui._text import PageError, phrase, phrase_for
@@ -42,6 +42,36 @@ __all__ = ["Answer", "IndexView"]
 
 _SHOWN_BY_BROWSERS = frozenset({".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".bmp"})
 _ICON_SIDE = 72
+
+_MAX_AGE = 60.0
+"""Seconds after which the fields are sampled again."""
+
+
+class _FieldSample:
+    """The fields of an index, sampled at most once a minute.
+
+    Args:
+        index: An open index.
+    """
+
+    def __init__(self, index: ImageIndex) -> None:
+        self._index = index
+        self._sample: tuple[float, int, list[FieldSummary]] | None = None
+
+    def get(self) -> tuple[int, list[FieldSummary]]:
+        """Return the number of records in the sample, and the fields that can be filtered by.
+
+        Raises:
+            StoreError: The store failed.
+        """
+        sample = self._sample
+        if sample is None or time.monotonic() - sample[0] > _MAX_AGE:
+            sample = self._sample = (time.monotonic(), *sample_fields(self._index))
+        return sample[1], sample[2]
+
+    def forget(self) -> None:
+        """Sample again on the next call, because records were added."""
+        self._sample = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +117,11 @@ class IndexView:
     decoder: Callable[..., Image.Image] = decode
     uploads: Uploads = field(init=False)
     _adding: threading.Lock = field(init=False, default_factory=threading.Lock)
-    _fields: FieldSample = field(init=False)
+    _fields: _FieldSample = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self._fields = FieldSample(self.index)
+        self._fields = _FieldSample(self.index)
         self.uploads = Uploads(
             settings.uploads,
             settings.max_upload_bytes,
@@ -289,9 +319,36 @@ class IndexView:
         Raises:
             StoreError: The store failed.
         """
-        store = self.index.store
-        name = repr(store) if self.settings.shows_paths else type(store).__name__
-        return index_info(self.index, name, self.searches_text, *self.fields())
+        store, meta = self.index.store, self.index.meta
+        sampled, fields = self.fields()
+        projection = None
+        if meta.projection is not None:
+            projection = {
+                "input_dim": meta.embedding.dim,
+                "fitted_on": meta.projection.fitted_on,
+                "fingerprint": meta.projection.fingerprint,
+            }
+        return {
+            "images": self.index.count(),
+            "embedder": meta.embedding.name,
+            "dim": meta.dim,
+            "projection": projection,
+            "metric": meta.metric,
+            "searches_text": self.searches_text,
+            "store": repr(store) if self.settings.shows_paths else type(store).__name__,
+            "sampled": sampled,
+            "fields": [
+                {
+                    "name": field.name,
+                    "kind": field.kind,
+                    "seen": field.seen,
+                    "values": list(field.values),
+                    "low": field.low,
+                    "high": field.high,
+                }
+                for field in fields
+            ],
+        }
 
     def info_html(self, language: str = "en") -> str:
         """Return the values of `facts` as HTML.
@@ -299,7 +356,13 @@ class IndexView:
         Raises:
             StoreError: The store failed.
         """
-        return info_html(self.facts(), *self.fields(), language)
+        sampled, fields = self.fields()
+        rows = [
+            {"name": field.name, "kind": field.kind, "description": describe_values(field)}
+            for field in fields
+        ]
+        note = phrase_for("info_sample", sampled, language).format(sampled)
+        return render_in(language, "info", info=self.facts(), fields=rows, note=note)
 
     def _record(self, id: str) -> Record:
         record = self.index.get(id).get(id) if id else None
