@@ -7,30 +7,34 @@ import sqlite3
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError
-from imagesearch.filters import And, Filter, FilterNode, Not, Or
+from imagesearch.filters import Filter, fields_of
 from imagesearch.types import RESERVED_FIELDS
 
 __all__ = [
     "BLOCK",
     "CHECK",
+    "MODULUS",
     "Entry",
     "append_vector_checksums",
     "block_checksum",
     "change_field_sums",
     "checksums_of",
+    "damaged_field",
     "damaged_records",
     "dead_sum_of",
+    "entry_checksums",
     "field_sums",
     "named_ids",
     "read_vector_checksums",
     "record_checksum",
     "require_field_sums",
+    "stored_field_sum",
     "stored_field_sums",
     "values_checksum",
     "vector_checksums",
@@ -44,8 +48,10 @@ BLOCK = 1000
 CHECK = "run imagesearch check --repair, restore the index from a backup, or build a new index"
 """What to do about damage, for the end of a message."""
 
+MODULUS = 2**63
+"""Sums of checksums are kept modulo this number."""
+
 _NAMED = 5
-_MODULUS = 2**63
 
 
 def record_checksum(row: int, id: str, uri: str, digest: str, metadata: str) -> int:
@@ -118,7 +124,7 @@ def dead_sum_of(rows: Iterable[int], before: int = 0) -> int:
         >>> dead_sum_of([0, 2])
         10
     """
-    return (before + sum((row + 1) ** 2 for row in rows)) % _MODULUS
+    return (before + sum((row + 1) ** 2 for row in rows)) % MODULUS
 
 
 def append_vector_checksums(
@@ -247,7 +253,7 @@ def field_sums(connection: sqlite3.Connection, name: str | None = None) -> dict[
                 f"what filters read of the field {field!r} has impossible rows; {CHECK}"
             )
         sums[field] += _checksum(kind, value) * (2 * rows + count)
-    return {field: total % _MODULUS for field, total in sums.items() if total % _MODULUS}
+    return {field: total % MODULUS for field, total in sums.items() if total % MODULUS}
 
 
 def change_field_sums(
@@ -265,7 +271,7 @@ def change_field_sums(
     before = _stored(connection, changes)
     write_field_sums(
         connection,
-        {name: (before.get(name, 0) + change) % _MODULUS for name, change in changes.items()},
+        {name: (before.get(name, 0) + change) % MODULUS for name, change in changes.items()},
     )
 
 
@@ -298,27 +304,26 @@ def require_field_sums(connection: sqlite3.Connection, where: Filter, known: set
     Raises:
         StoreCorruptError: Entries of a field are damaged.
     """
-    for name in _fields_of(where) - known:
-        stored = _stored(connection, [name]).get(name, 0)
-        if field_sums(connection, name).get(name, 0) != stored:
-            raise StoreCorruptError(
-                f"what filters read of the field {name!r} does not have its checksum; {CHECK}"
-            )
+    for name in fields_of(where) - RESERVED_FIELDS - known:
+        if field_sums(connection, name).get(name, 0) != stored_field_sum(connection, name):
+            raise damaged_field(name)
         known.add(name)
 
 
-def _fields_of(where: Filter) -> set[str]:
-    names: set[str] = set()
-    nodes = [where]
-    while nodes:
-        match cast(FilterNode, nodes.pop()):
-            case And(operands=operands) | Or(operands=operands):
-                nodes += operands
-            case Not(operand=operand):
-                nodes.append(operand)
-            case leaf:
-                names.add(leaf.field)
-    return names - RESERVED_FIELDS
+def damaged_field(name: str) -> StoreCorruptError:
+    """Return the error for a field whose entries do not have their checksum."""
+    return StoreCorruptError(
+        f"the filter entries of the field {name!r} do not match their checksum; {CHECK}"
+    )
+
+
+def stored_field_sum(connection: sqlite3.Connection, name: str) -> int:
+    """Return the stored sum of a field; 0 if it never had entries.
+
+    Raises:
+        StoreCorruptError: The sum itself is damaged.
+    """
+    return _stored(connection, [name]).get(name, 0)
 
 
 def _stored(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
@@ -335,6 +340,25 @@ def _stored(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, i
             raise StoreCorruptError(f"the checksum of the field {name!r} is damaged; {CHECK}")
         sums[name] = total
     return sums
+
+
+def entry_checksums(kind: str, values: Sequence[Any]) -> NDArray[np.uint64]:
+    """Return the checksums of entries of one kind.
+
+    Example:
+        >>> entry_checksums("n", [1, 1.0]).tolist()
+        [2473281379, 2473281379]
+    """
+    start, crc32 = zlib.crc32(kind.encode()), zlib.crc32
+    # One loop, for a call for each of a million values takes a second.
+    try:
+        if kind == "n":
+            texts = [str(value if value % 1 else int(value)) for value in values]
+        else:
+            texts = list(map(str, values))
+        return np.array([crc32(text.encode(), start) for text in texts], np.uint64)
+    except (TypeError, UnicodeEncodeError):
+        return np.array([_checksum(kind, value) for value in values], np.uint64)
 
 
 def _checksum(kind: str, value: object) -> int:

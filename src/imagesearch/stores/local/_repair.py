@@ -190,7 +190,7 @@ class _Repair:
         """Give the state its checksum, and a version that nobody has seen before."""
         (version,) = self._connection.execute("SELECT version FROM state").fetchone()
         commit = read_marker(self._layout.marker)
-        newer = max(version, 0 if commit is None else commit.version) + 1
+        newer = max(version, 0 if commit is None else commit.version) + schema.EDIT
         self._connection.execute("UPDATE state SET version = ?", (newer,))
         schema.seal_state(self._connection)
 

@@ -23,6 +23,7 @@ from imagesearch.stores.local._vectors import StoredVectors
 from imagesearch.types import Hit, Record
 
 __all__ = [
+    "Line",
     "hits_of",
     "metadata_of",
     "read_lines",

@@ -18,6 +18,7 @@ from imagesearch.types import IndexMeta
 __all__ = [
     "APPLICATION",
     "CHECKED",
+    "EDIT",
     "FIELDS",
     "FORMAT",
     "READABLE",
@@ -43,6 +44,9 @@ READABLE = 1
 
 CHECKED = 3
 """Formats from this one on have checksums."""
+
+EDIT = 2**32
+"""What a change of metadata adds to the version; all other writes add 1."""
 
 APPLICATION = 0x696D6773
 """SQLite's application_id, "imgs": tells our databases from those of other programs."""

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from imagesearch._validation import chunks
 from imagesearch.errors import (
     IncompatibleIndexError,
     StoreCorruptError,
@@ -42,10 +44,9 @@ from imagesearch.stores.local._create import (
 from imagesearch.stores.local._database import Database
 from imagesearch.stores.local._lock import WriterLock
 from imagesearch.stores.local._paths import Layout
-from imagesearch.stores.local._rows import read_lines, record_of, require_matches
+from imagesearch.stores.local._rows import Line, read_lines, record_of, require_matches
 from imagesearch.stores.local._search import Searcher
 from imagesearch.stores.local._snapshot import GenerationChangedError, Snapshot, Snapshots
-from imagesearch.stores.local._sql import compile_filter
 from imagesearch.stores.local._vectors import Encoding
 from imagesearch.types import IndexMeta, Record, RecordBatch
 
@@ -283,11 +284,14 @@ def scan_records(
         vectors: Whether the batches carry vectors.
         require_open: Raises when the index was closed between two batches.
     """
-    condition, bound = ("1", []) if where is None else compile_filter(where)
     with reading() as (opened, connection, snapshot):
-        if where is not None:
-            snapshot.require_fields(where, connection)
-        lines = read_lines(connection, condition, bound, checked=snapshot.checked)
+        if where is None:
+            expected = snapshot.live
+            lines = read_lines(connection, "1", (), checked=snapshot.checked)
+        else:
+            matching = np.flatnonzero(snapshot.allowed(where, connection))
+            expected = len(matching)
+            lines = _lines_of(connection, matching, checked=snapshot.checked)
         seen = 0
         while some := list(islice(lines, min(int(size), _LARGEST_BATCH))):
             seen += len(some)
@@ -301,8 +305,18 @@ def scan_records(
             require_settled(connection)
             yield batch
             require_open(opened)
-        if where is None and seen != snapshot.live:
+        if seen != expected:
             raise StoreCorruptError(
-                f"the index at {opened.path} counts {snapshot.live} records, but its database "
-                f"holds {seen}; {CHECK}"
+                f"the index at {opened.path} counts {expected} records, but its database holds "
+                f"{seen}; {CHECK}"
             )
+
+
+def _lines_of(
+    connection: sqlite3.Connection, rows: NDArray[np.int64], *, checked: bool
+) -> Iterator[Line]:
+    for some in chunks(rows, _IDS):
+        numbers = json.dumps(some.tolist())
+        yield from read_lines(
+            connection, "row IN (SELECT value FROM json_each(?))", (numbers,), checked=checked
+        )

@@ -6,20 +6,24 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._forks import on_fork
 from imagesearch.errors import StoreCorruptError
-from imagesearch.filters import Filter
+from imagesearch.filters import Compare, Filter, FilterNode
 from imagesearch.stores.local._checksums import CHECK, dead_sum_of, require_field_sums
+from imagesearch.stores.local._column_cache import ColumnCache, select
 from imagesearch.stores.local._connections import RESTORE, read_database, require_settled
 from imagesearch.stores.local._paths import Layout
-from imagesearch.stores.local._schema import FORMAT, State, read_identity, read_state
+from imagesearch.stores.local._schema import EDIT, FORMAT, State, read_identity, read_state
 from imagesearch.stores.local._sql import compile_filter
 from imagesearch.stores.local._vectors import Encoding, Rows, StoredVectors, map_vectors
 from imagesearch.stores.local._verification import VerifiedRows, lost_commits, read_marker
+from imagesearch.types import RESERVED_FIELDS
 
 __all__ = ["GenerationChangedError", "Snapshot", "Snapshots"]
 
@@ -54,6 +58,7 @@ class Snapshot:
         alive: (rows,), whether a row belongs to a record.
         last_dead: Number of the last entry in the table ``dead``.
         dead_sum: Over the entries up to that one.
+        columns: Metadata fields in memory.
         known_fields: Fields of which this process has verified what filters read.
     """
 
@@ -66,6 +71,7 @@ class Snapshot:
     alive: NDArray[np.bool_]
     last_dead: int
     dead_sum: int
+    columns: ColumnCache
     known_fields: set[str] = field(default_factory=set)
     _allowed: dict[Filter, NDArray[np.bool_]] = field(default_factory=dict)
 
@@ -74,6 +80,27 @@ class Snapshot:
         known = self._allowed.get(where)
         if known is not None:
             return known
+        if self.checked:
+            mask = select(where, self.rows, partial(self._leaf, connection))
+            mask &= self.alive
+        else:
+            mask = self._by_sql(where, connection)
+        if len(self._allowed) >= _CACHED_FILTERS:
+            self._allowed.clear()
+        self._allowed[where] = mask
+        return mask
+
+    def _leaf(self, connection: sqlite3.Connection, node: FilterNode) -> NDArray[np.bool_]:
+        """Return which rows fulfil a condition on one field; deleted ones may be among them."""
+        name = cast(Compare, node).field
+        if name not in RESERVED_FIELDS:
+            edits = self.version // EDIT
+            column = self.columns.column(name, connection, self.generation, edits, self.rows)
+            if column is not None:
+                return column.matching(node, self.rows)
+        return self._by_sql(node, connection)
+
+    def _by_sql(self, where: Filter, connection: sqlite3.Connection) -> NDArray[np.bool_]:
         self.require_fields(where, connection)
         condition, bound = compile_filter(where)
         found = connection.execute(f"SELECT row FROM records WHERE {condition}", bound)  # noqa: S608  # names and values are bound
@@ -83,9 +110,6 @@ class Snapshot:
             raise StoreCorruptError(f"the database has a record without a vector; {CHECK}")
         mask = np.zeros(self.rows, np.bool_)
         mask[rows] = True
-        if len(self._allowed) >= _CACHED_FILTERS:
-            self._allowed.clear()
-        self._allowed[where] = mask
         return mask
 
     def require_fields(self, where: Filter, connection: sqlite3.Connection) -> None:
@@ -148,6 +172,7 @@ class Snapshots:
         self._layout = layout
         self._dim, self._encoding = dim, encoding
         self._identity = identity
+        self._columns = ColumnCache()
         self._last: Snapshot | None = None
         self._verified: tuple[int, VerifiedRows] = (0, VerifiedRows())
         self._lock = threading.Lock()
@@ -202,7 +227,16 @@ class Snapshots:
                 remedy=RESTORE,
             )
         snapshot = Snapshot(
-            generation, version, rows, live, state.checked, vectors, alive, seen, dead_sum
+            generation,
+            version,
+            rows,
+            live,
+            state.checked,
+            vectors,
+            alive,
+            seen,
+            dead_sum,
+            self._columns,
         )
         # What is kept for later transactions must be of one state.
         require_settled(connection)

@@ -26,7 +26,16 @@ from imagesearch.stores.local._paths import Layout, without_side_files
 from imagesearch.stores.local._schema import check_format
 from imagesearch.types import RESERVED_FIELDS, Metadata
 
-__all__ = ["compile_filter", "field_entries", "field_names"]
+__all__ = [
+    "BOOL",
+    "ELEMENT",
+    "NUMBER",
+    "OTHER",
+    "TEXT",
+    "compile_filter",
+    "field_entries",
+    "field_names",
+]
 
 
 # Jumps from name to name in the table's order, whatever the number of records.
@@ -71,7 +80,7 @@ def field_names(path: Path) -> list[str]:
 
 Sql = tuple[str, list[Any]]
 
-_BOOL, _NUMBER, _TEXT, _ELEMENT, _OTHER = "b", "n", "t", "e", "x"
+BOOL, NUMBER, TEXT, ELEMENT, OTHER = "b", "n", "t", "e", "x"
 _FEW = 100
 
 
@@ -87,14 +96,14 @@ def field_entries(metadata: Metadata) -> Iterator[tuple[str, str, Any]]:
         if value is None:
             continue
         kind, kept = _kind(value), value
-        if kind == _BOOL:
+        if kind == BOOL:
             kept = int(value)
-        elif kind == _OTHER:
+        elif kind == OTHER:
             kept = ""
         yield name, kind, kept
         if isinstance(value, list):
             for element in dict.fromkeys(one for one in value if isinstance(one, str)):
-                yield name, _ELEMENT, element
+                yield name, ELEMENT, element
 
 
 def compile_filter(filter: Filter) -> Sql:
@@ -117,11 +126,11 @@ def compile_filter(filter: Filter) -> Sql:
         case Contains():
             if node.field in RESERVED_FIELDS:
                 return "0", []
-            return _rows("kind = ? AND value = ?", node.field, _ELEMENT, node.value)
+            return _rows("kind = ? AND value = ?", node.field, ELEMENT, node.value)
         case Exists():
             if node.field in RESERVED_FIELDS:
                 return "1", []
-            return _rows("kind <> ?", node.field, _ELEMENT)
+            return _rows("kind <> ?", node.field, ELEMENT)
         case And():
             return _balanced(list(map(compile_filter, node.operands)), "AND")
         case Or():
@@ -136,7 +145,7 @@ def compile_filter(filter: Filter) -> Sql:
 def _compare(field: str, operator: Operator, value: Scalar) -> Sql:
     kind, kept = _kept(value)
     if field in RESERVED_FIELDS:
-        return (f"records.{field} {operator} ?", [kept]) if kind == _TEXT else ("0", [])
+        return (f"records.{field} {operator} ?", [kept]) if kind == TEXT else ("0", [])
     return _rows(f"kind = ? AND value {operator} ?", field, kind, kept)
 
 
@@ -146,7 +155,7 @@ def _is_in(field: str, values: Sequence[Scalar]) -> Sql:
         kind, kept = _kept(value)
         by_kind.setdefault(kind, []).append(kept)
     if field in RESERVED_FIELDS:
-        texts = by_kind.get(_TEXT, [])
+        texts = by_kind.get(TEXT, [])
         return _among(f"records.{field}", texts) if texts else ("0", [])
     conditions = []
     for kind, kept_values in by_kind.items():
@@ -192,11 +201,11 @@ def _balanced(conditions: list[Sql], word: str) -> Sql:
 
 def _kept(value: Scalar) -> tuple[str, Any]:
     kind = _kind(value)
-    return kind, int(value) if kind == _BOOL else value
+    return kind, int(value) if kind == BOOL else value
 
 
-_KINDS: dict[type, str] = {bool: _BOOL, int: _NUMBER, float: _NUMBER, str: _TEXT}
+_KINDS: dict[type, str] = {bool: BOOL, int: NUMBER, float: NUMBER, str: TEXT}
 
 
 def _kind(value: object) -> str:
-    return _KINDS.get(type(value), _OTHER)
+    return _KINDS.get(type(value), OTHER)

@@ -36,7 +36,7 @@ from imagesearch.stores.local._database import Database
 from imagesearch.stores.local._lock import WriterLock
 from imagesearch.stores.local._paths import Layout, sync_folder
 from imagesearch.stores.local._rows import read_lines, record_of, require_matches
-from imagesearch.stores.local._schema import FIELDS, RECORDS, read_state
+from imagesearch.stores.local._schema import EDIT, FIELDS, RECORDS, read_state
 from imagesearch.stores.local._session import Opened
 from imagesearch.stores.local._sql import compile_filter, field_entries
 from imagesearch.stores.local._vectors import Encoding, VectorsFile, map_vectors
@@ -182,8 +182,8 @@ class Writer:
             for some in chunks(rows, _UPDATED_ROWS):
                 changed |= _set_fields(connection, some, fields, replace=replace)
             if changed:
-                # Readers keep what they know of one version, filters among it.
-                connection.execute("UPDATE state SET version = version + 1")
+                # Readers that keep columns of metadata see that they are outdated.
+                connection.execute("UPDATE state SET version = version + ?", (EDIT,))
         return len(rows)
 
     def wasteful(self) -> bool:
