@@ -237,7 +237,7 @@ def derived_state(connection: sqlite3.Connection, layout: Layout) -> State:
     ]
     line = connection.execute("SELECT version FROM state").fetchone()
     commit = read_marker(layout.marker)
-    known = [value for (value,) in [line or (1,)] if isinstance(value, int) and 0 < value < 2**50]
+    known = [value for (value,) in [line or (1,)] if isinstance(value, int) and 0 < value < 2**62]
     version = max([1, *known, *([commit.version] if commit is not None else [])])
     rows = max(int(rows), -1 if highest is None else highest + 1)
     dead = dead_sum_of(row for (row,) in connection.execute("SELECT row FROM dead"))
