@@ -321,12 +321,11 @@ class CollectionClient:
 
         return sum(self.connection.map(delete, chunks(possible_ids(ids), _IDS_PER_REQUEST)))
 
-    def delete_matching(self, filter: str) -> tuple[int, bool]:
-        """Delete documents by filter.
+    def delete_matching(self, filter: str) -> int:
+        """Delete documents by filter; returns how many.
 
-        Returns:
-            How many the last request deleted, and whether it was a repetition, so that an earlier
-            one may have deleted others.
+        If a request was repeated, the first attempt may have deleted some: then it is how many
+        matched before.
         """
         if not filter:
             raise StoreRequestError("a deletion without filter would delete everything; refused")
@@ -337,8 +336,15 @@ class CollectionClient:
             attempts += 1
             return sdk.delete(*names, filter=filter)
 
-        count = self._call("deleting records by filter", request, check=_affected)
-        return count, attempts > 1
+        before = self.count(filter)
+        deleted, requests = 0, 0
+        while True:
+            # Until nothing is left: how many one request deletes at most is not documented.
+            first_attempt = attempts + 1
+            count = self._call("deleting records by filter", request, check=_affected)
+            deleted, requests = deleted + count, requests + 1
+            if not count and attempts == first_attempt:
+                return max(deleted, before) if attempts > requests else deleted
 
     def update(self, ids: list[str], columns: Mapping[str, Any], *, filter: str | None) -> int:
         """Set columns of the documents among `ids` that exist and match the filter.

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -27,10 +28,9 @@ from imagesearch.stores.tencent._schema import (
     check_values,
     column_values,
 )
-from imagesearch.stores.tencent._settings import Retry
+from imagesearch.stores.tencent._settings import IVF, Retry
 from imagesearch.types import (
     RESERVED_FIELDS,
-    IndexMeta,
     Metadata,
     Record,
     RecordBatch,
@@ -39,11 +39,13 @@ from imagesearch.types import (
 
 if TYPE_CHECKING:
     from imagesearch.stores.tencent._client import CollectionClient
+    from imagesearch.stores.tencent._collection import OpenCollection
 
 __all__ = [
     "KEY_BITS",
     "DocumentMapping",
     "document_bytes",
+    "rewrite_records",
     "scan_key",
     "short_floats",
     "update_documents",
@@ -245,26 +247,21 @@ def short_floats(matrix: NDArray[np.float32]) -> list[list[float]]:
 
 # The service publishes no limit; 8 MB pass common proxies and arrive well within the timeout.
 _BODY_BYTES = 8_000_000
+_READ_AT_ONCE = 1000
 
 
-def write_records(
-    collection: CollectionClient,
-    mapping: DocumentMapping,
-    meta: IndexMeta,
-    batch: RecordBatch,
-    *,
-    build_index: bool,
-) -> None:
+def write_records(collection: CollectionClient, opened: OpenCollection, batch: RecordBatch) -> None:
     """Insert or replace records, in requests of limited size.
 
     Raises:
         StoreRequestError: A vector or metadata value cannot be stored; nothing was written.
         StoreError: The service failed; some may be written.
     """
-    checked = check_batch(batch, meta)
+    checked = check_batch(batch, opened.meta)
     vectors = cast(NDArray[np.float32], checked.vectors)
-    documents = [mapping.document(record, []) for record in checked]
+    documents = [opened.mapping.document(record, []) for record in checked]
     settings = collection.connection.settings
+    build_index = not isinstance(opened.index, IVF)
 
     def write(rows: range) -> None:
         part, matrix = documents[rows.start : rows.stop], vectors[rows.start : rows.stop]
@@ -293,8 +290,34 @@ def _portions(documents: list[dict[str, Any]], vector_size: int, most: int) -> I
         yield range(first, len(documents))
 
 
+def rewrite_records(
+    collection: CollectionClient,
+    opened: OpenCollection,
+    ids: Sequence[str],
+    fields: Metadata,
+    *,
+    replace: bool,
+) -> int:
+    """Set metadata fields by writing whole records, in a collection that another program created.
+
+    Returns:
+        How many records exist among `ids`.
+    """
+    written = 0
+    for part in chunks(list(ids), _READ_AT_ONCE):
+        documents = collection.fetch(part, None, vectors=True)
+        records = [opened.mapping.record(document, vectors=True) for document in documents]
+        changed = [
+            replaced(record, metadata=updated_metadata(record.metadata, fields, replace=replace))
+            for record in records
+        ]
+        if changed:
+            write_records(collection, opened, RecordBatch.of(changed))
+        written += len(changed)
+    return written
+
+
 _IDS_PER_UPDATE = 20
-_READ_AT_ONCE = 1000
 # Among n writers one succeeds in each round, so this suffices for far more than write at once.
 _ROUNDS = Retry(retries=60, first=0.005, longest=0.25)
 

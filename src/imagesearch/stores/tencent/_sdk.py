@@ -9,7 +9,6 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from imagesearch.errors import (
@@ -168,23 +167,25 @@ class SdkClient:
                 AttributeError,
             ) as error:
                 cause: Exception = error
-            failure = self._failure(cause, f"{action} on {self._settings.url}")
-            if isinstance(failure.error, MissingError) and missing_is_error:
-                message = f"{failure.error}; was it dropped while it was open? Open it again"
-                raise StoreError(message) from self._without_key(cause)
+            failure = self._error(cause, f"{action} on {self._settings.url}")
+            if isinstance(failure, MissingError) and missing_is_error:
+                failure = StoreError(
+                    f"{failure.problem}; was it dropped while it was open?", remedy="open it again"
+                )
             pause = next(pauses, None) if failure.retryable else None
             if pause is None:
-                raise failure.error from self._without_key(cause)
+                raise failure from self._without_key(cause)
             _logger.debug("%s failed (%s), retry in %.2f s", action, type(cause).__name__, pause)
             time.sleep(pause)
 
-    def _failure(self, error: Exception, where: str) -> _Failure:
-        text = self._scrubbed(error)
-        match error:
+    def _error(self, cause: Exception, where: str) -> StoreError:
+        text = self._scrubbed(cause)
+        match cause:
             case requests.Timeout():
-                return _Failure(
-                    StoreUnavailableError(f"{where} timed out; is the timeout too short? ({text})"),
-                    retryable=True,
+                return StoreUnavailableError(
+                    f"{where} timed out ({text})",
+                    remedy="check that this machine has access to the instance's network, or set "
+                    "a longer timeout",
                 )
             case ConnectError() | requests.RequestException():
                 invalid = (
@@ -192,53 +193,44 @@ class SdkClient:
                     requests.exceptions.InvalidSchema,
                     requests.TooManyRedirects,
                 )
-                return _Failure(
-                    StoreUnavailableError(
-                        f"{where} failed: no connection, or it was interrupted ({text}). Check the "
-                        "address and port, that this machine has access to the instance's network "
-                        "(whitelist, security group), and the account's key"
-                    ),
-                    retryable=not isinstance(error, invalid),
+                return StoreUnavailableError(
+                    f"{where} failed: no connection, or it was interrupted ({text})",
+                    remedy="check the address and port, that this machine has access to the "
+                    "instance's network (whitelist, security group), and the account's key",
+                    retryable=not isinstance(cause, invalid),
                 )
             case VectorDBException():
-                return self._refusal(error, where, text)
+                return self._refusal(cause, where, text)
             case _:
-                return _Failure(
-                    StoreError(
-                        f"{where}: invalid response ({type(error).__name__}: {text}); is this "
-                        "Tencent Cloud VectorDB?"
-                    ),
+                return StoreError(
+                    f"{where}: invalid response ({type(cause).__name__}: {text})",
+                    remedy="check that the address is that of Tencent Cloud VectorDB",
                     retryable=True,
                 )
 
-    def _refusal(self, error: VectorDBException, where: str, text: str) -> _Failure:
-        status = _grpc_status(error)
-        code = int(error.code)
+    def _refusal(self, cause: VectorDBException, where: str, text: str) -> StoreError:
+        status = _grpc_status(cause)
+        code = int(cause.code)
         if code in _AUTH_CODES or status in _GRPC_AUTH or _AUTH_TEXT.search(text):
-            return _Failure(
-                StoreAuthError(
-                    f"{where} was refused for account {self._settings.username!r} ({text}); check "
-                    "username and key (the console shows both under the instance's key management)"
-                )
+            return StoreAuthError(
+                f"{where} was refused for account {self._settings.username!r} ({text})",
+                remedy="check username and key (the console shows both under the instance's key "
+                "management)",
             )
         if status is not None:
-            return _Failure(
-                StoreUnavailableError(f"{where} failed ({text})"),
-                retryable=status in _GRPC_RETRYABLE,
+            return StoreUnavailableError(
+                f"{where} failed ({text})", retryable=status in _GRPC_RETRYABLE
             )
         if code in _EXISTS_CODES:
-            return _Failure(ExistsError(f"{where}: it exists already ({text})"))
+            return ExistsError(f"{where}: it exists already ({text})")
         if code in _MISSING_CODES:
-            return _Failure(MissingError(f"{where}: {text}"))
+            return MissingError(f"{where}: {text}")
         if code in _RETRYABLE_CODES or code == -1 or 500 <= code < 600:
-            return _Failure(
-                StoreUnavailableError(
-                    f"{where} failed, code {code} ({text}); the service is busy or not ready. A "
-                    "wrong key can have the same effect"
-                ),
-                retryable=True,
+            return StoreUnavailableError(
+                f"{where} failed, code {code} ({text}); the service is busy or not ready. A wrong "
+                "key can have the same effect"
             )
-        return _Failure(StoreRequestError(f"{where} was refused, code {code}: {text}"))
+        return StoreRequestError(f"{where} was refused, code {code}: {text}")
 
     def _without_key(self, cause: Exception) -> Exception:
         """Return the cause, or its scrubbed text where a traceback would show the key."""
@@ -255,20 +247,12 @@ class SdkClient:
         return text if len(text) <= 300 else text[:300] + "…"
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """An error to raise, and whether repeating the request may help."""
-
-    error: StoreError
-    retryable: bool = False
-
-
-def _grpc_status(error: VectorDBException) -> str | None:
+def _grpc_status(cause: VectorDBException) -> str | None:
     """Return the name of a gRPC status; empty for a gRPC failure without one, None over HTTP."""
-    if not isinstance(error, GrpcException):
+    if not isinstance(cause, GrpcException):
         return None
     # The SDK keeps only the text of the gRPC error that it handles.
-    code = getattr(error.__context__, "code", None)
+    code = getattr(cause.__context__, "code", None)
     return str(code().name) if callable(code) else ""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from imagesearch._deprecation import deprecated_options
 from imagesearch._forks import ForkSafeLock
-from imagesearch._validation import chunks
 from imagesearch.errors import StoreError, UnsupportedOperationError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability
@@ -30,7 +28,7 @@ from imagesearch.stores.tencent._collection import (
     read_notes,
     write_note,
 )
-from imagesearch.stores.tencent._documents import update_documents, write_records
+from imagesearch.stores.tencent._documents import rewrite_records, update_documents, write_records
 from imagesearch.stores.tencent._filters import Compiled, compile_filter
 from imagesearch.stores.tencent._scan import scan_records
 from imagesearch.stores.tencent._schema import FieldType
@@ -55,12 +53,9 @@ from imagesearch.types import (
     Record,
     RecordBatch,
     Secret,
-    updated_metadata,
 )
 
 __all__ = ["TencentStore"]
-
-_DOCUMENTS_PER_UPSERT = 1000
 
 
 class TencentStore:
@@ -137,7 +132,7 @@ class TencentStore:
         transport: Transport = "http",
         timeout: float = 30.0,
         ca_cert: str | os.PathLike[str] | None = None,
-        batch_size: int = _DOCUMENTS_PER_UPSERT,
+        batch_size: int = 1000,
         connections: int = 4,
         retries: int = 5,
     ) -> None:
@@ -232,13 +227,7 @@ class TencentStore:
             StoreError: The service failed.
         """
         opened = self._writable()
-        write_records(
-            self._connection.collection(),
-            opened.mapping,
-            opened.meta,
-            batch,
-            build_index=not isinstance(opened.index, IVF),
-        )
+        write_records(self._connection.collection(), opened, batch)
 
     def search(
         self, vectors: NDArray[np.float32], *, k: int, where: Filter | None = None
@@ -297,15 +286,7 @@ class TencentStore:
             return 0
         if condition is True:
             return self.delete([id for batch in self.scan() for id in batch.ids])
-        collection = self._connection.collection()
-        before = collection.count(condition)
-        deleted, repeated = 0, False
-        while True:
-            # Until nothing is left: how many one request deletes at most is not documented.
-            count, again = collection.delete_matching(condition)
-            deleted, repeated = deleted + count, repeated or again
-            if not count and not again:
-                return max(deleted, before) if repeated else deleted
+        return self._connection.collection().delete_matching(condition)
 
     def update_metadata(
         self,
@@ -331,28 +312,16 @@ class TencentStore:
             StoreUnavailableError: Other writers kept changing the same records.
             StoreError: The service failed; some may be written.
         """
-        mapping = self._writable().mapping
+        opened = self._writable()
         checked = check_update(fields, ids, where)
         if ids is None:
             ids = [id for batch in self.scan(where=where) for id in batch.ids]
-        if not mapping.ours:
-            return self._rewrite(ids, checked, replace=replace)
         collection = self._connection.collection()
-        return update_documents(collection, mapping, ids, checked, where=where, replace=replace)
-
-    def _rewrite(self, ids: Sequence[str], fields: Metadata, *, replace: bool) -> int:
-        written = 0
-        for part in chunks(list(ids), _DOCUMENTS_PER_UPSERT):
-            records = [
-                replaced(
-                    record, metadata=updated_metadata(record.metadata, fields, replace=replace)
-                )
-                for record in self.get(part, vectors=True).values()
-            ]
-            if records:
-                self.upsert(RecordBatch.of(records))
-            written += len(records)
-        return written
+        if not opened.mapping.ours:
+            return rewrite_records(collection, opened, ids, checked, replace=replace)
+        return update_documents(
+            collection, opened.mapping, ids, checked, where=where, replace=replace
+        )
 
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
