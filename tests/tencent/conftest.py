@@ -1,4 +1,4 @@
-"""A stand-in for each test, and stores on it."""
+"""Fixtures: a stand-in server for each test, and stores on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from imagesearch.stores.tencent import TencentStore
 from imagesearch.testing.tencent_server import TencentServer
-from tests.tencent.made import meta
+from tests.tencent.examples import meta
 
 
 @pytest.fixture

@@ -233,7 +233,7 @@ class _Calls(grpc.GenericRpcHandler):
     def _search(self, request: Any, context: Any) -> Any:
         asked = request.search
         search: dict[str, Any] = {
-            "vectors": [list(one.vector) for one in asked.vectors],
+            "vectors": [list(query.vector) for query in asked.vectors],
             "limit": asked.limit,
             "retrieveVector": asked.retrieveVector,
         }
@@ -246,8 +246,8 @@ class _Calls(grpc.GenericRpcHandler):
         body = {**_place(request), "readConsistency": request.readConsistency, "search": search}
         answer = self._owner.answer("/document/search", request, context, body)
         results = [
-            messages.SearchResult(documents=[_document(document) for document in found])
-            for found in answer.get("documents", [])
+            messages.SearchResult(documents=[_document(document) for document in hits])
+            for hits in answer.get("documents", [])
         ]
         return messages.SearchResponse(**_status(answer), results=results)
 
@@ -318,7 +318,7 @@ def _value(field: Any) -> Any:
         case "val_str":
             return field.val_str.decode()
         case "val_str_arr":
-            return [one.decode() for one in field.val_str_arr.str_arr]
+            return [text.decode() for text in field.val_str_arr.str_arr]
         case str(name):
             return getattr(field, name)
         case _:
@@ -341,5 +341,5 @@ def _document(document: Mapping[str, Any]) -> Any:
                 kind = "val_i64" if value < 0 else "val_u64"
                 setattr(message.fields[name], kind, value)
             case list():
-                message.fields[name].val_str_arr.str_arr.extend(one.encode() for one in value)
+                message.fields[name].val_str_arr.str_arr.extend(text.encode() for text in value)
     return message

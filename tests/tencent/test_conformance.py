@@ -1,4 +1,4 @@
-"""The conformance suite on the stand-in, as it comes and with everything that may go wrong."""
+"""The conformance suite on the stand-in, with and without faults."""
 
 from __future__ import annotations
 

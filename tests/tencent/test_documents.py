@@ -78,7 +78,7 @@ def test_a_declared_field_takes_values_of_its_type_only(type, valid, invalid):
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", 3])
-def test_damaged_metadata_are_named(damaged):
+def test_damaged_metadata_name_the_record(damaged):
     with pytest.raises(StoreCorruptError, match="'a'"):
         MAPPING.record({"id": "a", "imagesearch_metadata": damaged})
 

@@ -1,4 +1,4 @@
-"""Errors: each failure is one of ours, says what to do, and never shows the key."""
+"""Errors: every failure has its class and a remedy, and never shows the key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imagesearch.errors import (
 from imagesearch.stores.tencent import TencentStore
 from imagesearch.testing.tencent_server import Fault, FaultKind, TencentServer
 from imagesearch.types import Secret
-from tests.tencent.made import batch, meta, vectors
+from tests.tencent.examples import batch, meta, vectors
 
 KEY = "Tc73SW-very-secret-key-0123456789"
 KINDS = FaultKind.__args__
@@ -38,7 +38,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def test_a_server_that_is_not_there_is_unavailable(make_store):
+def test_a_refused_connection_is_unavailable(make_store):
     store = make_store(url=f"http://127.0.0.1:{free_port()}", retries=1)
     with pytest.raises(StoreUnavailableError, match="whitelist"):
         store.open(meta())
@@ -46,7 +46,7 @@ def test_a_server_that_is_not_there_is_unavailable(make_store):
         store.describe()
 
 
-def test_a_host_that_does_not_exist_is_unavailable(make_store):
+def test_an_unknown_host_is_unavailable(make_store):
     store = make_store(url="http://no-such-host.invalid:80", retries=0)
     with pytest.raises(StoreUnavailableError, match=r"no-such-host\.invalid"):
         store.describe()
@@ -59,7 +59,7 @@ def test_a_wrong_key_is_an_auth_error_without_a_retry(server, make_store):
     assert len(server.requests) == 1
 
 
-def test_a_timeout_says_so(server, make_store):
+def test_a_timeout_is_unavailable(server, make_store):
     store = make_store(timeout=1, retries=0)
     store.open(meta())
     server.faults.add(Fault("delay", seconds=1.5))
@@ -68,7 +68,7 @@ def test_a_timeout_says_so(server, make_store):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "delay"])
-def test_a_failure_that_lasts_is_reported_after_the_retries(server, make_store, kind):
+def test_a_permanent_failure_is_reported_after_the_retries(server, make_store, kind):
     store = make_store(retries=1)
     store.open(meta())
     store.upsert(batch(3))
@@ -92,7 +92,7 @@ def test_a_failure_that_lasts_is_reported_after_the_retries(server, make_store, 
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "delay"])
-def test_a_failure_that_passes_is_not_noticed(server, store, kind):
+def test_a_temporary_failure_is_retried(server, store, kind):
     server.faults.add(Fault(kind, times=2))
     store.upsert(batch(3))
     server.faults.clear()
@@ -101,7 +101,7 @@ def test_a_failure_that_passes_is_not_noticed(server, store, kind):
     assert store.count() == 1
 
 
-def test_a_batch_that_was_written_in_part_is_an_error_and_can_be_repeated(server, make_store):
+def test_a_partly_written_batch_is_an_error_and_can_be_repeated(server, make_store):
     store = make_store(batch_size=10, retries=0, connections=1)
     store.open(meta())
     server.faults.add(Fault("status", path="/document/upsert", every=3))
@@ -126,7 +126,7 @@ def test_a_batch_that_was_written_in_part_is_an_error_and_can_be_repeated(server
         (-1, StoreUnavailableError),
     ],
 )
-def test_codes_of_the_service_become_our_errors(server, make_store, code, error):
+def test_each_code_of_the_service_has_its_error_class(server, make_store, code, error):
     store = make_store(retries=0)
     store.open(meta())
     server.faults.add(Fault("api_error", code=code, message="because of this"))
@@ -142,13 +142,13 @@ def test_a_refused_request_is_not_repeated(server, store):
     assert len(server.requests) == 1
 
 
-def test_a_collection_that_was_dropped_meanwhile_is_named(server, store):
+def test_a_collection_dropped_while_open_is_named(server, store):
     server.operations.call("/collection/drop", {"database": "photos", "collection": "all"})
     with pytest.raises(StoreError, match=r"Collection not exist: all.*dropped"):
         store.search(vectors(1), k=1)
 
 
-def test_a_web_page_instead_of_the_service_is_not_taken_for_an_answer(server, make_store):
+def test_a_web_page_instead_of_the_service_is_an_error(server, make_store):
     server.faults.add(Fault("garbage"))
     with pytest.raises(StoreError, match="invalid response"):
         make_store(retries=0).describe()
@@ -173,7 +173,7 @@ def test_https_verifies_the_certificate(make_store, server):
     assert server.requests == []
 
 
-def test_the_key_shows_nowhere(server, caplog, capfd):
+def test_the_key_is_never_shown(server, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     # Where the command line has run before, it has told this library to say less.
     caplog.set_level(logging.DEBUG, "urllib3")

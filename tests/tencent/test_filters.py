@@ -1,4 +1,4 @@
-"""Filters: compiled, they select what the evaluator selects, whatever the service leaves open."""
+"""Filters: a compiled filter selects the records that the evaluator selects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from imagesearch.stores.tencent._schema import (
 from imagesearch.testing.tencent_server._collection import Behaviour
 from imagesearch.testing.tencent_server._filters import read_condition
 from imagesearch.types import Record, check_metadata, updated_metadata
-from tests.tencent.made import batch, meta, vectors
+from tests.tencent.examples import batch, meta, vectors
 
 FIELDS = {
     "label": "string",

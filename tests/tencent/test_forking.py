@@ -1,4 +1,4 @@
-"""Forking: what a web server that loads first and forks then does to a store."""
+"""Forking: a store that is opened before its process forks, as web servers do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tencent.made import batch, meta
+from tests.tencent.examples import batch, meta
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 PROGRAM = """
 import os, signal, sys
 from imagesearch.stores.tencent import TencentStore
-from tests.tencent.made import meta, vectors
+from tests.tencent.examples import meta, vectors
 
 url, key, connections = sys.argv[1:]
 store = TencentStore(

@@ -7,7 +7,7 @@ import pytest
 from imagesearch.errors import StoreAuthError, StoreRequestError, StoreUnavailableError
 from imagesearch.filters import Field
 from imagesearch.testing.tencent_server import Fault
-from tests.tencent.made import batch, meta, vectors
+from tests.tencent.examples import batch, meta, vectors
 from tests.tencent.rpc_server import TencentRpcServer
 
 
@@ -55,14 +55,14 @@ def test_a_wrong_key_is_an_auth_error_over_grpc(make_store):
         make_store(transport="grpc", key="wrong").describe()
 
 
-def test_failures_that_pass_are_not_noticed_over_grpc(server, store):
+def test_temporary_failures_are_retried_over_grpc(server, store):
     server.faults.add(Fault("status", times=2))
     store.upsert(batch(3))
     server.faults.add(Fault("reset_after", times=1))
     assert store.delete(["id-00000"]) == 1
 
 
-def test_failures_that_last_are_reported_over_grpc(server, make_store):
+def test_permanent_failures_are_reported_over_grpc(server, make_store):
     store = make_store(transport="grpc", retries=1)
     store.open(meta())
     server.faults.add(Fault("status"))
@@ -74,7 +74,7 @@ def test_failures_that_last_are_reported_over_grpc(server, make_store):
         store.count()
 
 
-def test_a_server_that_went_away_is_unavailable_over_grpc(server, make_store):
+def test_a_stopped_server_is_unavailable_over_grpc(server, make_store):
     store = make_store(transport="grpc", retries=0, timeout=2)
     store.open(meta())
     server.stop()

@@ -1,4 +1,4 @@
-"""The conformance suite on a real instance; it makes collections and drops them again."""
+"""The conformance suite on a real instance; it creates collections and drops them again."""
 
 from __future__ import annotations
 

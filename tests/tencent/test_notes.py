@@ -1,4 +1,4 @@
-"""Notes: a small collection of their own, beside the index."""
+"""Notes: stored in an auxiliary collection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from imagesearch import ImageIndex
 from imagesearch.errors import StoreError, StoreRequestError, UnsupportedOperationError
 from imagesearch.types import IndexMeta
 from tests.calibration.axes import Axes, fill
-from tests.tencent.made import batch, meta
+from tests.tencent.examples import batch, meta
 
 
 def collections(server):
@@ -16,7 +16,7 @@ def collections(server):
     return {info["collection"]: info["description"] for info in answer["collections"]}
 
 
-def test_notes_need_no_collection_before_the_first_is_kept(server, store, make_store):
+def test_the_first_note_creates_the_collection_of_notes(server, store, make_store):
     assert store.notes() == {}
     store.note("missing", None)
     assert set(collections(server)) == {"all"}
@@ -59,7 +59,7 @@ def test_a_note_that_is_too_long_is_refused_and_the_earlier_one_stays(store):
     assert store.notes() == {"a": "金" * 10_000}
 
 
-def test_what_may_not_be_written_keeps_no_notes(store, make_store):
+def test_a_read_only_store_refuses_notes(store, make_store):
     reader = make_store(read_only=True)
     reader.open(meta())
     for value in (1, None):
@@ -67,7 +67,7 @@ def test_what_may_not_be_written_keeps_no_notes(store, make_store):
             reader.note("a", value)
 
 
-def test_a_collection_of_that_name_that_others_made_is_left_alone(server, store):
+def test_another_programs_collection_of_that_name_is_left_alone(server, store):
     made = {
         "database": "photos",
         "collection": "all-notes",
@@ -103,7 +103,7 @@ def test_a_name_that_another_database_has_taken_is_explained(make_store, monkeyp
         store.note("a", 1)
 
 
-def test_an_index_on_the_service_is_calibrated_and_remembers(make_store):
+def test_a_calibration_is_saved_on_the_service(make_store):
     axes = Axes()
     with ImageIndex(embedder=axes, store=make_store(fields={"label": "string"})) as index:
         fill(index)

@@ -23,7 +23,7 @@ from imagesearch.filters import Field
 from imagesearch.stores.tencent import FLAT, HNSW, IVF
 from imagesearch.testing.tencent_server import Behaviour, Fault, TencentServer
 from imagesearch.types import IndexMeta, Projection, RecordBatch
-from tests.tencent.made import DIM, batch, meta, vectors
+from tests.tencent.examples import DIM, batch, meta, vectors
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def tutorial(sdk):
     return sdk
 
 
-def test_a_new_collection_has_what_was_asked_for(server, make_store):
+def test_a_new_collection_has_the_configured_schema(server, make_store):
     store = make_store(
         shards=3,
         replicas=1,
@@ -113,7 +113,7 @@ def test_opening_waits_for_a_new_database(make_store):
         store.close()
 
 
-def test_many_processes_may_open_the_same_new_collection_at_once(make_store):
+def test_several_stores_can_create_the_same_collection_at_once(make_store):
     with TencentServer(behaviour=Behaviour(latency=0.01)) as server:
         stores = [make_store(url=server.url) for _ in range(6)]
         failures = []
@@ -154,7 +154,7 @@ def test_the_meta_outlive_truncation_and_other_clients(make_store, sdk):
     assert make_store().describe() == meta()
 
 
-def test_the_meta_are_no_hit_for_any_client(store, sdk):
+def test_no_client_sees_the_meta_as_a_document(store, sdk):
     store.upsert(batch(3))
     assert sdk.count("photos", "all") == 3
     assert len(sdk.search("photos", "all", vectors(1).tolist(), limit=10)[0]) == 3
@@ -187,7 +187,7 @@ def test_a_projection_is_kept_beside_the_collection(server, make_store):
     assert len(described) < 500
 
 
-def test_a_projection_that_was_lost_is_reported(server, make_store):
+def test_a_missing_projection_is_reported(server, make_store):
     make_store().open(projected())
     server.operations.call(
         "/collection/drop", {"database": "photos", "collection": "all-projection"}
@@ -287,7 +287,7 @@ def test_a_damaged_description_is_refused(server, make_store):
         make_store().describe()
 
 
-def test_a_dimension_beyond_the_service_is_refused_before_anything_is_made(server, make_store):
+def test_a_dimension_above_the_services_limit_creates_nothing(server, make_store):
     with pytest.raises(StoreRequestError, match="at most 4096"):
         make_store().open(meta(5000))
     assert make_store().describe() is None
@@ -309,7 +309,7 @@ def test_read_only_creates_and_writes_nothing(make_store):
             write()
 
 
-def test_a_collection_of_the_tutorial_opens_read_only(tutorial, make_store, caplog):
+def test_the_tutorials_collection_opens_read_only(tutorial, make_store, caplog):
     store = make_store()
     assert store.describe() is None
     store.open(meta(name="timm/resnet50"))
@@ -329,7 +329,7 @@ def test_a_collection_of_the_tutorial_opens_read_only(tutorial, make_store, capl
         store.delete(["uuid-1"])
 
 
-def test_a_collection_of_the_tutorial_is_adopted_by_naming_its_embedder(tutorial, make_store):
+def test_the_tutorials_collection_is_adopted_by_naming_its_embedder(tutorial, make_store):
     with pytest.raises(IncompatibleIndexError, match=r"'timm/resnet50'.*'mine'"):
         make_store(adopt="timm/resnet50").open(meta())
     store = make_store(adopt="mine", uri_field="path")
@@ -351,7 +351,9 @@ def test_a_collection_of_the_tutorial_is_adopted_by_naming_its_embedder(tutorial
         store.upsert(batch(1, metadata=[{"page": "seven"}]))
 
 
-def test_a_scan_of_a_collection_of_others_stands_writing_between_its_batches(tutorial, make_store):
+def test_a_scan_of_another_programs_collection_is_unaffected_by_writes_between_batches(
+    tutorial, make_store
+):
     store = make_store(adopt="mine")
     store.open(meta())
     seen = []
@@ -372,7 +374,7 @@ def test_a_scan_of_a_collection_of_others_stands_writing_between_its_batches(tut
         ({"fields": {"label": "string"}}, meta(), "label"),
     ],
 )
-def test_a_collection_of_others_with_other_vectors_is_refused(
+def test_another_programs_collection_with_other_vectors_is_refused(
     tutorial, make_store, options, given, words
 ):
     with pytest.raises(IncompatibleIndexError, match=words):
@@ -395,7 +397,7 @@ def test_the_tutorials_own_search_code_reads_what_we_write(store, sdk):
     assert [document["id"] for document in by_path] == ["id-00005"]
 
 
-def test_records_that_another_client_wrote_into_our_collection_are_there_too(store, sdk):
+def test_documents_that_another_client_wrote_are_records_too(store, sdk):
     store.upsert(batch(3))
     sdk.upsert(
         "photos", "all", [{"id": "theirs", "vector": vectors(1)[0].tolist(), "path": "/t.jpg",
@@ -410,7 +412,7 @@ def test_records_that_another_client_wrote_into_our_collection_are_there_too(sto
     assert [id for part in store.scan(where=where) for id in part.ids] == ["theirs"]
 
 
-def test_what_an_ivf_index_does_not_hold_yet_is_found_after_a_rebuild(make_store, caplog):
+def test_records_missing_from_an_ivf_index_are_found_after_a_rebuild(make_store, caplog):
     store = make_store(index=IVF(nlist=4))
     store.open(meta())
     store.upsert(batch(20))
@@ -420,7 +422,7 @@ def test_what_an_ivf_index_does_not_hold_yet_is_found_after_a_rebuild(make_store
     assert len(store.search(vectors(1), k=3)[0]) == 3
 
 
-def test_faults_while_opening_are_ridden_out(server, make_store):
+def test_opening_retries_after_failures(server, make_store):
     server.faults.add(Fault("reset_after", every=2))
     store = make_store()
     store.open(meta())

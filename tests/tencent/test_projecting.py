@@ -1,4 +1,4 @@
-"""A projected index in Tencent Cloud VectorDB: written, asked, added to and opened again."""
+"""A projected index in Tencent Cloud VectorDB: written, searched, extended and reopened."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ def answers(index, **options):
     return [(hit.id, pytest.approx(hit.score, abs=1e-4)) for hit in index.search(query, **options)]
 
 
-def test_a_projected_index_answers_as_one_in_memory_does_and_so_it_does_when_reopened(
-    full, make_store
-):
+def test_a_projected_index_gives_the_hits_of_one_in_memory_also_when_reopened(full, make_store):
     memory = full.fit_projection(MemoryStore(), dim=DIM)
     options = {"fields": {"label": "string"}}
     index = full.fit_projection(make_store(**options), dim=DIM)
@@ -58,7 +56,7 @@ def test_a_projected_index_answers_as_one_in_memory_does_and_so_it_does_when_reo
         assert again.search(vector=stored, k=1).ids == ["new"]
 
 
-def test_a_projection_is_fitted_on_a_collection_and_not_twice_into_one(full, make_store):
+def test_a_projection_is_fitted_on_a_collection_and_only_once_into_another(full, make_store):
     source = ImageIndex(embedder=DescriptorEmbedder(), store=make_store(collection="full"))
     source.add(scenes(range(3)), on_error="raise")
     index = source.fit_projection(make_store(), dim=DIM)

@@ -1,4 +1,4 @@
-"""What is sent: within the limits, and nothing without need."""
+"""Requests: within the limits, and no more than necessary."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from imagesearch.filters import Field
 from imagesearch.stores.tencent import HNSW
 from imagesearch.testing.tencent_server import Behaviour, Limits, TencentServer
-from tests.tencent.made import batch, meta, vectors
+from tests.tencent.examples import batch, meta, vectors
 
 
-def test_adding_5000_and_searching_500_stays_within_limits_and_asks_for_nothing_twice(
+def test_adding_5000_and_searching_500_stays_within_limits_without_extra_requests(
     server, make_store
 ):
     store = make_store(fields={"label": "string"})
@@ -58,7 +58,7 @@ def test_bodies_stay_under_eight_megabytes_with_long_vectors_and_long_metadata(s
     assert max(sizes) <= 8_000_000
 
 
-def test_one_record_too_large_for_the_budget_still_goes_out_alone(make_store):
+def test_a_record_above_the_body_size_is_sent_alone(make_store):
     server = TencentServer(limits=Limits(body_bytes=50 * 2**20))
     with server:
         store = make_store(url=server.url)
@@ -70,7 +70,7 @@ def test_one_record_too_large_for_the_budget_still_goes_out_alone(make_store):
         store.close()
 
 
-def test_an_upsert_that_replaces_asks_for_nothing_first(server, store):
+def test_an_upsert_that_replaces_reads_nothing_first(server, store):
     store.upsert(batch(10))
     server.forget_requests()
     store.upsert(batch(10))
@@ -115,7 +115,7 @@ def test_deleting_only_missing_ids_sends_no_deletion(server, store):
 
 
 @pytest.mark.slow
-def test_a_scan_goes_through_more_records_than_one_answer_may_have(make_store):
+def test_a_scan_returns_more_records_than_one_response_can_have(make_store):
     with TencentServer() as server:
         store = make_store(url=server.url)
         store.open(meta())
@@ -130,7 +130,7 @@ def test_a_scan_goes_through_more_records_than_one_answer_may_have(make_store):
         store.close()
 
 
-def test_eventual_searches_may_lag_while_everything_else_does_not(make_store):
+def test_eventual_searches_may_lag_but_other_reads_do_not(make_store):
     with TencentServer(behaviour=Behaviour(visibility_delay=60)) as server:
         store = make_store(url=server.url, read_consistency="eventual")
         store.open(meta())
@@ -142,7 +142,7 @@ def test_eventual_searches_may_lag_while_everything_else_does_not(make_store):
         store.close()
 
 
-def test_a_search_never_asks_for_fewer_candidates_than_hits(server, make_store):
+def test_a_search_never_requests_fewer_candidates_than_hits(server, make_store):
     store = make_store(index=HNSW(ef=20))
     store.open(meta())
     store.upsert(batch(300))

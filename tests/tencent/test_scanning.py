@@ -1,4 +1,4 @@
-"""Scanning: every record once, however keys are spread and whoever wrote the records."""
+"""Scanning: every record once, whatever the distribution of keys and whoever wrote it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from imagesearch.stores.tencent._scan import scan_by_ids, scan_by_ranges
 from imagesearch.stores.tencent._schema import KEY
 
 
-class Shelf:
-    """A collection in a list, with the service's limits."""
+class FakeCollection:
+    """A collection as a list, with the service's limits on pages."""
 
-    def __init__(self, keys, strangers=0):
+    def __init__(self, keys, keyless=0):
         self.documents = [{"id": f"id-{n}", KEY: key} for n, key in enumerate(keys)]
-        self.documents += [{"id": f"stranger-{n}"} for n in range(strangers)]
+        self.documents += [{"id": f"keyless-{n}"} for n in range(keyless)]
         self.pages = []
 
     def count(self, filter):
@@ -24,9 +24,9 @@ class Shelf:
     def page(self, filter, *, limit, offset=0, fields=None):
         assert 1 <= limit <= 16_384
         assert offset % limit == 0
-        found = self._matching(filter)[offset : offset + limit]
-        self.pages.append(len(found))
-        return found
+        matching = self._matching(filter)[offset : offset + limit]
+        self.pages.append(len(matching))
+        return matching
 
     def fetch(self, ids):
         return [document for document in self.documents if document["id"] in ids]
@@ -35,7 +35,11 @@ class Shelf:
         if filter is None:
             return list(self.documents)
         first, end = map(int, re.findall(r"\d+", filter.split(" and (")[0]))
-        return [one for one in self.documents if KEY in one and first <= one[KEY] < end]
+        return [
+            document
+            for document in self.documents
+            if KEY in document and first <= document[KEY] < end
+        ]
 
 
 def scanned(pages):
@@ -54,35 +58,41 @@ def scanned(pages):
     ],
     ids=["none", "one", "even", "all low", "all high", "two heaps"],
 )
-@pytest.mark.parametrize("strangers", [0, 30])
-def test_every_record_comes_once_and_no_page_is_cut(keys, strangers):
-    shelf = Shelf(keys, strangers)
-    assert scanned(scan_by_ranges(shelf, None, 64)) == sorted(one["id"] for one in shelf.documents)
+@pytest.mark.parametrize("keyless", [0, 30])
+def test_every_record_appears_once_and_no_page_is_truncated(keys, keyless):
+    collection = FakeCollection(keys, keyless)
+    assert scanned(scan_by_ranges(collection, None, 64)) == sorted(
+        document["id"] for document in collection.documents
+    )
 
 
-def test_records_that_stay_come_once_while_others_come_and_go():
-    shelf = Shelf(list(range(0, 2**32, 2**23)))
-    stay = {one["id"] for one in shelf.documents[::2]}
+def test_unchanged_records_appear_once_while_others_are_added_and_deleted():
+    collection = FakeCollection(list(range(0, 2**32, 2**23)))
+    stay = {document["id"] for document in collection.documents[::2]}
     seen = []
-    for number, page in enumerate(scan_by_ranges(shelf, None, 64)):
+    for number, page in enumerate(scan_by_ranges(collection, None, 64)):
         seen += [document["id"] for document in page]
-        shelf.documents = [one for one in reversed(shelf.documents) if one["id"] in stay]
-        shelf.documents.append({"id": f"late-{number}", KEY: number})
+        collection.documents = [
+            document for document in reversed(collection.documents) if document["id"] in stay
+        ]
+        collection.documents.append({"id": f"late-{number}", KEY: number})
     assert sorted(id for id in seen if id in stay) == sorted(stay)
 
 
-def test_records_of_others_are_found_while_ours_are_added():
-    shelf = Shelf(list(range(0, 2**32, 2**24)), strangers=5)
+def test_documents_of_other_clients_are_found_while_records_are_added():
+    collection = FakeCollection(list(range(0, 2**32, 2**24)), keyless=5)
     seen = []
-    for number, page in enumerate(scan_by_ranges(shelf, None, 64)):
+    for number, page in enumerate(scan_by_ranges(collection, None, 64)):
         seen += [document["id"] for document in page]
-        shelf.documents += [{"id": f"late-{number}-{n}", KEY: 2**32 - 1 - n} for n in range(10)]
-    assert [id for id in seen if id.startswith("stranger")] == [f"stranger-{n}" for n in range(5)]
+        collection.documents += [
+            {"id": f"late-{number}-{n}", KEY: 2**32 - 1 - n} for n in range(10)
+        ]
+    assert [id for id in seen if id.startswith("keyless")] == [f"keyless-{n}" for n in range(5)]
 
 
-def test_a_collection_of_others_is_listed_before_the_first_page_is_given_out():
-    shelf = Shelf([], strangers=3000)
-    pages = scan_by_ids(shelf, None)
+def test_another_programs_collection_is_listed_before_the_first_page_is_returned():
+    collection = FakeCollection([], keyless=3000)
+    pages = scan_by_ids(collection, None)
     first = next(pages)
-    shelf.documents = shelf.documents[1000:]
+    collection.documents = collection.documents[1000:]
     assert len(scanned([first, *pages])) == 3000

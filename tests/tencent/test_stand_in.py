@@ -1,4 +1,4 @@
-"""The stand-in refuses what the service refuses; the real SDK talks to it."""
+"""The stand-in: it serves the real SDK and refuses what the service refuses."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ DOCUMENT = {"tag": 'say "x" \\', "page": 3, "price": 0.5, "tags": ["a", "b"]}
         "tag is not null",
     ],
 )
-def test_the_filter_language_is_understood(text):
+def test_the_filter_language_is_evaluated(text):
     assert read_condition(text, TYPES, Behaviour())(DOCUMENT) is True
 
 
@@ -156,6 +156,6 @@ def test_the_filter_language_is_understood(text):
         "",
     ],
 )
-def test_what_is_no_filter_is_refused(text):
+def test_an_invalid_filter_is_refused(text):
     with pytest.raises(ApiError):
         read_condition(text, TYPES, Behaviour())

@@ -11,7 +11,7 @@ from imagesearch.filters import Field
 from imagesearch.stores.tencent._documents import DocumentMapping
 from imagesearch.stores.tencent._schema import REVISION, declared_columns
 from imagesearch.testing.tencent_server import Fault
-from tests.tencent.made import batch, meta, vectors
+from tests.tencent.examples import batch, meta, vectors
 from tests.tencent.rpc_server import TencentRpcServer
 
 
@@ -38,7 +38,7 @@ def test_an_update_that_changes_nothing_writes_nothing(server, store):
     assert "/document/update" not in paths(server)
 
 
-def test_a_value_that_does_not_fit_is_refused_before_anything_is_written(server, store):
+def test_an_invalid_value_is_refused_before_any_request(server, store):
     store.upsert(batch(2))
     server.forget_requests()
     with pytest.raises(StoreRequestError, match="price"):
@@ -49,7 +49,7 @@ def test_a_value_that_does_not_fit_is_refused_before_anything_is_written(server,
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "truncate", "garbage"])
-def test_an_update_whose_answer_is_lost_is_counted_once_and_done(server, make_store, kind):
+def test_an_update_whose_response_is_lost_is_made_and_counted_once(server, make_store, kind):
     store = make_store(fields={"label": "string"}, retries=8)
     store.open(meta())
     store.upsert(batch(30, metadata=[{"label": "cat", "n": n} for n in range(30)]))
@@ -61,7 +61,7 @@ def test_an_update_whose_answer_is_lost_is_counted_once_and_done(server, make_st
     )
 
 
-def test_writers_that_never_let_one_through_are_named_as_the_reason(server, store, monkeypatch):
+def test_endless_changes_by_other_writers_are_an_error(server, store, monkeypatch):
     store.upsert(batch(1))
     other = {"n": 0}
     update = server.operations.call
@@ -87,9 +87,7 @@ def store_columns():
     return declared_columns({"label": "string", "price": "double"}, "path")
 
 
-def test_a_collection_from_before_there_were_revisions_updates_existing_records_only(
-    server, make_store
-):
+def test_a_collection_without_revisions_updates_existing_records_only(server, make_store):
     first = make_store(fields={"label": "string"})
     first.open(meta())
     first.close()
@@ -127,7 +125,7 @@ def test_a_deletion_by_filter_is_done_by_the_server(server, make_store, transpor
         store.close()
 
 
-def test_a_deletion_by_filter_whose_answer_is_lost_counts_what_matched(server, make_store):
+def test_a_deletion_by_filter_whose_response_is_lost_counts_what_matched(server, make_store):
     store = make_store(fields={"label": "string"}, retries=8)
     store.open(meta())
     store.upsert(batch(30, metadata=[{"label": "cat"}] * 30))

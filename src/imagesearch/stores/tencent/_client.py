@@ -262,7 +262,7 @@ class CollectionClient:
             return self.query(limit=len(part), ids=part, fields=fields, vectors=vectors)
 
         parts = chunks(possible_ids(ids), _IDS_PER_REQUEST)
-        return [document for found in self.connection.map(fetch, parts) for document in found]
+        return [document for part in self.connection.map(fetch, parts) for document in part]
 
     def search(
         self,

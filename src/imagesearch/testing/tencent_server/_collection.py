@@ -19,7 +19,7 @@ Condition: TypeAlias = Callable[[Mapping[str, Any]], bool | None]
 
 
 class Code(IntEnum):
-    """The service's error codes, as far as they are published."""
+    """The service's published error codes."""
 
     OK = 0
     INDEX_NOT_READY = 13100
@@ -38,7 +38,7 @@ class Code(IntEnum):
 
 
 class ApiError(Exception):
-    """A request that the service refuses: HTTP status 400 with a code and a message."""
+    """A refused request: HTTP status 400 with a code and a message."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -51,9 +51,9 @@ class Limits:
     """Limits of one request; the defaults are the strictest that the service documents.
 
     Attributes:
-        documents_per_upsert: At most so many documents.
-        ids_per_query: At most so many ids in a query, update or delete.
-        vectors_per_search: At most so many vectors.
+        documents_per_upsert: Most documents.
+        ids_per_query: Most ids in a query, update or delete.
+        vectors_per_search: Most vectors.
         page: Largest ``limit`` of a query or search.
         id_bytes: Longest id in UTF-8 bytes.
         dimension: Largest dimension.
@@ -80,18 +80,18 @@ class Behaviour:
     """Behaviour that the service's documentation leaves open, or that takes time.
 
     Attributes:
-        visibility_delay: Seconds after which a write shows in eventually consistent reads;
-            strongly consistent reads see it at once.
-        database_delay: Seconds after which a new database takes collections.
-        missing: What a filter's comparison gives on a document without the field: ``"false"``;
+        visibility_delay: Seconds after which eventually consistent reads see a write; strongly
+            consistent reads see it at once.
+        database_delay: Seconds after which a new database accepts collections.
+        missing: Result of a filter's comparison on a document without the field: ``"false"``;
             ``"unknown"`` as in SQL, so that its negation is not true either; ``"negated"``, false
             except for ``!=``, ``not in`` and ``exclude``; or ``"zero"``, the field counts as 0 or
             as empty text.
-        null_checks: Whether filters know ``is null``.
-        score_decimals: To how many decimals scores are rounded; None for not at all.
+        null_checks: Whether filters support ``is null``.
+        score_decimals: Decimals that scores are rounded to; None for no rounding.
         l2_squared: Whether the L2 score is the squared distance.
-        empty_strings: Whether indexed text fields may hold empty text.
-        latency: Seconds that every request takes at least.
+        empty_strings: Whether indexed text fields may be empty.
+        latency: Least duration of a request, in seconds.
         discard_upserts: Whether upserts are acknowledged unread, for benchmarks of clients.
 
     Example:
@@ -120,7 +120,7 @@ class Document:
 
 @dataclass(slots=True, eq=False)
 class View:
-    """What one kind of read sees, in the order of writing."""
+    """The documents that one kind of read sees, in the order of writing."""
 
     documents: dict[str, Document] = field(default_factory=dict)
     _matrix: NDArray[np.float64] | None = None
@@ -144,9 +144,9 @@ class Collection:
     """One collection, as ``/collection/create`` described it.
 
     Attributes:
-        info: What ``/collection/describe`` says.
+        info: The response to ``/collection/describe``.
         types: Field type of every field with a filter index.
-        dimension: Of the vectors.
+        dimension: Dimension of the vectors.
         metric: ``COSINE``, ``IP`` or ``L2``.
     """
 
@@ -192,11 +192,11 @@ class Collection:
         return len(ids)
 
     def rebuild(self) -> None:
-        """Put all documents into the vector index."""
+        """Add all documents to the vector index."""
         self._unindexed.clear()
 
     def view(self, *, strong: bool) -> View:
-        """Return what a strongly or an eventually consistent read sees now."""
+        """Return the view of a strongly or an eventually consistent read."""
         now = time.monotonic()
         while self._pending and self._pending[0][0] <= now:
             _, id, document = self._pending.popleft()
@@ -225,7 +225,7 @@ class Collection:
         vectors = view.matrix()
         vectors = vectors if len(rows) == len(ids) else vectors[rows]
         return [
-            [(ids[rows[place]], float(scores[place])) for place in order[:limit]]
+            [(ids[rows[index]], float(scores[index])) for index in order[:limit]]
             for scores, order in (
                 _ranked(query, vectors, self.metric, squared=squared) for query in queries
             )

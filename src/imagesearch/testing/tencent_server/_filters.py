@@ -1,4 +1,4 @@
-"""The service's filter language: read, check against the indexes, and decide for a document.
+"""The service's filter language: parse a filter, check it against the indexes, and evaluate it.
 
     or    := and ("or" and)*
     and   := not ("and" not)*
@@ -9,7 +9,7 @@
            | field ("include" | "exclude" | "include all") "(" text ("," text)* ")"
            | field "is" ["not"] "null"
 
-Written from the service's documentation alone, apart from the compiler that it tests.
+Written from the service's documentation, independently of the compiler that it tests.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ Literal: TypeAlias = str | int | float
 
 
 def read_condition(text: str, types: Mapping[str, str], behaviour: Behaviour) -> Condition:
-    """Read a filter.
+    """Parse a filter.
 
     Args:
         text: The filter.
         types: Field name to field type, for every field with a filter index.
-        behaviour: What documents without the field give, and whether null checks exist.
+        behaviour: How missing fields compare, and whether null checks are supported.
 
     Raises:
-        ApiError: It is not a filter, or names a field that cannot be filtered on so.
+        ApiError: It is not a valid filter for these fields.
 
     Example:
         >>> condition = read_condition('tag = "a"', {"tag": "string"}, Behaviour())
@@ -159,31 +159,31 @@ class _Parser:
         return lambda document: (field in document) is negated
 
     def _comparison(self, field: str, kind: str, symbol: str) -> Condition:
-        wanted = self._literal(field, kind)
+        literal = self._literal(field, kind)
         if kind == "array" or (kind == "string" and symbol not in ("=", "!=")):
             raise ApiError(Code.TYPE_MISMATCH, f"{symbol} does not apply to {kind} field {field}")
         compare = _ORDER[symbol]
         return self._leaf(
-            field, lambda value: compare(value, wanted), kind, negative=symbol == "!="
+            field, lambda value: compare(value, literal), kind, negative=symbol == "!="
         )
 
     def _membership(self, field: str, kind: str, *, negated: bool) -> Condition:
         if kind == "array":
             raise ApiError(Code.TYPE_MISMATCH, f"in does not apply to array field {field}")
-        wanted = self._literals(field, kind)
+        literals = self._literals(field, kind)
         return self._leaf(
-            field, lambda value: (value in wanted) is not negated, kind, negative=negated
+            field, lambda value: (value in literals) is not negated, kind, negative=negated
         )
 
     def _inclusion(self, field: str, kind: str, how: str) -> Condition:
         if kind != "array":
             raise ApiError(Code.TYPE_MISMATCH, f"include does not apply to {kind} field {field}")
-        wanted = self._literals(field, "string")
+        literals = self._literals(field, "string")
 
         def holds(value: Sequence[Any]) -> bool:
             if how == "all":
-                return all(one in value for one in wanted)
-            return any(one in value for one in wanted) is (how == "any")
+                return all(text in value for text in literals)
+            return any(text in value for text in literals) is (how == "any")
 
         return self._leaf(field, holds, kind, negative=how == "none")
 
@@ -225,7 +225,7 @@ class _Parser:
             if kind == "double":
                 return float(token.text)
             if "." in token.text or (kind == "uint64" and token.text.startswith("-")):
-                raise ApiError(Code.TYPE_MISMATCH, f"{token.text} is no {kind} for {field}")
+                raise ApiError(Code.TYPE_MISMATCH, f"{token.text} is not {kind}, for {field}")
             number = int(token.text)
             low, high = (0, 2**64) if kind == "uint64" else (-(2**63), 2**63)
             if not low <= number < high:
@@ -245,9 +245,9 @@ class _Parser:
         if self._next == len(self._tokens):
             return False
         token = self._tokens[self._next]
-        found = (token.kind, token.text) == (kind, text)
-        self._next += found
-        return found
+        matches = (token.kind, token.text) == (kind, text)
+        self._next += matches
+        return matches
 
     def _require(self, kind: str, text: str) -> None:
         if not self._take(kind, text):
@@ -260,23 +260,23 @@ class _Parser:
 
 def _all(operands: list[Condition]) -> Condition:
     def decide(document: Mapping[str, Any]) -> bool | None:
-        answers = [operand(document) for operand in operands]
-        return False if False in answers else None if None in answers else True
+        results = [operand(document) for operand in operands]
+        return False if False in results else None if None in results else True
 
     return decide
 
 
 def _any(operands: list[Condition]) -> Condition:
     def decide(document: Mapping[str, Any]) -> bool | None:
-        answers = [operand(document) for operand in operands]
-        return True if True in answers else None if None in answers else False
+        results = [operand(document) for operand in operands]
+        return True if True in results else None if None in results else False
 
     return decide
 
 
 def _not(operand: Condition) -> Condition:
     def decide(document: Mapping[str, Any]) -> bool | None:
-        answer = operand(document)
-        return None if answer is None else not answer
+        result = operand(document)
+        return None if result is None else not result
 
     return decide

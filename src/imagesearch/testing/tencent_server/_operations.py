@@ -1,4 +1,4 @@
-"""Operations: what each path of the service does, with its checks."""
+"""The operations behind each path of the service, and the checks of request bodies."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Operations:
         }
 
     def call(self, path: str, body: _Body) -> dict[str, Any]:
-        """Do what a request asks.
+        """Execute a request.
 
         Raises:
             ApiError: The service refuses it.
@@ -166,18 +166,18 @@ class Operations:
         if type(offset) is not int or offset < 0:
             raise ApiError(Code.INVALID_PARAMETER, f"offset {offset!r}")
         if self._limits.offset_is_multiple_of_limit and offset % limit:
-            raise ApiError(Code.INVALID_PARAMETER, f"offset {offset} is no multiple of {limit}")
+            raise ApiError(Code.INVALID_PARAMETER, f"offset {offset} is not a multiple of {limit}")
         view = self._view(collection, body)
-        found = collection.select(view, ids=ids, condition=self._condition(collection, query))
+        selected = collection.select(view, ids=ids, condition=self._condition(collection, query))
         for rule in reversed(query.get("sort", [])):
             field = rule.get("fieldName")
             if collection.types.get(field) != "uint64":
                 raise ApiError(Code.SORT_FIELD, f"cannot sort by {field}")
-            found.sort(
+            selected.sort(
                 key=lambda pair: pair[1].fields.get(field, 0),
                 reverse=rule.get("direction") == "desc",
             )
-        page = [_answer(id, document, query) for id, document in found[offset : offset + limit]]
+        page = [_answer(id, document, query) for id, document in selected[offset : offset + limit]]
         return {"count": len(page), "documents": page}
 
     def _search(self, body: _Body) -> dict[str, Any]:
@@ -218,12 +218,12 @@ class Operations:
         # With neither ids nor filter this removes everything, as the service does.
         collection, query = self._collection(body), _require(body, "query", dict)
         ids = _ids(query, self._limits)
-        found = collection.select(
+        selected = collection.select(
             collection.view(strong=True), ids=ids, condition=self._condition(collection, query)
         )
-        for id, _ in found[: query.get("limit")]:
+        for id, _ in selected[: query.get("limit")]:
             collection.write(id, None)
-        return {"affectedCount": len(found[: query.get("limit")])}
+        return {"affectedCount": len(selected[: query.get("limit")])}
 
     def _update(self, body: _Body) -> dict[str, Any]:
         collection, query = self._collection(body), _require(body, "query", dict)
@@ -233,14 +233,14 @@ class Operations:
             raise ApiError(Code.INVALID_PARAMETER, "update must not contain id")
         if not ids and "filter" not in query:
             raise ApiError(Code.INVALID_PARAMETER, "update needs documentIds or filter")
-        found = collection.select(
+        selected = collection.select(
             collection.view(strong=True), ids=ids, condition=self._condition(collection, query)
         )
-        for id, old in found:
+        for id, old in selected:
             merged = {"id": id, "vector": old.vector.tolist(), **old.fields, **changes}
             checked = _document(merged, collection, self._limits, self._behaviour)
             collection.write(*checked, build_index=collection.is_indexed(id))
-        return {"affectedCount": len(found)}
+        return {"affectedCount": len(selected)}
 
     def _count(self, body: _Body) -> dict[str, Any]:
         collection = self._collection(body)
@@ -286,9 +286,9 @@ def _name(body: _Body, key: str) -> str:
 
 
 def _answer(id: str, document: Document, request: _Body) -> dict[str, Any]:
-    wanted = request.get("outputFields")
+    columns = request.get("outputFields")
     fields = {
-        name: value for name, value in document.fields.items() if wanted is None or name in wanted
+        name: value for name, value in document.fields.items() if columns is None or name in columns
     }
     answer = {"id": id, **fields}
     if request.get("retrieveVector"):

@@ -1,4 +1,4 @@
-"""Faults: what goes wrong between a client and the service, on demand."""
+"""The stand-in server: HTTP, a log of requests, and fault injection."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ FaultKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong.
+    """A fault to inject.
 
     Attributes:
-        kind: ``"reset"``: the connection is reset before the request is done. ``"reset_after"``:
-            it is done, and the connection is reset before the answer. ``"truncate"``: it is done,
-            and the connection ends in mid-answer. ``"status"``: an HTTP error with plain text; not
-            done. ``"api_error"``: an error of the service with `code`; not done. ``"garbage"``: it
-            is done, and the answer is no JSON. ``"empty"``: it is done, and the answer is JSON
-            that says nothing. ``"delay"``: it is done, `seconds` later.
-        status: HTTP status of ``"status"``; 429 is how rate limits look.
+        kind: ``"reset"``: the connection is reset and the request not executed.
+            ``"reset_after"``: it is executed, and the connection is reset before the response.
+            ``"truncate"``: it is executed, and the connection closes amid the response.
+            ``"status"``: an HTTP error with plain text; not executed. ``"api_error"``: an error of
+            the service with `code`; not executed. ``"garbage"``: it is executed, and the response
+            is not JSON. ``"empty"``: it is executed, and the response is an empty JSON object.
+            ``"delay"``: it is executed, and the response comes `seconds` later.
+        status: HTTP status of ``"status"``; 429 is a rate limit.
         code: Code of ``"api_error"``.
         message: Text of ``"status"`` and ``"api_error"``.
         seconds: Length of ``"delay"``.
         path: Only requests to this path; empty for all.
-        every: Only each so-manieth of those requests.
-        times: Only so many times; None for always.
+        every: Only every n-th of those requests.
+        times: How often to inject it; None for always.
 
     Example:
         >>> Fault("status", status=503, path="/document/upsert", times=1).kind
@@ -84,39 +85,39 @@ class Faults:
             self._fired.append(0)
 
     def clear(self) -> None:
-        """Inject nothing more."""
+        """Remove all faults."""
         with self._lock:
             self._faults, self._seen, self._fired = [], [], []
 
     @property
     def fired(self) -> int:
-        """How often the present faults have struck."""
+        """How often the current faults were injected."""
         return sum(self._fired)
 
     def next(self, path: str) -> Fault | None:
-        """Return what goes wrong with the next request to `path`, if anything."""
+        """Return the fault to inject into the next request to `path`, if any."""
         with self._lock:
-            for place, fault in enumerate(self._faults):
+            for index, fault in enumerate(self._faults):
                 if fault.path and fault.path != path:
                     continue
-                self._seen[place] += 1
-                spent = fault.times is not None and self._fired[place] >= fault.times
-                if not spent and self._seen[place] % fault.every == 0:
-                    self._fired[place] += 1
+                self._seen[index] += 1
+                spent = fault.times is not None and self._fired[index] >= fault.times
+                if not spent and self._seen[index] % fault.every == 0:
+                    self._fired[index] += 1
                     return fault
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """One request that arrived.
+    """A request that the server received.
 
     Attributes:
         path: Such as ``/document/upsert``.
         body: The JSON body, or None where the server keeps no bodies.
         size: Bytes of the body.
-        code: Code of the answer: 0 for success, the service's code or the HTTP status else.
-        fault: Kind of the fault that was injected, or empty.
+        code: Code of the response: 0 for success, otherwise the service's code or the HTTP status.
+        fault: Kind of the injected fault, or empty.
     """
 
     path: str
@@ -127,21 +128,21 @@ class LoggedRequest:
 
 
 class TencentServer:
-    """A stand-in for Tencent Cloud VectorDB that speaks its HTTP protocol on the loopback.
+    """A stand-in for Tencent Cloud VectorDB, with its HTTP protocol on the loopback interface.
 
-    Collections live in memory and are searched exactly, whatever their index type. The official
-    SDK talks to it as it is. It is for tests: it keeps the documented limits and formats, but
-    says nothing about the real service's speed or recall.
+    Collections are kept in memory and searched exactly, whatever their index type. The official
+    SDK works with it unchanged. It is for tests: it enforces the documented limits and formats, but
+    its speed and recall are not those of the real service.
 
     Args:
-        username: Account that is let in.
+        username: Account that is accepted.
         key: Its API key.
         limits: Limits to enforce.
-        behaviour: Delays, and what the service's documentation leaves open.
-        keep_bodies: Whether `requests` keeps the bodies.
+        behaviour: Delays, and choices where the service's documentation is silent.
+        keep_bodies: Whether `requests` includes the bodies.
 
     Attributes:
-        faults: What goes wrong on demand; see `Fault`.
+        faults: The faults to inject; see `Fault`.
 
     Example:
         >>> with TencentServer() as server:
@@ -184,7 +185,7 @@ class TencentServer:
         return self
 
     def stop(self) -> None:
-        """Stop listening; the data are kept until the object goes."""
+        """Stop listening; the data are kept."""
         if self._http is not None and self._thread is not None:
             self._http.shutdown()
             self._http.close_connections()
@@ -205,7 +206,7 @@ class TencentServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address, ``http://127.0.0.1:PORT``."""
         if self._http is None:
             raise RuntimeError("the stand-in is not running; use it in a with statement")
         return f"http://127.0.0.1:{self._http.server_address[1]}"
@@ -249,7 +250,7 @@ class _HttpServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def close_connections(self) -> None:
-        """Wake the threads that wait on connections which clients keep open."""
+        """Close the connections that clients keep open, so that their threads end."""
         for connection in list(self._open):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
@@ -258,12 +259,12 @@ class _HttpServer(ThreadingHTTPServer):
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients that go away are what this server is for."""
+        """Ignore errors: faults and clients that disconnect cause them on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Headers and body leave in one packet, as the service's do.
+    # Headers and body are sent in one packet, like the service's.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -276,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @override
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing to standard error."""
 
     def _respond(self, raw: bytes) -> None:
         owner = cast(_HttpServer, self.server).owner
@@ -319,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, answer: bytes, fault: Fault | None) -> None:
         kind = fault.kind if fault else ""
         if kind in ("reset", "reset_after"):
-            # Lingering for no time turns the close into a reset.
+            # Without lingering, closing the socket resets the connection.
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.close_connection = True

@@ -1,4 +1,4 @@
-"""Meta, vectors and records that the tests use."""
+"""Meta, vectors and records for the tests."""
 
 from __future__ import annotations
 
