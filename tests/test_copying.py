@@ -17,7 +17,6 @@ from imagesearch import (
 )
 from imagesearch.copying import copy_projected, copy_records
 from imagesearch.errors import StoreUnavailableError
-from imagesearch.protocols import Capability
 from tests.calibration.axes import Axes, fill
 
 META = IndexMeta(EmbeddingSpec("mine", 8, normalised=True, fingerprint="1"))
@@ -168,7 +167,7 @@ def test_a_copied_calibration_is_used_by_the_copy():
 
 def test_notes_stay_behind_where_they_would_say_something_wrong():
     class Forgetful(MemoryStore):
-        capabilities = MemoryStore.capabilities - {Capability.NOTES}
+        notes = None
 
     source = filled(MemoryStore(), 10)
     assert copy_records(source, filled(Forgetful(), 0)).notes_left == ""

@@ -5,7 +5,7 @@ from PIL import Image
 
 from imagesearch import ImageIndex, MemoryStore
 from imagesearch.errors import ConfigError
-from imagesearch.protocols import SharingStore, VectorStore, missing_members, supports
+from imagesearch.protocols import SupportsWriterRelease, VectorStore, missing_members, supports
 from tests.small_embedder import SmallEmbedder
 
 
@@ -22,7 +22,7 @@ class Delegating:
 def test_a_store_that_delegates_its_members_is_a_store():
     store = Delegating(MemoryStore())
     assert supports(store, VectorStore)
-    assert not supports(store, SharingStore)
+    assert not supports(store, SupportsWriterRelease)
     with ImageIndex(store=store, embedder=Delegating(SmallEmbedder())) as index:
         index.add(Image.new("RGB", (9, 9), "red"))
         assert index.update_metadata(index.add(Image.new("RGB", (9, 9), "red")).unchanged, {}) == 1

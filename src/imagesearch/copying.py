@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import ConfigError, IncompatibleIndexError, StoreError
 from imagesearch.projection import fit_projection, require_projectable
-from imagesearch.protocols import VectorStore, noting
+from imagesearch.protocols import SupportsNotes, VectorStore, supports
 from imagesearch.types import IndexMeta, Projection, Record, RecordBatch, canonical_metadata
 
 __all__ = ["CopyReport", "begun_projection", "copy_projected", "copy_records", "is_same"]
@@ -248,18 +248,17 @@ def _copy_notes(
     source: VectorStore, target: VectorStore, *, projected: bool, same: bool
 ) -> tuple[tuple[str, ...], str]:
     """Return the names of the notes that were copied, and why they were not."""
-    giver, taker = noting(source), noting(target)
-    notes = giver.notes() if giver is not None else {}
+    notes = source.notes() if supports(source, SupportsNotes) else {}
     if not notes:
         return (), ""
     if projected:
         return (), "scores mean something else after the projection"
-    if taker is None:
-        return (), "the target keeps none"
+    if not supports(target, SupportsNotes):
+        return (), "the target does not support notes"
     if not same:
         return (), "source and target hold different records"
     for name, value in notes.items():
-        taker.note(name, value)
+        target.note(name, value)
     return tuple(notes), ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -28,15 +28,16 @@ __all__ = [
     "Capability",
     "CheckProgress",
     "Embedder",
-    "NotingStore",
-    "SharingStore",
+    "SupportsAdoption",
     "SupportsCheck",
     "SupportsFilterDeletion",
     "SupportsMetadataUpdate",
+    "SupportsNotes",
+    "SupportsReadOnly",
+    "SupportsWriterRelease",
     "TextEmbedder",
     "VectorStore",
     "missing_members",
-    "noting",
     "supports",
 ]
 
@@ -143,8 +144,6 @@ class Capability(StrEnum):
     """Filters may name the record's own ``id`` and ``uri``."""
     ORDER_TEXT = "order_text"
     """Filters may compare texts with <, <=, > and >= (by Unicode code point)."""
-    NOTES = "notes"
-    """Small notes are kept beside the meta: the store is a `NotingStore`."""
 
 
 @runtime_checkable
@@ -260,15 +259,14 @@ class VectorStore(Protocol):
 
 
 @runtime_checkable
-class NotingStore(VectorStore, Protocol):
-    """What a store with `Capability.NOTES` can also do: remember what was learned about it.
+class SupportsNotes(VectorStore, Protocol):
+    """A store that keeps a few small notes about the index, such as a calibration.
 
-    Notes are few and small, such as a calibration; they say nothing about what vectors mean, so
-    unlike the meta they may change.
+    Notes do not affect what the vectors mean, so unlike the meta they may change.
 
     Example:
         >>> from imagesearch.stores.memory import MemoryStore
-        >>> isinstance(MemoryStore(), NotingStore)
+        >>> isinstance(MemoryStore(), SupportsNotes)
         True
     """
 
@@ -281,16 +279,16 @@ class NotingStore(VectorStore, Protocol):
         ...
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a note, in place of one of that name; durable on return.
+        """Write a note, replacing the one of that name; durable on return.
 
         Args:
-            name: Not empty.
+            name: The name, not empty.
             value: A JSON value; None removes the note. Every store takes 32 KiB of JSON text;
                 a store on a server may refuse more.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is not a JSON value, or larger than
-                the store takes; nothing was written.
+            StoreRequestError: The name is empty, or the value is not a JSON value or is larger
+                than the store takes; nothing was written.
             StoreError: The store failed.
         """
         ...
@@ -318,37 +316,66 @@ def missing_members(candidate: object, protocol: type) -> list[str]:
     return sorted(name for name in members if getattr(candidate, name, None) is None)
 
 
-def noting(store: VectorStore) -> NotingStore | None:
-    """Return the store if it keeps notes, else None.
-
-    Example:
-        >>> from imagesearch.stores.memory import MemoryStore
-        >>> noting(MemoryStore()) is None
-        False
-    """
-    keeps = Capability.NOTES in store.capabilities
-    return store if keeps and supports(store, NotingStore) else None
-
-
 @runtime_checkable
-class SharingStore(VectorStore, Protocol):
-    """What a store can also do, whose first write keeps other processes from writing.
+class SupportsWriterRelease(VectorStore, Protocol):
+    """A store that one process writes at a time, and whose lock can be released while it is open.
 
     Example:
         >>> from imagesearch.stores.local import LocalStore
         >>> from imagesearch.stores.memory import MemoryStore
-        >>> isinstance(LocalStore("photos.idx"), SharingStore), isinstance(MemoryStore(), SharingStore)
+        >>> local, memory = LocalStore("photos.idx"), MemoryStore()
+        >>> isinstance(local, SupportsWriterRelease), isinstance(memory, SupportsWriterRelease)
         (True, False)
     """
 
-    def release(self) -> None:
-        """Let other processes write, until this store writes again; it stays open.
+    def release_writer_lock(self) -> None:
+        """Let other processes write until this store writes again; it stays open.
 
-        Waits for a write that another thread is doing.
+        Waits for a write of another thread.
 
         Raises:
             StoreError: The store failed.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsReadOnly(Protocol):
+    """A store class that can open an existing collection without changing anything.
+
+    Asked of the class, because options are needed before there is a store.
+
+    Example:
+        >>> from imagesearch.stores.local import LocalStore
+        >>> supports(LocalStore, SupportsReadOnly)
+        True
+    """
+
+    def read_only_options(
+        self, options: Mapping[str, Any], *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Return options for a store that changes nothing; a static method.
+
+        Args:
+            options: Options as in a config file.
+            timeout: Seconds after which a store on a server gives up, without retries; None for
+                what the options say.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsAdoption(Protocol):
+    """A store class that can open collections that other programs made.
+
+    Example:
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> supports(MemoryStore, SupportsAdoption)
+        False
+    """
+
+    def adoption_hint(self) -> str:
+        """Return how a config file opens such a collection, for messages; a static method."""
         ...
 
 

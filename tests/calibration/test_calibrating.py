@@ -27,7 +27,6 @@ from imagesearch.errors import (
     UnsupportedOperationError,
 )
 from imagesearch.evaluation import EvaluationQuery
-from imagesearch.protocols import Capability
 from tests.calibration.axes import KINDS, fill, labelled, near
 from tests.small_embedder import SmallTextEmbedder
 
@@ -52,7 +51,7 @@ def between(kind, other):
 
 
 class WithoutNotes(MemoryStore):
-    capabilities = MemoryStore.capabilities - {Capability.NOTES}
+    notes = None
 
 
 def test_labels_of_the_index_teach_where_other_kinds_begin(kinds, axes):

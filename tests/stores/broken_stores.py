@@ -268,7 +268,7 @@ class BelongsToOneThread(MemoryStore):
 
 
 class ReleasesByClosing(MemoryStore):
-    def release(self):
+    def release_writer_lock(self):
         self.close()
 
 

@@ -245,27 +245,27 @@ def test_a_released_store_lets_others_write_and_writes_again_later(filled, opene
         first.upsert(make_batch(vectors(2), prefix=f"first-{turn}"))
         with pytest.raises(StoreLockedError):
             second.delete(["id-00000"])
-        first.release()
-        first.release()
+        first.release_writer_lock()
+        first.release_writer_lock()
         second.upsert(make_batch(vectors(2), prefix=f"second-{turn}"))
         assert second.delete([f"first-{turn}-00000"]) == 1
         with pytest.raises(StoreLockedError):
             first.delete(["id-00000"])
-        second.release()
+        second.release_writer_lock()
         assert first.count() == second.count() == 20 + 3 * (turn + 1)
     assert first.search(vectors(2), k=8)[1][0].score == pytest.approx(1)
     first.close()
-    first.release()
+    first.release_writer_lock()
 
 
 def test_a_store_that_was_released_sees_that_another_process_has_compacted(filled, opened):
     first, second = opened(), opened()
     first.upsert(make_batch(vectors(3000), prefix="first"))
-    first.release()
+    first.release_writer_lock()
     assert second.delete([f"first-{number:05d}" for number in range(2500)]) == 2500
-    second.release()
+    second.release_writer_lock()
     first.upsert(make_batch(vectors(1, seed=5), prefix="last"))
-    first.release()
+    first.release_writer_lock()
     for store in (first, second):
         assert store.count() == 521
         assert store.search(vectors(1, seed=5), k=1)[0][0].id == "last-00000"
@@ -540,13 +540,13 @@ def test_a_disk_that_is_full_when_the_lock_is_taken_locks_nobody_out(tmp_path):
         store = LocalStore(sys.argv[1])
         store.open(make_meta(4))
         store.upsert(make_batch(np.eye(4, dtype=np.float32)))
-        store.release()
+        store.release_writer_lock()
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         try:
             store.delete(["id-00000"])
         except StoreUnavailableError:
             print("full")
-        store.release()
+        store.release_writer_lock()
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
         other = LocalStore(sys.argv[1])
         other.open(make_meta(4))

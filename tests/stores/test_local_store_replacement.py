@@ -299,7 +299,7 @@ def test_a_writer_refuses_when_its_index_was_replaced(tmp_path, way, holding):
     store = opened(path)
     store.upsert(make_batch(vectors_of("a")[:1], prefix="early"))
     if not holding:
-        store.release()
+        store.release_writer_lock()
     path.rename(tmp_path / "old")
     (tmp_path / "b").rename(path)
     with pytest.raises(StoreError, match="replaced or removed"):
@@ -327,7 +327,7 @@ def test_a_store_that_writes_does_not_go_over_to_another_index(tmp_path):
     (tmp_path / "b").rename(path)
     with pytest.raises(StoreError, match="replaced or removed"):
         store.count()
-    store.release()
+    store.release_writer_lock()
     assert store.count() == ROWS
     store.close()
 

@@ -96,7 +96,7 @@ def test_a_lock_file_that_is_removed_while_it_is_being_locked_is_not_taken(
 
     path = tmp_path / "photos.idx" / "writer.lock"
     store, other = opened(), opened()
-    store.release()
+    store.release_writer_lock()
     lock = fcntl.flock
     removals = [1, 2, 3]
 
@@ -118,7 +118,7 @@ def test_a_lock_file_that_is_removed_all_the_time_is_reported(opened, tmp_path, 
 
     path = tmp_path / "photos.idx" / "writer.lock"
     store = opened()
-    store.release()
+    store.release_writer_lock()
     monkeypatch.setattr(fcntl, "flock", lambda *_: path.unlink(missing_ok=True))
     with pytest.raises(StoreLockedError, match=r"removing writer\.lock"):
         store.upsert(make_batch(vectors(1)))
@@ -129,7 +129,7 @@ def test_a_file_system_without_locks_is_not_taken_for_another_writer(opened, mon
     import fcntl
 
     store = opened()
-    store.release()
+    store.release_writer_lock()
 
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import re
@@ -26,7 +25,7 @@ from imagesearch.filters import parse_filter
 from imagesearch.filters._tree import fields_of
 from imagesearch.index import ImageIndex
 from imagesearch.plugins import make_embedder, make_store, plugin_class, plugin_names
-from imagesearch.protocols import Embedder
+from imagesearch.protocols import Embedder, SupportsAdoption, supports
 from imagesearch.stores.local._sql import field_names
 from imagesearch.types import IndexMeta
 
@@ -89,25 +88,17 @@ def table_at(place: Path, **options: object) -> PluginConfig:
 def no_index(config: Path | None, store: Path | None) -> StoreError:
     """Return the error for an index that should exist, and does not."""
     if store is None and config is not None:
-        foreign = (
-            ". If another program made the collection, say so in the file: read_only = true (or "
-            'adopt = "its embedder") under [store], and what made its vectors under [embedder]'
-        )
+        cls = plugin_class("stores", _configured(config).kind)
+        hint = f"; {cls.adoption_hint()}" if supports(cls, SupportsAdoption) else ""
         return StoreError(
-            f"there is no index yet where {config} puts it; make one with: imagesearch add FOLDER "
-            f"--config {shlex.quote(str(config))}{foreign if _adopts(config) else ''}"
+            f"the store of {config} holds no index yet; create one with: imagesearch add FOLDER "
+            f"--config {shlex.quote(str(config))}{hint}"
         )
     option = "" if store is None else f" --store {shlex.quote(str(store))}"
     return StoreError(
-        f"there is no index at {store or DEFAULT_STORE}; make one with: imagesearch add "
+        f"there is no index at {store or DEFAULT_STORE}; create one with: imagesearch add "
         f"FOLDER{option}, or name another with --store"
     )
-
-
-def _adopts(config: Path) -> bool:
-    """Whether the store of a config can open what other programs made."""
-    cls = plugin_class("stores", _configured(config).kind)
-    return "adopt" in inspect.signature(cls).parameters
 
 
 def _configured(config: Path) -> PluginConfig:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from imagesearch.config import PluginConfig, check_options
 from imagesearch.index import ImageIndex
 from imagesearch.index._dry_run import RehearsalEmbedder, RehearsalStore
 from imagesearch.plugins import make_store, plugin_class
-from imagesearch.protocols import VectorStore
+from imagesearch.protocols import SupportsReadOnly, VectorStore, supports
 from imagesearch.stores.local._paths import without_side_files
 from imagesearch.types import EmbeddingSpec, IndexMeta
 
@@ -46,9 +45,9 @@ def open_untouched(
         The store, open, and its meta; not open, and None, if it holds no index.
     """
     cls = plugin_class("stores", table.kind)
-    options = dict(table.options)
-    if "read_only" in inspect.signature(cls).parameters:
-        options["read_only"] = True
+    options = table.options
+    if supports(cls, SupportsReadOnly):
+        options = cls.read_only_options(options)
     quiet = PluginConfig(table.kind, options, table.folder)
     with ExitStack() as closing:
         if table.kind == "local":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from imagesearch.diagnosis._machine import room_findings
 from imagesearch.diagnosis.finding import Finding, finding_of
 from imagesearch.errors import ImageSearchError
 from imagesearch.plugins import plugin_class
-from imagesearch.protocols import VectorStore
+from imagesearch.protocols import SupportsReadOnly, VectorStore, supports
 from imagesearch.stores.local._inspect import Inspection, inspect_index
 from imagesearch.stores.local._paths import without_side_files
 from imagesearch.types import IndexMeta
@@ -179,7 +178,9 @@ def store_findings(table: PluginConfig) -> Generator[Finding, None, IndexMeta | 
     """Look at a store; returns the meta of the index in it, if there is one and it can be read."""
     try:
         cls = plugin_class("stores", table.kind)
-        options = _impatient(cls, check_options(cls, table))
+        options = check_options(cls, table)
+        if supports(cls, SupportsReadOnly):
+            options = cls.read_only_options(options, timeout=_SECONDS)
         store: VectorStore = cls(**options)
     except ImageSearchError as error:
         yield finding_of(_TOPIC, table.kind, error, remedy="mend the table [store]")
@@ -230,14 +231,3 @@ def _index_findings(place: str, count: int, meta: IndexMeta) -> Iterator[Finding
     yield Finding(
         _TOPIC, "ok", f"{place}: {count} images, made with {meta.embedding.name}, dim {meta.dim}"
     )
-
-
-def _impatient(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with which a store writes nothing and answers soon, as far as it can."""
-    wanted: dict[str, Any] = {"read_only": True, "retries": 0}
-    known = inspect.signature(cls).parameters
-    if "timeout" in known:
-        default = known["timeout"].default
-        given = options.get("timeout", default if isinstance(default, int | float) else _SECONDS)
-        wanted["timeout"] = min(_SECONDS, float(given))
-    return {**options, **{name: value for name, value in wanted.items() if name in known}}

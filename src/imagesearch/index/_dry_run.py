@@ -48,8 +48,8 @@ class RehearsalStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Those of the other store, but for notes, which would be writes."""
-        return self._store.capabilities - {Capability.NOTES}
+        """Those of the other store."""
+        return self._store.capabilities
 
     def describe(self) -> IndexMeta:
         """Return the meta of the other store."""

@@ -22,7 +22,7 @@ from imagesearch.index._grouping import GroupScore, search_groups
 from imagesearch.index._open import Assembly
 from imagesearch.index._query_vectors import QueryVectors
 from imagesearch.index._rerank import Refinement
-from imagesearch.protocols import NotingStore, VectorStore, noting
+from imagesearch.protocols import SupportsNotes, VectorStore, supports
 from imagesearch.sources import open_thumbnail
 from imagesearch.types import Hit, Hits, ImageSource, ImageTerm, Item, Metric, Query, TextTerm
 
@@ -84,8 +84,7 @@ def read_calibration(store: VectorStore) -> Calibration | None:
         QueryError: It cannot be read.
         StoreError: The store failed.
     """
-    keeper = noting(store)
-    data = None if keeper is None else keeper.notes().get(_NOTE)
+    data = store.notes().get(_NOTE) if supports(store, SupportsNotes) else None
     return None if data is None else Calibration.from_dict(data)
 
 
@@ -110,14 +109,13 @@ def write_calibration(store: VectorStore, calibration: Calibration) -> None:
     _required(store).note(_NOTE, calibration.to_dict())
 
 
-def _required(store: VectorStore) -> NotingStore:
-    keeper = noting(store)
-    if keeper is None:
+def _required(store: VectorStore) -> SupportsNotes:
+    if not supports(store, SupportsNotes):
         raise UnsupportedOperationError(
             f"{store!r} keeps no notes, so a calibration cannot be saved with it: "
             "learn one without saving it, and give its threshold as the minimum score"
         )
-    return keeper
+    return store
 
 
 MinScore: TypeAlias = float | Literal["calibrated"] | None
@@ -159,7 +157,7 @@ def least_score(
             "min_score='calibrated' needs a calibration, and this index has none"
             + (
                 "; learn one with index.calibrate(), or imagesearch calibrate"
-                if noting(index.store) is not None
+                if supports(index.store, SupportsNotes)
                 else ", and its store cannot keep one: give a number"
             )
         )

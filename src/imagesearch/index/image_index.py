@@ -26,7 +26,7 @@ from imagesearch.index._open import assemble, fit_into
 from imagesearch.index._rerank import Refinement
 from imagesearch.index._search import MinScore, Search, as_queries, combined, read_calibration
 from imagesearch.plugins import make_embedder, make_store
-from imagesearch.protocols import Embedder, SharingStore, VectorStore, supports
+from imagesearch.protocols import Embedder, SupportsWriterRelease, VectorStore, supports
 from imagesearch.types import (
     AddReport,
     CheckReport,
@@ -809,8 +809,8 @@ class ImageIndex:
             ...         index.count()
             2
         """
-        if supports(self.store, SharingStore):
-            self.store.release()
+        if supports(self.store, SupportsWriterRelease):
+            self.store.release_writer_lock()
 
     def close(self) -> None:
         """Release files and connections; the index cannot be used afterwards."""

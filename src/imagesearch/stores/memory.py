@@ -60,7 +60,6 @@ class MemoryStore:
             Capability.FILTER_ANY_FIELD,
             Capability.FILTER_IDENTITY,
             Capability.ORDER_TEXT,
-            Capability.NOTES,
         }
     )
 

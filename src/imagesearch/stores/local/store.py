@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -123,6 +123,14 @@ class LocalStore:
         self._changing = ForkSafeLock()
         self._state: Opened | None = None
         self._writer: Writer | None = None
+
+    @staticmethod
+    def read_only_options(
+        options: Mapping[str, Any], *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Return options for a store that changes nothing; see `SupportsReadOnly`."""
+        del timeout  # nothing to wait for
+        return {**options, "read_only": True}
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -408,7 +416,7 @@ class LocalStore:
                 if not held:
                     self._lock.release()
 
-    def release(self) -> None:
+    def release_writer_lock(self) -> None:
         """Let other processes write, until this store writes again; it stays open.
 
         Waits for a write that another thread is doing. What was written is on the disk already; a

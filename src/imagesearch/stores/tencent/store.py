@@ -177,10 +177,29 @@ class TencentStore:
         """
         return upgrade_index_options(options)
 
+    @staticmethod
+    def read_only_options(
+        options: Mapping[str, Any], *, timeout: float | None = None
+    ) -> dict[str, Any]:
+        """Return options for a store that changes nothing; see `SupportsReadOnly`."""
+        changed = {**options, "read_only": True}
+        if timeout is not None:
+            given = options.get("timeout", timeout)
+            changed |= {"retries": 0, "timeout": min(timeout, float(given))}
+        return changed
+
+    @staticmethod
+    def adoption_hint() -> str:
+        """Return how a config file opens a collection of another program."""
+        return (
+            "if another program made the collection, add read_only = true (or adopt = "
+            '"its embedder") under [store], and the embedder of its vectors under [embedder]'
+        )
+
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """It is persistent and keeps notes; filters name declared fields, and order only numbers."""
-        return frozenset({Capability.PERSISTENT, Capability.NOTES})
+        """It is persistent; filters name declared fields, and order only numbers."""
+        return frozenset({Capability.PERSISTENT})
 
     def ping(self) -> Literal["no database", "no collection", "collection"]:
         """Contact the service, and return what exists of the database and the collection.

@@ -15,9 +15,9 @@ from imagesearch.errors import StoreError, StoreLockedError, StoreRequestError
 from imagesearch.filters import Field
 from imagesearch.protocols import (
     Capability,
-    SharingStore,
     SupportsFilterDeletion,
     SupportsMetadataUpdate,
+    SupportsWriterRelease,
     VectorStore,
     supports,
 )
@@ -282,7 +282,9 @@ class UpdatingRules(StoreFixtures):
     def _other_writer(self, store: VectorStore, place: Path) -> Iterator[VectorStore]:
         """Give a second handle that writes, where the store allows several writers."""
         _updating(store)
-        if Capability.PERSISTENT not in store.capabilities or supports(store, SharingStore):
+        if Capability.PERSISTENT not in store.capabilities or supports(
+            store, SupportsWriterRelease
+        ):
             pytest.skip("the store has one writer at a time")
         self.write(store, self.batch(1, prefix="first"))
         other = self.reopen_store(place)
