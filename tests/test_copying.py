@@ -174,8 +174,8 @@ def test_notes_stay_behind_where_they_would_say_something_wrong():
     source.note("calibration", {"threshold": 0.5})
 
     report = copy_records(source, filled(Forgetful(), 0))
-    assert (report.notes, report.notes_left) == ((), "the target keeps none")
-    assert str(report).endswith("; notes not copied: the target keeps none")
+    assert (report.notes, report.notes_left) == ((), "the target does not support notes")
+    assert str(report).endswith("; notes not copied: the target does not support notes")
 
     larger = filled(MemoryStore(), 12)
     report = copy_records(source, larger)

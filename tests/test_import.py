@@ -103,8 +103,9 @@ def test_the_package_is_typed():
 
 def named_types(annotation):
     """The classes of this package in an annotation, however deep."""
-    if isinstance(annotation, type) and annotation.__module__.startswith("imagesearch"):
-        yield annotation
+    held = typing.get_origin(annotation) or annotation
+    if isinstance(held, type) and held.__module__.startswith("imagesearch"):
+        yield held
     for argument in typing.get_args(annotation):
         yield from named_types(argument)
 

@@ -90,8 +90,6 @@ def _of_some(
     returned: list[list[float]] = [[] for _ in answers]
     metric = index.meta.metric
     for batch in index.scan(where=filter, batch_size=batch_size, vectors=True):
-        if batch.vectors is None:
-            continue
         stored = unit_or_as_is(batch.vectors) if metric == "cosine" else batch.vectors
         block = scores(vectors, stored, metric)
         for row, id in enumerate(batch.ids):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Literal, Self, overload
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from imagesearch._printable import shorten
 from imagesearch._validation import at_least, flag
@@ -39,6 +40,7 @@ from imagesearch.types import (
     Query,
     Record,
     RecordBatch,
+    VectorBatch,
 )
 
 __all__ = ["ImageIndex"]
@@ -373,8 +375,18 @@ class ImageIndex:
         )
         return search.answer(self._index, many)
 
-    def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record]:
-        """Return the records that exist among one id or many; with their vectors if wanted.
+    @overload
+    def get(
+        self, ids: str | Iterable[str], *, vectors: Literal[True]
+    ) -> dict[str, Record[NDArray[np.float32]]]: ...
+    @overload
+    def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record]: ...
+    def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record[Any]]:
+        """Return the records that exist among one id or many.
+
+        Args:
+            ids: One id, or many.
+            vectors: Whether the records carry their vectors.
 
         Raises:
             QueryError: An id is not text.
@@ -469,9 +481,17 @@ class ImageIndex:
         """
         return self.store.count(as_filter(where))
 
+    @overload
+    def scan(
+        self, *, where: Filter | str | None = None, batch_size: int = 1000, vectors: Literal[True]
+    ) -> Iterator[VectorBatch]: ...
+    @overload
     def scan(
         self, *, where: Filter | str | None = None, batch_size: int = 1000, vectors: bool = False
-    ) -> Iterator[RecordBatch]:
+    ) -> Iterator[RecordBatch]: ...
+    def scan(
+        self, *, where: Filter | str | None = None, batch_size: int = 1000, vectors: bool = False
+    ) -> Iterator[RecordBatch[Any]]:
         """Go through all matching records once, in batches.
 
         Args:

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,20 @@ from PIL import Image
 from imagesearch._printable import shorten
 from imagesearch._validation import as_float32
 from imagesearch.errors import StoreRequestError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    _V_co = TypeVar(
+        "_V_co",
+        bound="NDArray[np.float32] | None",
+        covariant=True,
+        default="NDArray[np.float32] | None",
+    )
+else:
+    from typing import TypeVar
+
+    _V_co = TypeVar("_V_co", covariant=True)
 
 __all__ = [
     "MAX_ID_BYTES",
@@ -27,6 +41,7 @@ __all__ = [
     "MetadataValue",
     "Record",
     "RecordBatch",
+    "VectorBatch",
     "canonical_metadata",
     "check_id",
     "check_metadata",
@@ -211,8 +226,10 @@ def _named(id: object) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Record(Generic[_V_co]):
     """One indexed image, as a store keeps it.
+
+    The type parameter is that of `vector`: ``NDArray[np.float32]`` where vectors were requested.
 
     Attributes:
         id: Unique in its store; 1 to 128 UTF-8 bytes.
@@ -230,19 +247,21 @@ class Record:
     id: str
     uri: str
     digest: str
-    metadata: Metadata
-    vector: NDArray[np.float32] | None = None
+    metadata: dict[str, Any]
+    vector: _V_co = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RecordBatch:
+class RecordBatch(Generic[_V_co]):
     """Records as a struct of arrays, the unit of writes and scans.
+
+    The type parameter is that of `vectors`, see `VectorBatch`.
 
     Attributes:
         ids: n ids, all different.
         uris: n URIs.
         digests: n hex digests, or empty strings.
-        metadata: n mappings.
+        metadata: n dicts.
         vectors: float32 of shape (n, dim); None in a scan without vectors.
 
     Raises:
@@ -258,8 +277,8 @@ class RecordBatch:
     ids: tuple[str, ...]
     uris: tuple[str, ...]
     digests: tuple[str, ...]
-    metadata: tuple[Metadata, ...]
-    vectors: NDArray[np.float32] | None = None
+    metadata: tuple[dict[str, Any], ...]
+    vectors: _V_co = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         for name in ("ids", "uris", "digests", "metadata"):
@@ -286,20 +305,20 @@ class RecordBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, row: int) -> Record:
+    def __getitem__(self, row: int) -> Record[_V_co]:
         return Record(
             self.ids[row],
             self.uris[row],
             self.digests[row],
             self.metadata[row],
-            None if self.vectors is None else self.vectors[row],
+            cast(_V_co, None if self.vectors is None else self.vectors[row]),
         )
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[Record[_V_co]]:
         return (self[row] for row in range(len(self)))
 
-    @classmethod
-    def of(cls, records: Sequence[Record]) -> RecordBatch:
+    @staticmethod
+    def of(records: Sequence[Record]) -> RecordBatch:
         """Make a batch of records; it has vectors if every record has one.
 
         Example:
@@ -307,13 +326,17 @@ class RecordBatch:
             1
         """
         vectors = [record.vector for record in records if record.vector is not None]
-        return cls(
+        return RecordBatch(
             tuple(record.id for record in records),
             tuple(record.uri for record in records),
             tuple(record.digest for record in records),
             tuple(record.metadata for record in records),
             np.stack(vectors) if vectors and len(vectors) == len(records) else None,
         )
+
+
+VectorBatch: TypeAlias = RecordBatch[NDArray[np.float32]]
+"""A batch in which every record has its vector, as a scan with ``vectors=True`` returns it."""
 
 
 def _matrix(vectors: object) -> NDArray[np.float32]:

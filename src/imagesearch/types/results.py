@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from PIL import Image
 
 from imagesearch._rendering import Tile, contact_sheet, render, text_table
-from imagesearch.types.records import Failure, Metadata
+from imagesearch.types.records import Failure
 
 __all__ = ["AddReport", "Hit", "Hits"]
 
@@ -36,7 +36,7 @@ class Hit:
     id: str
     score: float
     uri: str
-    metadata: Metadata
+    metadata: dict[str, Any]
 
 
 class Hits(Sequence[Hit]):

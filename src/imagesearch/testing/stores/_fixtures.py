@@ -172,7 +172,7 @@ def make_batch(
         tuple(names),
         tuple(f"/photos/{name}.jpg" for name in names),
         tuple("" for _ in names),
-        tuple({} for _ in names) if metadata is None else tuple(metadata),
+        tuple({} for _ in names) if metadata is None else tuple(map(dict, metadata)),
         vectors,
     )
 
