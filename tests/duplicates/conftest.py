@@ -1,4 +1,4 @@
-"""A folder of drawn pictures with planted copies."""
+"""A folder of drawn images with planted copies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagesearch._demo_images import draw_scene
 
 @functools.cache
 def texture(seed: int) -> Image.Image:
-    """A picture of its own: two scenes, each turned and blended by the seed."""
+    """Draw an image unlike those of other seeds: a blend of two rotated scenes."""
     kinds = ("fish", "boat", "flower", "balloon", "mountains", "trees", "city", "house")
     one = draw_scene(kinds[seed % 8], seed).rotate(90 * (seed % 4)).resize((320, 240))
     other = draw_scene(kinds[(seed * 3 + 1) % 8], seed + 100).rotate(90 * (seed // 4 % 4))
@@ -54,7 +54,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def copied(drawn):
-    """An index of all of them, to be read only."""
+    """An index of all of them; tests must not change it."""
     with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as index:
         paths = sorted(drawn.iterdir())
         index.add([Item(path, id=path.name) for path in paths], on_error="raise")
@@ -62,9 +62,9 @@ def copied(drawn):
 
 
 @pytest.fixture
-def pictures(tmp_path, drawn):
-    """Twelve pictures as PNG, the first seven with one copy each, named after their kind."""
-    return shutil.copytree(drawn, tmp_path / "pictures")
+def images(tmp_path, drawn):
+    """Twelve images as PNG, the first seven with one copy each, named after their kind."""
+    return shutil.copytree(drawn, tmp_path / "images")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Duplicates within an index: each kind of copy by the tier that should see it, and nothing else."""
+"""Duplicates within an index: the right tier finds each kind of copy, and nothing else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def found(report):
     return {copy.id: copy.tier for group in report for copy in group.copies}
 
 
-def test_the_near_tier_sees_every_kind_of_changed_copy(copied):
+def test_the_near_tier_finds_every_kind_of_changed_copy(copied):
     groups = {group.copies[0].id: group for group in copied.duplicates(tiers=["near"])}
     for number, kind in enumerate(COPIES):
         group = groups[f"{number:02}-{kind}.jpg"]
@@ -46,7 +46,7 @@ def test_the_near_tier_sees_every_kind_of_changed_copy(copied):
         assert group.score > 0.78
 
 
-def test_the_exact_tier_sees_the_same_bytes_and_nothing_more(copied):
+def test_the_exact_tier_finds_the_same_bytes_and_nothing_more(copied):
     report = copied.duplicates(tiers=["exact"])
     assert [group.ids for group in report] == [("06.png", "06-same.png")]
     assert (report[0].tier, report[0].score) == ("exact", 1.0)
@@ -69,13 +69,13 @@ def test_groups_come_in_the_order_of_their_files(tmp_path):
     assert kept == sorted(kept)
 
 
-def test_the_semantic_tier_sees_close_embeddings(copied):
+def test_the_semantic_tier_finds_close_embeddings(copied):
     copies = found(copied.duplicates(tiers=["semantic"]))
     assert {"00-encoded.jpg", "01-half.jpg", "02-squashed.jpg"} <= set(copies)
     assert set(copies.values()) == {"semantic"}
 
 
-def test_all_tiers_together_find_all_copies_and_no_other_picture(copied):
+def test_all_tiers_together_find_all_copies_and_no_other_image(copied):
     report = copied.duplicates()
     groups = sorted(tuple(sorted(group.ids)) for group in report)
     planted = [f"{number:02}-{kind}.jpg" for number, kind in enumerate(COPIES)]
@@ -87,19 +87,17 @@ def test_all_tiers_together_find_all_copies_and_no_other_picture(copied):
     assert found(report)["06-same.png"] == "exact"
 
 
-def test_groups_do_not_depend_on_the_order_in_which_pictures_were_added(pictures):
+def test_groups_do_not_depend_on_the_order_in_which_images_were_added(images):
     reports = []
     for seed in range(3):
         with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as index:
-            add_by_name(
-                index, pictures, lambda paths, s=seed: random.Random(s).sample([*paths], 19)
-            )
+            add_by_name(index, images, lambda paths, s=seed: random.Random(s).sample([*paths], 19))
             reports.append(index.duplicates().to_dict())
     assert reports[0]["groups"]
     assert reports[0] == reports[1] == reports[2]
 
 
-def test_the_largest_picture_is_kept_and_then_the_shortest_path(index, tmp_path):
+def test_the_largest_image_is_kept_and_then_the_shortest_path(index, tmp_path):
     texture(1).resize((160, 120)).save(tmp_path / "a.png")
     texture(1).save(tmp_path / "b (copy).png")
     shutil.copy(tmp_path / "b (copy).png", tmp_path / "b.png")
@@ -111,7 +109,7 @@ def test_the_largest_picture_is_kept_and_then_the_shortest_path(index, tmp_path)
     assert index.duplicates().extras == ["b (copy).png", "a.png"]
 
 
-def test_a_picture_that_cannot_be_opened_is_reported_and_never_the_one_to_keep(index, tmp_path):
+def test_an_image_that_cannot_be_opened_is_reported_and_never_the_one_to_keep(index, tmp_path):
     for name in ("a.png", "longer.png"):
         texture(2).save(tmp_path / name)
     texture(3).save(tmp_path / "other.png")
@@ -125,7 +123,7 @@ def test_a_picture_that_cannot_be_opened_is_reported_and_never_the_one_to_keep(i
     assert "2 images could not be opened" in str(report)
 
 
-def test_copies_of_a_picture_whose_first_file_is_gone_are_still_seen(index, tmp_path):
+def test_copies_of_a_image_whose_first_file_is_gone_are_still_found(index, tmp_path):
     texture(2).save(tmp_path / "a.png")
     shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
     texture(2).save(tmp_path / "c.jpg", quality=60)
@@ -135,7 +133,7 @@ def test_copies_of_a_picture_whose_first_file_is_gone_are_still_seen(index, tmp_
     assert found(report) == {"a.png": "exact", "c.jpg": "near"}
 
 
-def test_a_file_that_changed_since_it_was_indexed_is_not_judged_by_its_new_look(index, tmp_path):
+def test_a_file_that_changed_since_it_was_indexed_is_not_compared(index, tmp_path):
     texture(2).save(tmp_path / "a.png")
     texture(3).save(tmp_path / "b.png")
     add_by_name(index, tmp_path)
@@ -145,7 +143,7 @@ def test_a_file_that_changed_since_it_was_indexed_is_not_judged_by_its_new_look(
     assert "has changed since" in str(report.unread[0].error)
 
 
-def test_pictures_from_memory_are_judged_by_digest_and_embedding(index):
+def test_images_from_memory_are_compared_by_digest_and_embedding(index):
     small = texture(4).resize((310, 232))
     others = [Item(texture(number), id=f"x{number}") for number in range(5, 12)]
     index.add([Item(texture(4), id="a"), Item(texture(4), id="b"), Item(small, id="c"), *others])
@@ -154,25 +152,25 @@ def test_pictures_from_memory_are_judged_by_digest_and_embedding(index):
     assert "added from memory" in str(report.unread[0].error)
 
 
-def test_a_recoloured_picture_and_plain_surfaces_are_no_near_copies(index, tmp_path):
-    picture = texture(5)
-    picture.save(tmp_path / "a.png")
-    Image.merge("RGB", [picture.getchannel(band) for band in "BRG"]).save(tmp_path / "b.png")
+def test_a_recoloured_image_and_plain_surfaces_are_not_near_copies(index, tmp_path):
+    image = texture(5)
+    image.save(tmp_path / "a.png")
+    Image.merge("RGB", [image.getchannel(band) for band in "BRG"]).save(tmp_path / "b.png")
     Image.new("RGB", (90, 90), (200, 0, 0)).save(tmp_path / "c.png")
     Image.new("RGB", (80, 80), (0, 0, 130)).save(tmp_path / "d.png")
     add_by_name(index, tmp_path)
     assert not index.duplicates(tiers=["near"])
 
 
-def test_mirror_images_can_be_left_alone(copied):
+def test_mirror_images_can_be_ignored(copied):
     copies = found(copied.duplicates(tiers=["near"], mirrored=False))
     assert "04-mirrored.jpg" not in copies
     assert "00-encoded.jpg" in copies
 
 
-def test_a_filter_leaves_other_records_out(index, pictures):
-    index.add(pictures, metadata={"sold": False})
-    index.add(pictures / "06-same.png", metadata={"sold": True})
+def test_a_filter_leaves_other_records_out(index, images):
+    index.add(images, metadata={"sold": False})
+    index.add(images / "06-same.png", metadata={"sold": True})
     everything = index.duplicates(tiers=["exact", "semantic"])
     some = index.duplicates(tiers=["exact", "semantic"], where=Field("sold") == False)  # noqa: E712  # a filter
     assert (everything.images, some.images) == (19, 18)
@@ -185,7 +183,7 @@ def test_an_empty_index_has_no_duplicates(index):
     assert str(report) == "no duplicates among 0 images"
 
 
-def test_options_that_mean_nothing_are_refused(index):
+def test_options_out_of_range_are_refused(index):
     with pytest.raises(ConfigError, match="exact, near, semantic"):
         index.duplicates(tiers=["looks"])
     with pytest.raises(ConfigError, match="near_distance"):
@@ -225,15 +223,15 @@ def test_options_may_be_numbers_of_numpy(copied):
     assert found(copied.duplicates(tiers=("near", "semantic"), **same)) == found(usual)
 
 
-def test_a_metric_whose_scores_cannot_tell_copies_is_refused_for_the_semantic_tier(pictures):
+def test_a_metric_without_comparable_scores_is_refused_for_the_semantic_tier(images):
     with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore(), metric="dot") as index:
-        add_by_name(index, pictures)
+        add_by_name(index, images)
         with pytest.raises(QueryError, match="tiers"):
             index.duplicates()
         assert index.duplicates(tiers=["exact", "near"])
 
 
-def test_the_report_shows_itself_as_table_json_and_page(copied, tmp_path):
+def test_the_report_is_written_as_table_json_and_page(copied, tmp_path):
     report = copied.duplicates()
     table = str(report)
     assert "near, mirrored" in table
@@ -245,7 +243,7 @@ def test_the_report_shows_itself_as_table_json_and_page(copied, tmp_path):
     assert page.count("data:image/jpeg") == 14
 
 
-def test_progress_counts_every_record_once_for_each_tier_that_looks(copied):
+def test_progress_counts_every_record_once_per_tier(copied):
     counted = []
     DuplicateFinder(
         copied.store, copied.meta, Rules.of(["near", "semantic"]), advance=counted.append
@@ -267,14 +265,14 @@ def angles(*degrees):
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
-def test_in_a_chain_every_copy_matches_the_kept_picture_itself():
+def test_in_a_chain_every_copy_matches_the_keeper_itself():
     store, meta = made_store(angles(0, 10, 20, 30, 90))
     rules = Rules.of(["semantic"], threshold=float(np.cos(np.radians(12))))
     groups = [group.ids for group in DuplicateFinder(store, meta, rules).run()]
     assert groups == [("0000", "0001"), ("0002", "0003")]
 
 
-def test_a_group_larger_than_any_first_answer_is_found_whole_and_with_its_neighbours():
+def test_a_group_larger_than_the_first_search_is_found_completely():
     many = np.repeat(angles(0, 5), 60, axis=0)
     store, meta = made_store(np.concatenate([many, angles(90)]))
     [group] = DuplicateFinder(store, meta, Rules.of(["semantic"], threshold=0.99)).run()
@@ -282,7 +280,7 @@ def test_a_group_larger_than_any_first_answer_is_found_whole_and_with_its_neighb
 
 
 class Counting(MemoryStore):
-    """Counts the hits that it was asked for."""
+    """Counts the requested hits."""
 
     asked = 0
 
@@ -320,7 +318,7 @@ def test_the_semantic_groups_are_those_of_a_full_comparison():
     assert [set(group.ids) for group in report] == expected
 
 
-def test_a_picture_kept_in_another_format_is_one_group_with_its_thumbnail(index, tmp_path):
+def test_an_image_kept_in_another_format_is_one_group_with_its_thumbnail(index, tmp_path):
     buffer = io.BytesIO()
     texture(7).resize((80, 60)).save(buffer, "WEBP", quality=60)
     (tmp_path / "thumbnail.webp").write_bytes(buffer.getvalue())
@@ -329,7 +327,7 @@ def test_a_picture_kept_in_another_format_is_one_group_with_its_thumbnail(index,
     assert [group.ids for group in index.duplicates()] == [("original.png", "thumbnail.webp")]
 
 
-def test_pictures_that_look_exactly_the_same_are_one_group_with_what_is_near_them(index, tmp_path):
+def test_images_with_equal_hashes_are_one_group_with_near_ones(index, tmp_path):
     for number in range(30):
         texture(4).save(tmp_path / f"{number:02}.png", compress_level=number % 10)
         texture(4).save(tmp_path / f"{number:02}.bmp")
@@ -343,9 +341,7 @@ def test_pictures_that_look_exactly_the_same_are_one_group_with_what_is_near_the
     assert [copy.id for copy in group.copies if copy.mirrored] == ["turned.png"]
 
 
-def test_pictures_that_look_exactly_the_same_leak_each_beside_the_first_of_its_like(
-    index, tmp_path
-):
+def test_images_with_equal_hashes_leak_with_the_first_of_the_other_index(index, tmp_path):
     for number in range(6):
         texture(4).save(tmp_path / f"{number}.png", compress_level=number)
     with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as other:
@@ -357,7 +353,7 @@ def test_pictures_that_look_exactly_the_same_leak_each_beside_the_first_of_its_l
     assert group.ids == ("0.png", *(f"{number}.bmp" for number in range(6)))
 
 
-def test_bits_and_the_old_names_work_for_one_more_release(copied):
+def test_old_names_and_bits_work_with_a_warning(copied):
     with pytest.warns(DeprecationWarning, match="near_distance") as caught:
         report = copied.duplicates(tiers=["near"], max_bits=40)
     assert caught[0].filename == __file__

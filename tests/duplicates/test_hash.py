@@ -1,4 +1,4 @@
-"""Perceptual hashes, and the look-up of close ones."""
+"""Perceptual hashes, and the search for near ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.duplicates.conftest import texture
 def test_hashes_agree_with_the_public_package_bit_for_bit(size):
     imagehash = pytest.importorskip("imagehash")
     for seed in range(6):
-        picture = texture(seed)
-        assert (imagehash.phash(picture, size).hash == phash(picture, size)).all()
-        assert (imagehash.dhash(picture, size).hash == dhash(picture, size)).all()
+        image = texture(seed)
+        assert (imagehash.phash(image, size).hash == phash(image, size)).all()
+        assert (imagehash.dhash(image, size).hash == dhash(image, size)).all()
 
 
-def test_phash_is_the_sign_of_a_dct_around_its_median():
+def test_phash_compares_a_dct_with_its_median():
     fft = pytest.importorskip("scipy.fftpack")
     grey = np.asarray(texture(3).convert("L").resize((32, 32), 1), np.float64)
     low = fft.dct(fft.dct(grey, axis=0), axis=1)[:8, :8]

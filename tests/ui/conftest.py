@@ -20,14 +20,14 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Page:
-    """A page that is served: its address, and the folder with its pictures and its uploads."""
+    """The address of a page, and the folder with its images and uploads."""
 
     url: str
     folder: Path
 
     @property
     def connections(self) -> list[list[str]]:
-        """What the server looked up and connected to."""
+        """The addresses that the server looked up and connected to."""
         lines = (self.folder / "connections.log").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
@@ -58,7 +58,7 @@ def serving(folder: Path, **options: object) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def page(tmp_path_factory) -> Iterator[Page]:
-    """A page that takes pictures; all tests share it."""
+    """A page that accepts uploads; all tests share it."""
     pytest.importorskip("gradio")
     with serving(tmp_path_factory.mktemp("page")) as page:
         yield page

@@ -1,4 +1,4 @@
-"""A page to test: a process of its own that serves drawn pictures and notes all its connections.
+"""A page to test, in a separate process that logs all its connections.
 
 python -m tests.ui.served FOLDER PORT '{"read_only": true}'
 """
@@ -16,7 +16,7 @@ EACH = 5
 
 
 def note_connections(log: Path) -> None:
-    """Write down every address that this process looks up or connects to."""
+    """Log every address that this process looks up or connects to."""
     file = log.open("a", buffering=1, encoding="utf-8")
 
     def hook(event: str, arguments: tuple) -> None:
@@ -29,7 +29,7 @@ def note_connections(log: Path) -> None:
 
 
 def draw(folder: Path) -> list:
-    """Draw the pictures of the index, and three plain colours that the embedder has words for."""
+    """Draw the images of the index, and three plain colours whose names the embedder embeds."""
     from PIL import Image
 
     from imagesearch import Item

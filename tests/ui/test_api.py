@@ -1,4 +1,4 @@
-"""The page as programs call it: every action has a name."""
+"""The endpoints of the page, as programs call them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
 
 
 class PatientClient(gradio_client.Client):
-    """Calls once the call before has hung up: in between, Gradio's client may lose the answer."""
+    """Waits for the end of a call: Gradio's client may lose the answer of one that follows at once."""
 
     def predict(self, *args, **named):
         try:
@@ -167,7 +167,7 @@ def test_browsing_shows_the_index_without_a_query(client):
     assert {result["score"] for result in results} == {None}
 
 
-def test_facts_and_records_are_for_programs_too(client):
+def test_programs_can_read_facts_and_records(client):
     facts = client.predict(api_name="/facts")
     assert (facts["embedder"], facts["dim"], facts["metric"]) == ("small", 49, "cosine")
     kind = next(field for field in facts["fields"] if field["name"] == "kind")
@@ -214,7 +214,7 @@ def test_a_bad_file_gives_a_clear_message_without_a_path(client, tmp_path, data,
     assert "/" not in message.replace("and/or", "")
 
 
-def test_what_cannot_be_asked_is_said_in_words(client):
+def test_invalid_arguments_give_clear_messages(client):
     assert "quotation mark" in fails(ask, client, id="boat-1", where="kind = boat")
     assert "four numbers" in fails(ask, client, id="boat-1", crop="1, 2")
     assert "'nowhere' is not in the index" in fails(ask, client, id="nowhere")
@@ -227,14 +227,14 @@ def test_what_cannot_be_asked_is_said_in_words(client):
     assert "筛选条件无效" in fails(ask, client, id="boat-1", where="kind =", language="zh")
 
 
-def test_a_failure_of_ours_is_logged_and_not_shown(client, page):
+def test_an_internal_error_is_logged_and_not_shown(client, page):
     message = fails(ask, client, text="a colour without a name")
     assert "Its log has the details" in message
     assert "Traceback" not in message
     assert "a colour without a name" in (page.folder / "server.log").read_text()
 
 
-def test_files_outside_what_was_uploaded_are_refused(page, client):
+def test_files_that_were_not_uploaded_are_refused(page, client):
     (page.folder / "pictures" / "secret.txt").write_text("secret")
     beside = page.folder / "pictures" / "secret.txt"
     places = ["/etc/passwd", str(beside), str(page.folder / "pictures" / "boat-1.png"), __file__]
@@ -251,7 +251,7 @@ def test_files_outside_what_was_uploaded_are_refused(page, client):
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/a.png", "https://example.org/a.png"])
-def test_no_address_of_a_visitor_is_fetched(page, client, address):
+def test_no_url_of_a_visitor_is_fetched(page, client, address):
     before = len(page.connections)
     for payload in (
         {"path": address, "meta": {"_type": "gradio.FileData"}},

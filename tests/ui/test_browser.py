@@ -89,7 +89,7 @@ class Visitor:
         return self.tab.locator("#is-gallery .caption-label")
 
     def results(self, *patterns: str, more: bool = False):
-        """Wait until the gallery shows these pictures, first of all or only these."""
+        """Wait until the gallery shows these pictures: only these, or first with `more`."""
         if not more:
             expect(self.captions).to_have_count(len(patterns))
         for number, pattern in enumerate(patterns):
@@ -149,7 +149,7 @@ def test_words_find_pictures(visit):
     visitor.results("green.png", more=True)
 
 
-def test_a_filter_is_chosen_from_what_the_index_holds_and_searched_at_once(visit, query):
+def test_a_choice_among_the_values_of_a_field_searches_at_once(visit, query):
     visitor = visit()
     visitor.give(query)
     visitor.status("your picture")
@@ -162,7 +162,7 @@ def test_a_filter_is_chosen_from_what_the_index_holds_and_searched_at_once(visit
     expect(visitor.box("choices-text")).to_have_value('kind = "city" and price <= 25')
 
 
-def test_choices_and_a_filter_that_was_written_hold_together_and_leave_each_other_alone(visit):
+def test_choices_and_a_written_filter_are_combined_and_stay_separate(visit):
     visitor = visit()
     written = "price > 40 or price < 12 and sold exists"
     visitor.box("where").fill(written)
@@ -181,7 +181,7 @@ def test_choices_and_a_filter_that_was_written_hold_together_and_leave_each_othe
     expect(visitor.box("choices-text")).to_be_hidden()
 
 
-def test_choosing_narrows_what_is_more_like_a_picture_too(visit):
+def test_choices_narrow_more_like_this_too(visit):
     visitor = visit()
     visitor.box("text").fill("green")
     visitor.choose(0)
@@ -195,7 +195,7 @@ def test_choosing_narrows_what_is_more_like_a_picture_too(visit):
     visitor.status(r"\b5 pictures like green")
 
 
-def test_a_bad_file_gives_a_clear_message_and_leaves_the_answer_in_sight(visit, query, tmp_path):
+def test_a_bad_file_gives_a_clear_message_and_keeps_the_results(visit, query, tmp_path):
     visitor = visit()
     visitor.give(query)
     visitor.status("your picture")
@@ -245,7 +245,7 @@ def test_files_of_the_server_cannot_be_opened(visit, page):
         assert "root:" not in answer.text()
 
 
-def test_more_like_this_goes_on_from_a_result(visit):
+def test_more_like_this_searches_from_a_result(visit):
     visitor = visit()
     visitor.choose(0)
     name = visitor.tab.locator("#is-detail h3").inner_text()
@@ -337,7 +337,7 @@ def test_the_language_follows_the_browser_and_the_switch(visit):
     visitor.status("相似")
 
 
-def test_a_picture_that_browsers_cannot_show_is_shown_all_the_same(visit, tmp_path):
+def test_a_picture_that_browsers_cannot_show_is_converted(visit, tmp_path):
     draw_scene("balloon", 8).save(tmp_path / "scan.tiff")
     visitor = visit()
     visitor.give(tmp_path / "scan.tiff")
@@ -346,7 +346,7 @@ def test_a_picture_that_browsers_cannot_show_is_shown_all_the_same(visit, tmp_pa
     visitor.tab.wait_for_function(f"({shown})(document.querySelector('#is-picture img')) > 0")
 
 
-def test_nothing_sticks_out_on_a_phone(visit, query):
+def test_the_page_fits_the_width_of_a_phone(visit, query):
     visitor = visit(viewport={"width": 390, "height": 844}, has_touch=True)
     visitor.give(query)
     visitor.status("your picture")
@@ -355,7 +355,7 @@ def test_nothing_sticks_out_on_a_phone(visit, query):
     assert visitor.tab.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-def test_a_phone_shows_pictures_before_the_options_which_a_desk_has_open(visit, query):
+def test_a_phone_shows_pictures_before_the_options_which_are_open_on_a_desktop(visit, query):
     phone = visit(viewport={"width": 390, "height": 844}, has_touch=True)
     expect(phone.tab.locator("#is-gallery img").first).to_be_in_viewport()
     expect(phone.box("where")).to_be_hidden()

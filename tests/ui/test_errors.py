@@ -38,7 +38,7 @@ def view(tmp_path):
 
 
 def said(action, view, *arguments, **named):
-    """Return title and message of what a visitor sees."""
+    """Return the title and the message that a visitor sees."""
     with pytest.raises(gradio.Error) as raised:
         guarded(action, view)(*arguments, **named)
     return raised.value.title, raised.value.message
@@ -65,7 +65,9 @@ def said(action, view, *arguments, **named):
         ),
     ],
 )
-def test_what_cannot_be_asked_is_said_in_the_visitors_language(view, arguments, english, chinese):
+def test_invalid_arguments_are_explained_in_the_visitors_language(
+    view, arguments, english, chinese
+):
     title, message = said(view.search, view, **arguments, language="en")
     assert (title, english in message) == ("Error", True), message
     title, message = said(view.search, view, **arguments, language="zh")
@@ -108,14 +110,14 @@ def test_a_bad_field_is_explained_in_chinese(view, tmp_path, fields, chinese):
     assert chinese in said(add, view, [tmp_path / "boat.png"], fields, "zh")[1]
 
 
-def test_words_are_refused_in_chinese_where_the_embedder_understands_none():
+def test_text_is_refused_in_chinese_if_the_embedder_has_no_text_tower():
     with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as index:
         view = IndexView(index, PageSettings())
         assert "不支持文字搜索" in said(view.search, view, text="red", language="zh")[1]
         assert "text search" in said(view.search, view, text="red")[1]
 
 
-def test_only_the_language_that_was_chosen_decides_and_never_what_was_typed(view):
+def test_the_language_is_the_chosen_one_whatever_was_typed(view):
     assert said(view.search, view, id="zh")[0] == "Error"
 
     def search(text, id, language="en"):
@@ -128,12 +130,12 @@ def test_only_the_language_that_was_chosen_decides_and_never_what_was_typed(view
 
 
 @pytest.mark.parametrize(("language", "title"), [("zh", "出错了"), ("auto", "Error")])
-def test_an_action_without_a_language_speaks_that_of_the_page(view, language, title):
+def test_an_action_without_a_language_uses_that_of_the_page(view, language, title):
     page = IndexView(view.index, PageSettings(language=language))
     assert said(page.record, page, "nowhere")[0] == title
 
 
-def test_messages_hold_no_markup_of_visitors(view):
+def test_messages_escape_markup_of_visitors(view):
     assert "<b>" not in said(view.search, view, id="<b>bold</b>")[1]
 
 
@@ -156,11 +158,11 @@ def test_messages_keep_the_servers_secrets(view, caplog):
         (StoreLockedError("process 7 writes to /srv/x"), "另一个进程正在写入"),
     ],
 )
-def test_what_only_the_library_words_has_a_chinese_sentence_before_it(view, error, chinese):
+def test_english_details_follow_a_chinese_sentence(view, error, chinese):
     assert chinese in explain(error, view).text("zh")
 
 
-def test_every_phrase_is_there_in_both_languages_with_every_gap():
+def test_every_phrase_exists_in_both_languages_with_every_placeholder():
     for key, (english, chinese) in PHRASES.items():
         assert english, key
         assert chinese, key

@@ -1,4 +1,4 @@
-"""Filters that are built from what an index really holds."""
+"""Filters built from the fields of an index."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ rows = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(rows, st.data())
-def test_what_is_chosen_selects_exactly_the_rows_that_have_it(rows, data):
+def test_choices_match_exactly_the_rows_with_these_values(rows, data):
     fields = summarise(rows)
     field = data.draw(st.sampled_from(fields)) if fields else None
     if field is None or not field.values:
@@ -147,7 +147,7 @@ def test_fields_that_the_store_cannot_filter_by_are_not_offered(store, names):
         assert [field.name for field in sample_fields(index)[1]] == names
 
 
-def test_a_long_value_is_left_out_and_its_field_is_offered_all_the_same():
+def test_a_field_is_offered_without_its_long_values():
     rows = [{"kind": "cat"}, {"kind": "dog"}, {"kind": "x" * 61}, {"kind": "cat"}]
     [field] = summarise(rows)
     assert field.is_choice
@@ -175,7 +175,7 @@ def test_choices_stay_with_their_fields_when_new_fields_come_before_them():
     assert moved_values(before, after.names, moved)[:1] == [['"cat"']]
 
 
-def test_a_written_filter_is_refused_at_its_own_place_beside_choices():
+def test_an_error_in_a_written_filter_names_the_position_in_it():
     with pytest.raises(FilterError, match="filter 'price <' ends"):
         combine('kind = "fish"', "price <")
     assert combine('kind = "fish"', " ") == 'kind = "fish"'

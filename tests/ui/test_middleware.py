@@ -25,7 +25,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Caller:
-    """Sends requests to a page exactly as they are written."""
+    """Sends requests to a page without changing their headers."""
 
     def __init__(self, page):
         self.page = page
@@ -146,7 +146,7 @@ def test_another_site_can_neither_upload_nor_call_nor_read(caller, read_only, or
         assert not [name for name in preflight.headers if name.lower().startswith("access-control")]
 
 
-def test_two_origins_are_none(caller):
+def test_two_origins_are_refused(caller):
     assert caller.upload(Origin=[caller.own, EVIL]).status == 403
 
 
@@ -166,7 +166,7 @@ def test_the_page_itself_uploads_and_calls_and_programs_without_an_origin_do(cal
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_what_a_browser_says_of_a_request_without_an_origin_is_believed(caller, site):
+def test_sec_fetch_site_decides_for_requests_without_an_origin(caller, site):
     for path, mode, kind in (
         ("/config", "no-cors", "script"),
         ("/", "no-cors", "image"),
@@ -220,7 +220,7 @@ def test_the_pages_own_names_are_answered_on_any_port_that_leads_here(caller, ho
     assert caller.ask("/", Host=host.format(port=caller.port)).status == 200
 
 
-def test_two_hosts_are_none(caller):
+def test_two_hosts_are_refused(caller):
     assert caller.ask("/", Host=["127.0.0.1", "evil.example"]).status == 400
 
 
@@ -234,7 +234,7 @@ FORWARDED = {
 
 
 @pytest.mark.parametrize("name", FORWARDED)
-def test_headers_of_a_proxy_do_not_move_the_page(caller, name):
+def test_headers_of_an_unknown_proxy_do_not_change_the_address_of_the_page(caller, name):
     for path in ("/", "/config"):
         plain = caller.ask(path)
         moved = caller.ask(path, **{name: FORWARDED[name]})
@@ -244,7 +244,7 @@ def test_headers_of_a_proxy_do_not_move_the_page(caller, name):
         assert f"http://127.0.0.1:{caller.port}".encode() in plain.body
 
 
-def test_a_trusted_proxy_may_say_under_which_of_the_allowed_names_it_serves(proxied):
+def test_a_trusted_proxy_may_forward_any_of_the_allowed_hosts(proxied):
     cookie = log_in(proxied)
     for headers in (
         {"Host": "photos.example", "X-Forwarded-Proto": "https"},
@@ -327,7 +327,7 @@ def test_nothing_can_be_sent_before_a_login(proxied, path):
     assert proxied.upload().status == 401
 
 
-def test_the_login_page_tells_nothing_of_the_index_and_the_login_opens_the_page(proxied):
+def test_the_login_page_reveals_nothing_about_the_index(proxied):
     page = proxied.ask("/")
     assert page.status == 200
     assert b"auth_required" in page.body
@@ -363,7 +363,7 @@ def test_no_site_shows_the_page_in_a_frame_unless_it_is_allowed(caller, proxied)
     assert caller.ask("/", **framed).status == 403
 
 
-def test_a_page_that_is_read_only_takes_an_image_to_search_with_and_no_more(read_only):
+def test_a_read_only_page_accepts_one_query_image_per_request(read_only):
     assert read_only.upload(size=150_000).status == 200
     assert read_only.upload(size=300_000).status == 413
     assert read_only.upload(size=150_000, files=3).status == 413
@@ -372,7 +372,7 @@ def test_a_page_that_is_read_only_takes_an_image_to_search_with_and_no_more(read
     assert answer.status >= 400
 
 
-def test_a_page_that_takes_images_takes_several_at_once(caller):
+def test_other_pages_accept_several_images_per_request(caller):
     assert caller.upload(size=100_000, files=20).status == 200
 
 
@@ -390,7 +390,7 @@ def test_a_call_of_fifty_megabytes_is_refused_before_it_is_read(caller, path):
     assert "请求过大" in answer.detail
 
 
-def test_a_body_that_is_announced_and_never_sent_costs_nothing(caller):
+def test_a_body_that_is_never_sent_takes_no_memory(caller):
     with socket.create_connection((caller.host, caller.port), timeout=30) as connection:
         connection.sendall(
             b"POST /gradio_api/call/search HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: null\r\n"
@@ -424,7 +424,7 @@ def test_a_visitors_filter_of_any_length_is_answered_at_once(caller):
 
 
 @pytest.mark.parametrize("name", ["text", "id", "crop", "where", "language", "picture", "k"])
-def test_a_lone_surrogate_is_refused_in_words_wherever_it_is(caller, name):
+def test_a_lone_surrogate_is_refused_anywhere(caller, name):
     answer, _ = search(caller, **{name: "a\ud800b"})
     assert answer.status == 400
     assert "not valid Unicode" in answer.detail
@@ -449,7 +449,7 @@ def test_a_wrong_language_is_refused_and_not_repeated_as_markup(caller, language
         assert "\u202e" not in events
 
 
-def test_refusals_are_said_in_the_visitors_language(caller):
+def test_refusals_are_in_the_visitors_language(caller):
     answer = caller.upload(Origin=EVIL, **{"Accept-Language": "zh-CN,zh;q=0.9"})
     assert "请求来自其他网站" in answer.detail
     assert "another web site" in caller.upload(Origin=EVIL).detail
@@ -482,13 +482,13 @@ def refused():
 
 
 @pytest.mark.parametrize("name", ["https://photos.example", "photos.example/x", "a b", ""])
-def test_a_host_name_that_is_no_host_name_is_refused(name):
+def test_an_invalid_host_name_is_refused(name):
     with refused():
         PageSettings(allow_hosts=(name,), logins=(Login("ada", Secret("x")),))
 
 
 @pytest.mark.parametrize("proxy", ["proxy.example", "10.0.0.1/7", "*"])
-def test_a_proxy_that_is_no_address_is_refused(proxy):
+def test_an_invalid_proxy_address_is_refused(proxy):
     with refused():
         PageSettings(trusted_proxies=(proxy,))
 
@@ -496,6 +496,6 @@ def test_a_proxy_that_is_no_address_is_refused(proxy):
 @pytest.mark.parametrize(
     "site", ["intranet.example", "*", "https://a.example/x", "https://a; script-src *"]
 )
-def test_a_frame_of_no_origin_is_refused(site):
+def test_an_invalid_frame_origin_is_refused(site):
     with refused():
         PageSettings(allow_frames=(site,))

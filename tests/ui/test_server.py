@@ -1,4 +1,4 @@
-"""Who may open the page, and how `imagesearch serve` says no."""
+"""Who may open the page, and `imagesearch serve`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_login_never_shows_its_password():
         (";;,q=;zh;q=nonsense", "en"),
     ],
 )
-def test_the_browsers_language_is_taken(header, language):
+def test_the_language_of_the_browser_is_used(header, language):
     assert language_of(header) == language
 
 
@@ -95,7 +95,7 @@ def run(capsys, *arguments):
     return stopped.value.code, capsys.readouterr().err
 
 
-def test_serve_refuses_to_open_to_the_world_without_a_login(capsys):
+def test_serve_on_a_public_address_needs_a_login(capsys):
     code, errors = run(capsys, "--host", "0.0.0.0")
     assert code == 3
     assert "needs a login" in errors

@@ -1,4 +1,4 @@
-"""What the page does with an index, without a page: these run without Gradio."""
+"""The view behind the page; these tests run without Gradio."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_a_picture_is_answered_with_similar_ones_thumbnails_and_captions(view, q
     assert answer.status.startswith("3 pictures like <img ")
 
 
-def test_the_answer_is_that_of_the_index_itself(view, query):
+def test_the_results_are_those_of_the_index(view, query):
     hits = view.index.search(query, k=5, where="n > 0", min_score=0.5)
     answer = view.search(query, k=5, where="n > 0", min_score=0.5)
     assert ids(answer) == hits.ids
     assert [card.score for card in answer.cards] == [hit.score for hit in hits]
 
 
-def test_picture_words_and_id_add_up(view, query):
+def test_picture_text_and_id_are_combined(view, query):
     answer = view.search(query, text="red", id="city-1", k=20)
     assert "your picture + <q>red</q> + <img" in answer.status
     assert "city-1.png" in answer.status
@@ -81,7 +81,7 @@ def test_no_query_shows_the_index_and_a_filter_narrows_it(view):
     assert all(card.score is None for card in answer.cards)
 
 
-def test_empty_answers_say_what_to_do(view, query, tmp_path):
+def test_empty_results_say_what_to_do(view, query, tmp_path):
     assert "Lower the minimum score" in view.search(query, min_score=2).status
     assert "widen the filter" in view.search(where='kind = "shoe"').status
     with ImageIndex(embedder=SmallEmbedder(), store=MemoryStore()) as index:
@@ -119,7 +119,7 @@ def test_a_part_of_a_picture_is_cut_out_upright(view, tmp_path):
         ({"id": "nowhere"}, PageError, "not in the index"),
     ],
 )
-def test_what_cannot_be_asked_is_refused_in_words(view, query, arguments, error, words):
+def test_invalid_arguments_are_refused(view, query, arguments, error, words):
     with pytest.raises(error, match=words):
         view.search(query, **arguments)
 
@@ -149,7 +149,7 @@ def test_details_show_every_field_and_escape_all_of_them(view, tmp_path):
     assert "<img src=x>" not in view.search(id='"><img src=x>', text="red", k=1).status
 
 
-def test_a_picture_that_is_gone_has_a_placeholder_and_can_still_be_asked_for(view, tmp_path):
+def test_a_picture_that_is_gone_has_a_placeholder_and_can_still_be_queried(view, tmp_path):
     (tmp_path / "pictures" / "boat-1.png").unlink()
     answer = view.search(id="boat-0", where='id = "boat-1"')
     assert ids(answer) == ["boat-1"]
@@ -157,7 +157,7 @@ def test_a_picture_that_is_gone_has_a_placeholder_and_can_still_be_asked_for(vie
     assert ids(view.more_like_this("boat-1", k=2))
 
 
-def test_pictures_by_url_are_not_fetched_unless_the_owner_says_so(view):
+def test_pictures_by_url_are_not_fetched_by_default(view):
     record = Item(draw_scene("city", 8), id="far", uri="http://127.0.0.1:9/far.png")
     view.index.add(record)
     answer = view.search(where='id = "far"')
@@ -174,7 +174,7 @@ def test_visitors_from_elsewhere_do_not_see_paths(view, query, tmp_path):
     assert str(tmp_path) in view.detail(view.search(query).cards[0])
 
 
-def test_added_pictures_are_kept_shown_and_not_kept_twice(view, tmp_path):
+def test_added_pictures_are_stored_once_and_shown(view, tmp_path):
     draw_scene("flower", 1).save(tmp_path / "my rose.PNG")
     (tmp_path / "letter.png").write_text("words")
     added = view.add([tmp_path / "my rose.PNG", tmp_path / "letter.png"], "kind = flower\n\nn: 7")
@@ -203,9 +203,7 @@ def test_any_file_name_is_kept_inside_the_folder(view, tmp_path, name):
     assert len(kept.name.encode()) < 200
 
 
-def test_a_picture_without_a_name_of_one_gets_a_suffix_that_folders_are_searched_for(
-    view, tmp_path
-):
+def test_a_file_without_an_image_suffix_gets_one(view, tmp_path):
     draw_scene("flower", 3).save(tmp_path / "download", "JPEG")
     view.add([tmp_path / "download"])
     [kept] = (tmp_path / "uploads").iterdir()
@@ -220,7 +218,7 @@ def test_when_the_store_fails_no_file_is_left_behind(view, tmp_path, query):
 
 
 @pytest.mark.parametrize("fields", ["kind", "= fish", "kind =", "id = 3", "x = 1e400"])
-def test_fields_that_cannot_be_kept_are_refused_before_anything_is_added(view, query, fields):
+def test_invalid_fields_are_refused_before_anything_is_added(view, query, fields):
     with pytest.raises(PageError):
         view.add([query], fields)
     assert view.index.count() == 9
@@ -278,7 +276,7 @@ def test_a_picture_that_browsers_show_is_left_alone_and_another_is_converted(vie
     assert view.displayable(tmp_path / "words.tiff") is None
 
 
-def test_others_add_beside_a_page_and_a_page_that_must_wait_loses_nothing(tmp_path, query):
+def test_other_processes_can_add_while_the_page_is_open(tmp_path, query):
     place = tmp_path / "photos.idx"
     with ImageIndex(embedder=SmallEmbedder(), store=LocalStore(place)) as index:
         index.add([Item(draw_scene("boat", 1), id="boat-1")])
