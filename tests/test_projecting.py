@@ -203,7 +203,7 @@ def test_a_target_that_holds_another_index_is_refused_and_stays_as_it_is(full, d
 def test_an_index_cannot_be_projected_into_itself(tmp_path):
     with ImageIndex(tmp_path / "full.idx", embedder=DescriptorEmbedder()) as index:
         index.add([draw_scene("boat", number) for number in range(8)])
-        with pytest.raises(ConfigError, match="this index's own store"):
+        with pytest.raises(ConfigError, match="keeps its own vectors"):
             index.fit_projection(index.store, dim=3)
         with pytest.raises(IncompatibleIndexError, match="new path"):
             index.fit_projection(tmp_path / "full.idx", dim=3)

@@ -25,7 +25,8 @@ def test_a_store_that_delegates_its_members_is_a_store():
     assert not supports(store, SupportsWriterRelease)
     with ImageIndex(store=store, embedder=Delegating(SmallEmbedder())) as index:
         index.add(Image.new("RGB", (9, 9), "red"))
-        assert index.update_metadata(index.add(Image.new("RGB", (9, 9), "red")).unchanged, {}) == 1
+        unchanged = index.add(Image.new("RGB", (9, 9), "red")).unchanged
+        assert index.update_metadata({}, ids=unchanged) == 1
 
 
 def test_what_lacks_members_is_refused_and_named():

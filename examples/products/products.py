@@ -20,11 +20,8 @@ def main(manifest, photo, embedder, path="products.idx"):
         # Columns: path,product_id,name,price. A product has a row for each of its photos.
         print(index.add(manifest))
 
-        # Three products, not three photos of one. A product scores as its best photo …
+        # Three products, not three photos of one. A product scores as its best photo.
         show("best photo", index.search(photo, k=3, group_by="product_id"))
-        # … or as the average of its photos: products that look similar from every side come first.
-        mean = index.search(photo, k=3, group_by="product_id", group_score="mean")
-        show("all photos on average", mean)
 
         cheap = Field("price") < 60
         show("less than 60.00", index.search(photo, k=3, group_by="product_id", where=cheap))
@@ -55,11 +52,6 @@ if __name__ == "__main__":
 # 0.97  Blue sneaker    79.00
 # 0.86  Green sneaker   45.00
 # 0.85  Red sneaker     59.00
-#
-# all photos on average
-# 0.90  Blue sneaker    79.00
-# 0.79  Blue mug         9.50
-# 0.78  Green sneaker   45.00
 #
 # less than 60.00
 # 0.86  Green sneaker   45.00

@@ -1,9 +1,9 @@
-"""Pipeline: read → decode → preprocess → embed; overlapped, bounded and in order.
+"""Pipeline: read, decode, preprocess and embed images; overlapped, bounded and in order.
 
 Reading, decoding and preprocessing run in threads ahead of the model (Pillow and hashing release
-the GIL). At most two groups are inside the model at once, so that the device has work while the
-last images of a group finish. What is in flight is bounded by count and by bytes: those of encoded
-images, and those of in-memory images' pixels.
+the GIL). At most two batches are in the model at once, so that the device has work while the last
+images of a batch finish. Images in flight are bounded by count and by bytes: of encoded images, and
+of the pixels of in-memory images.
 """
 
 from __future__ import annotations
@@ -31,25 +31,27 @@ __all__ = ["Embedded", "Pipeline", "embed_one", "grouped"]
 
 
 _GROUP_BYTES = 64 * 2**20
-"""Bytes that one group may hold, and what is read ahead: 32 photos of 2 MB, or fewer larger ones."""
+"""Bytes of one batch, and of what is read ahead: 32 photos of 2 MB, or fewer larger ones."""
 
 _GROUPS_IN_MODEL = 2
 
 _T = TypeVar("_T")
 
 Embedded = NDArray[np.float32] | ImageSearchError
-"""One image's vector of shape (dim,), or why there is none."""
+"""The vector of one image, of shape (dim,), or the reason that there is none."""
 
 
 class Pipeline:
     """Turns items into payloads, and payloads into vectors, in threads that it owns.
 
     Args:
-        embedder: Gives what makes the vectors; asked when the first image needs one, so that a
-            source without any change loads no model.
+        embedder: Returns the embedder; called when the first image needs it, so that a source
+            without changes loads no model. None for a dry run: images are decoded, and their
+            vectors are empty.
+        decode_size: For a dry run: the embedder's `EmbeddingSpec.decode_size`.
 
     Attributes:
-        blank: Ids of the images, of those that were embedded, that show nothing but one colour.
+        blank: Ids of the embedded images that have only one colour.
 
     Example:
         >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
@@ -61,8 +63,11 @@ class Pipeline:
         ('first', True)
     """
 
-    def __init__(self, embedder: Callable[[], Embedder]) -> None:
+    def __init__(
+        self, embedder: Callable[[], Embedder] | None, *, decode_size: int | None = None
+    ) -> None:
         self._embedder = embedder
+        self._decode_size = decode_size
         self.blank: set[str] = set()
         workers = available_cpus()
         self._cpu = ThreadPoolExecutor(workers, thread_name_prefix="imagesearch-prepare")
@@ -90,8 +95,8 @@ class Pipeline:
         waiting: deque[_Reading] = deque()
         try:
             for item in items:
-                known = 0 if isinstance(item, Failure) else held_bytes_of(item.source)
-                waiting.append(_Reading(self._reading.submit(_read, item), known))
+                size = 0 if isinstance(item, Failure) else held_bytes_of(item.source)
+                waiting.append(_Reading(self._reading.submit(_read, item), size))
                 while len(waiting) >= window or _held_by(waiting) >= _GROUP_BYTES:
                     yield waiting.popleft().future.result()
             while waiting:
@@ -105,34 +110,33 @@ class Pipeline:
     ) -> Iterator[tuple[_T, list[Embedded]]]:
         """Embed groups of payloads, overlapped, in order.
 
-        When the caller is interrupted, groups that are in the model still come out, as it has to
-        be waited for anyway; then the interrupt is raised again.
+        On an interrupt, groups that are in the model are still yielded, because their end must be
+        awaited anyway; then the interrupt is raised again.
 
         Args:
-            groups: Payloads, each group with whatever its owner knows it by; taken ahead by as
-                many as may be in flight.
+            groups: Pairs of a key and payloads, consumed ahead by as many as may be in flight.
 
         Yields:
-            What the owner knows the group by, and a list as long as the group, in its order.
+            The key, and a list as long as the group, in its order.
 
         Raises:
-            EmbeddingError: The model fails on every image of a group of several.
+            EmbeddingError: The model failed on all images of a group of several.
         """
         waiting: deque[tuple[_T, Future[list[Embedded]]]] = deque()
         try:
-            for owner, group in groups:
-                waiting.append((owner, self._start(group)))
+            for key, group in groups:
+                waiting.append((key, self._start(group)))
                 if len(waiting) > _GROUPS_IN_MODEL:
                     yield _first_of(waiting)
             while waiting:
                 yield _first_of(waiting)
         except KeyboardInterrupt:
-            # What is not decoded yet is not begun, so that little is left to wait for.
+            # Cancel what is not decoded yet, so that little is left to wait for.
             self._cpu.shutdown(wait=False, cancel_futures=True)
             while waiting and not waiting[0][1].cancel():
                 try:
                     finished = _first_of(waiting)
-                except Exception:  # noqa: BLE001  # the interrupt says it all
+                except Exception:  # noqa: BLE001  # the interrupt is raised instead
                     break
                 yield finished
             raise
@@ -145,19 +149,20 @@ class Pipeline:
             nothing: Future[list[Embedded]] = Future()
             nothing.set_result([])
             return nothing
-        embedder = self._embedder()
+        embedder = None if self._embedder is None else self._embedder()
         prepared = [self._cpu.submit(self._prepare, embedder, payload) for payload in group]
         return self._model.submit(_embed_group, embedder, prepared)
 
-    def _prepare(self, embedder: Embedder, payload: Payload) -> NDArray[Any]:
-        image = payload.open(shrink_to=embedder.spec.decode_size)
+    def _prepare(self, embedder: Embedder | None, payload: Payload) -> NDArray[Any]:
+        decode_size = self._decode_size if embedder is None else embedder.spec.decode_size
+        image = payload.open(shrink_to=decode_size)
         if is_blank(image):
             self.blank.add(payload.id)
-        return _preprocess(embedder, payload, image)
+        return np.empty(0) if embedder is None else _preprocess(embedder, payload, image)
 
 
 def embed_one(embedder: Embedder, payload: Payload) -> NDArray[np.float32]:
-    """Embed one payload in the calling thread, where the model may use all processors.
+    """Embed one payload in the calling thread, where the model may use all CPUs.
 
     Returns:
         float32 of shape (dim,).
@@ -189,7 +194,9 @@ def _preprocess(embedder: Embedder, payload: Payload, image: Image.Image) -> NDA
         ) from error
 
 
-def _embed_group(embedder: Embedder, prepared: Sequence[Future[NDArray[Any]]]) -> list[Embedded]:
+def _embed_group(
+    embedder: Embedder | None, prepared: Sequence[Future[NDArray[Any]]]
+) -> list[Embedded]:
     results: list[Embedded | None] = []
     arrays: list[NDArray[Any]] = []
     for future in prepared:
@@ -198,7 +205,10 @@ def _embed_group(embedder: Embedder, prepared: Sequence[Future[NDArray[Any]]]) -
             results.append(None)
         except ImageSearchError as error:
             results.append(error)
-    vectors = iter(_embed_arrays(embedder, arrays) if arrays else [])
+    if embedder is None:
+        vectors: Iterator[Embedded] = iter(arrays)
+    else:
+        vectors = iter(_embed_arrays(embedder, arrays) if arrays else [])
     return [next(vectors) if result is None else result for result in results]
 
 
@@ -208,12 +218,12 @@ def _embed_arrays(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Em
     except Exception as error:  # noqa: BLE001  # whatever a model raises
         if len(arrays) == 1:
             return [_embedding_error(error)]
-    # One image can spoil a batch; alone, it spoils only itself.
+    # One image can fail a whole batch, so embed them one by one.
     results = [_embed_arrays(embedder, [array])[0] for array in arrays]
     errors = [result for result in results if isinstance(result, EmbeddingError)]
     if len(errors) == len(results):
         raise EmbeddingError(
-            f"the embedder failed on all {len(errors)} images of a group: {errors[0]}"
+            f"the embedder failed on all {len(errors)} images of a batch: {errors[0]}"
         ) from errors[0]
     return results
 
@@ -223,8 +233,8 @@ def _checked(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedde
     vectors = as_float32(embedder.embed(arrays))
     if vectors.shape != (len(arrays), spec.dim):
         raise EmbeddingError(
-            f"embedder {spec.name!r} returned vectors of shape {vectors.shape} for "
-            f"{len(arrays)} images, not {(len(arrays), spec.dim)}"
+            f"embedder {spec.name!r} must return vectors of shape {(len(arrays), spec.dim)} for "
+            f"{len(arrays)} images, got shape {vectors.shape}"
         )
     return [
         vector
@@ -237,7 +247,7 @@ def _checked(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedde
 def grouped(
     payloads: Iterable[_T], *, size: int, weight: Callable[[_T], int]
 ) -> Iterator[list[_T]]:
-    """Gather elements into lists of at most `size`, closed earlier when they weigh 64 MiB.
+    """Gather elements into lists of at most `size` elements and about 64 MiB.
 
     Example:
         >>> list(grouped([1, 2, 3], size=2, weight=lambda _: 0))
@@ -257,15 +267,15 @@ def grouped(
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """An input that is being read, and the bytes that it is known to hold before it has been."""
+    """An input that is being read, and its size in bytes as far as it is known before."""
 
     future: Future[Payload | Failure]
-    known: int
+    expected: int
 
     @property
     def held(self) -> int:
         if not self.future.done() or self.future.exception() is not None:
-            return self.known
+            return self.expected
         outcome = self.future.result()
         return outcome.held_bytes if isinstance(outcome, Payload) else 0
 
@@ -277,11 +287,11 @@ def _held_by(waiting: Iterable[_Reading]) -> int:
 def _first_of(
     waiting: deque[tuple[_T, Future[list[Embedded]]]],
 ) -> tuple[_T, list[Embedded]]:
-    """Wait for the first, which stays in the queue if the waiting is interrupted."""
-    owner, future = waiting[0]
+    """Wait for the first, which stays in the queue if the wait is interrupted."""
+    key, future = waiting[0]
     results = future.result()
     waiting.popleft()
-    return owner, results
+    return key, results
 
 
 def _read(item: Item | Failure) -> Payload | Failure:
@@ -290,7 +300,7 @@ def _read(item: Item | Failure) -> Payload | Failure:
     try:
         return read(item)
     except ImageSearchError as error:
-        # The id tells which record this is about, also where the words leave a URL's query out.
+        # The message may leave out a URL's query, so the id identifies the record.
         id = item.id or (derive_id(item.uri) if item.uri is not None else None)
         return Failure(describe(item), error, id)
 

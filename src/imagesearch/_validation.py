@@ -1,27 +1,35 @@
-"""Checks of arguments: numbers as callers give them, arrays, and pieces of a sequence."""
+"""Checks of arguments: numbers, words and texts as callers give them, arrays, and batches."""
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._printable import shorten
-from imagesearch.errors import ConfigError
+from imagesearch.errors import ConfigError, ImageSearchError
 
 __all__ = [
     "as_float32",
     "as_real",
     "as_whole",
     "at_least",
+    "batched",
     "chunks",
+    "did_you_mean",
     "elements",
     "flag",
     "is_one_of",
+    "is_unicode",
+    "one_of",
+    "real",
+    "text",
+    "whole",
 ]
 
 
@@ -40,20 +48,150 @@ def as_whole(value: Any) -> int | None:
         return None
 
 
-def at_least(least: int, number: Any, name: str) -> int:
-    """Return an option that is a whole number and not too small.
+def whole(
+    value: Any,
+    name: str,
+    *,
+    least: int | None = None,
+    most: int | None = None,
+    error: type[ImageSearchError] = ConfigError,
+) -> int:
+    """Return an argument that must be a whole number.
+
+    Args:
+        value: What the caller passed.
+        name: The argument's name, for the message.
+        least: Smallest valid value; None for no limit.
+        most: Largest valid value; None for no limit.
+        error: Class of the error to raise.
 
     Raises:
-        ConfigError: It is something else; names the option.
+        ImageSearchError: It is not a whole number, or out of range.
 
     Example:
-        >>> at_least(1, np.int64(32), "batch_size")
+        >>> whole(np.int64(32), "batch_size", least=1)
         32
+        >>> whole(0, "batch_size", least=1)
+        Traceback (most recent call last):
+        imagesearch.errors.ConfigError: batch_size must be a whole number ≥ 1, got 0
     """
-    whole = as_whole(number)
-    if whole is None or whole < least:
-        raise ConfigError(f"{name}={shorten(number)}; it must be a whole number ≥ {least}")
-    return whole
+    number = as_whole(value)
+    if number is None or not _within(number, least, most):
+        raise error(f"{name} must be a whole number{_limits(least, most)}, got {shorten(value)}")
+    return number
+
+
+def real(
+    value: Any,
+    name: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    error: type[ImageSearchError] = ConfigError,
+) -> float:
+    """Return an argument that must be a finite number; the parameters are those of `whole`.
+
+    Raises:
+        ImageSearchError: It is not a finite number, or out of range.
+
+    Example:
+        >>> real(float("nan"), "focus", least=0, most=1)
+        Traceback (most recent call last):
+        imagesearch.errors.ConfigError: focus must be a finite number from 0 to 1, got nan
+    """
+    number = as_real(value)
+    if number is None or not _within(number, least, most):
+        raise error(f"{name} must be a finite number{_limits(least, most)}, got {shorten(value)}")
+    return number
+
+
+def _within(number: float, least: float | None, most: float | None) -> bool:
+    return (least is None or number >= least) and (most is None or number <= most)
+
+
+def _limits(least: float | None, most: float | None) -> str:
+    if least is None:
+        return "" if most is None else f" ≤ {most:g}"
+    return f" ≥ {least:g}" if most is None else f" from {least:g} to {most:g}"
+
+
+def one_of(
+    value: object,
+    name: str,
+    allowed: Collection[str],
+    *,
+    error: type[ImageSearchError] = ConfigError,
+) -> str:
+    """Return an argument that must be one of some words.
+
+    Raises:
+        ImageSearchError: It is anything else.
+
+    Example:
+        >>> one_of("consine", "metric", ("cosine", "dot"))
+        Traceback (most recent call last):
+        imagesearch.errors.ConfigError: metric must be 'cosine' or 'dot', got 'consine'; did you mean 'cosine'?
+    """
+    if isinstance(value, str) and value in allowed:
+        return value
+    *others, last = map(repr, allowed)
+    words = f"{', '.join(others)} or {last}" if others else last
+    raise error(f"{name} must be {words}, got {shorten(value)}{did_you_mean(value, allowed)}")
+
+
+def text(
+    value: object,
+    name: str,
+    *,
+    empty: bool = False,
+    error: type[ImageSearchError] = ConfigError,
+) -> str:
+    """Return an argument that must be text that can be stored and printed.
+
+    Raises:
+        ImageSearchError: It is not a str, is empty while `empty` is False, or has lone surrogates.
+
+    Example:
+        >>> text("", "label")
+        Traceback (most recent call last):
+        imagesearch.errors.ConfigError: label must be text that is not empty, got ''
+    """
+    if not isinstance(value, str) or not (value or empty):
+        raise error(
+            f"{name} must be text{'' if empty else ' that is not empty'}, got {shorten(value)}"
+        )
+    if not is_unicode(value):
+        raise error(f"{name} {shorten(value)} is not valid Unicode (a lone surrogate)")
+    return value
+
+
+def is_unicode(value: str) -> bool:
+    r"""Return whether text can be encoded; lone surrogates cannot.
+
+    Example:
+        >>> is_unicode("é"), is_unicode("\ud800")
+        (True, False)
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown word: a suggestion, or nothing.
+
+    Example:
+        >>> did_you_mean("pth", ["path", "dtype"]), did_you_mean("x", ["path"])
+        ("; did you mean 'path'?", '')
+    """
+    close = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def at_least(least: int, number: Any, name: str) -> int:
+    return whole(number, name, least=least)
 
 
 def elements(values: object) -> list[Any] | None:
@@ -157,11 +295,14 @@ class _Sliceable(Protocol):
 _Parts = TypeVar("_Parts", bound=_Sliceable)
 
 
-def chunks(sequence: _Parts, size: int) -> Iterator[_Parts]:
-    """Cut a list or array into parts.
+def batched(sequence: _Parts, size: int) -> Iterator[_Parts]:
+    """Cut a list or array into parts of at most `size` elements.
 
     Example:
-        >>> list(chunks([1, 2, 3], 2))
+        >>> list(batched([1, 2, 3], 2))
         [[1, 2], [3]]
     """
     return (sequence[first : first + size] for first in range(0, len(sequence), size))
+
+
+chunks = batched

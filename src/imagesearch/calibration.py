@@ -1,4 +1,4 @@
-"""Calibration: from judged scores to a threshold with a stated precision."""
+"""Calibration: learn a score threshold with a stated precision from judged hits."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = [
 
 
 LearnedFrom: TypeAlias = Literal["labels", "queries", "pairs", "duplicates"]
-"""What said which hits are right."""
+"""How hits were judged."""
 
 QueryKind: TypeAlias = Literal["image", "text"]
-"""What was asked; scores of texts are not those of images."""
+"""Kind of the queries; scores of texts and images are not comparable."""
 
 _WORDS: Mapping[str, str] = {
     "labels": "records of the index and their labels",
@@ -42,33 +42,33 @@ _WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A score from which on hits are right, as far as the stated precision goes.
+    """A score threshold whose hits reach a stated precision.
 
     Attributes:
-        threshold: The score.
-        wanted: The precision that was asked for.
-        precision: Share of right ones among the hits that reach the threshold.
-        precision_low: What the precision is at least, with 95 % confidence; ≥ `wanted`.
-        recall: Share of the right hits, among the first `k` of each query, that reach the
+        threshold: The minimum score.
+        wanted: The requested precision.
+        precision: Share of relevant hits among those that reach the threshold.
+        precision_low: Lower bound of the precision with 95 % confidence, ≥ `wanted`.
+        recall: Share of the relevant hits, among the first `k` of each query, that reach the
             threshold.
-        queries: How many queries had a judged hit.
-        pairs: How many hits were judged.
-        skipped: Queries that could not be asked or judged.
-        learned_from: What said which hits are right.
-        kind: What was asked.
-        k: How many hits of a query were looked at.
-        records: How many records the index held.
-        fingerprint: Of the embedder.
+        queries: Number of queries with a judged hit.
+        pairs: Number of judged hits.
+        skipped: Number of queries that could not be used.
+        learned_from: How hits were judged.
+        kind: Kind of the queries.
+        k: Hits of each query that were judged.
+        records: Number of records in the index.
+        fingerprint: Fingerprint of the embedder.
         projection: Fingerprint of the index's projection, or None.
-        metric: How vectors are compared.
+        metric: The index's metric.
 
     Example:
         >>> calibration = Calibration(
         ...     0.71, 0.9, 0.95, 0.91, 0.8, 200, 2000, 0, "labels", "image", 10, 500, "v1", None,
         ...     "cosine")
         >>> print(calibration)
-        score >= 0.7100: 95.0 % of the hits are right (at least 91.0 %, with 95 % confidence), and
-        80.0 % of the right ones are kept; learned from 200 records of the index and their labels,
+        score >= 0.7100: 95.0 % of the hits are relevant (at least 91.0 %, with 95 % confidence), and
+        80.0 % of the relevant hits are kept; learned from 200 records of the index and their labels,
         10 hits each, in an index of 500 images
         >>> Calibration.from_dict(calibration.to_dict()) == calibration
         True
@@ -96,26 +96,26 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Read back what `to_dict` gave.
+        """Return a calibration from the data of `to_dict`.
 
         Raises:
-            QueryError: The data are no calibration that this version understands.
+            QueryError: The data are invalid.
         """
         try:
-            values = {one.name: data[one.name] for one in fields(cls)}
+            values = {field.name: data[field.name] for field in fields(cls)}
             values["threshold"] = float(values["threshold"])
             return cls(**values)
         except (KeyError, TypeError, ValueError) as error:
             raise QueryError(
-                f"the saved calibration cannot be read ({error!r}); learn it anew with "
+                f"the saved calibration cannot be read ({error!r}); create a new one with "
                 "index.calibrate()"
             ) from error
 
     def require_fits(self, meta: IndexMeta) -> None:
-        """Refuse an index whose scores mean something else.
+        """Refuse an index with other scores.
 
         Raises:
-            QueryError: Embedder, projection or metric are not those it was learned with.
+            QueryError: Embedder, projection or metric differ from those of the calibration.
 
         Example:
             >>> from imagesearch.types import EmbeddingSpec
@@ -124,23 +124,23 @@ class Calibration:
             >>> calibration.require_fits(IndexMeta(EmbeddingSpec("mine", 4, True, "v1")))
         """
         projection = None if meta.projection is None else meta.projection.fingerprint
-        for what, learned, present in (
+        for name, learned, present in (
             ("embedder", self.fingerprint, meta.embedding.fingerprint),
             ("projection", self.projection, projection),
             ("metric", self.metric, meta.metric),
         ):
             if learned != present:
                 raise QueryError(
-                    f"the calibration was learned with {what} {_short(learned)} and this index "
-                    f"has {what} {_short(present)}, so its scores mean something else; learn one "
-                    "for this index with index.calibrate()"
+                    f"the calibration was learned with {name} {_short(learned)} and this index has "
+                    f"{name} {_short(present)}, so scores are not comparable; create one for this "
+                    "index with index.calibrate()"
                 )
 
     def __str__(self) -> str:
         return (
-            f"score >= {self.threshold:.4f}: {100 * self.precision:.1f} % of the hits are right "
+            f"score >= {self.threshold:.4f}: {100 * self.precision:.1f} % of the hits are relevant "
             f"(at least {100 * self.precision_low:.1f} %, with 95 % confidence), and "
-            f"{100 * self.recall:.1f} % of the right ones are kept; learned from {self.queries} "
+            f"{100 * self.recall:.1f} % of the relevant hits are kept; learned from {self.queries} "
             f"{_WORDS[self.learned_from]}, {self.k} hits each, in an index of {self.records} images"
         )
 
@@ -150,62 +150,62 @@ def _short(name: str | None) -> str:
 
 
 CONFIDENCE = 0.95
-"""How sure a stated precision is, all scores that were tried taken together."""
+"""Confidence of a stated precision, over all thresholds that are tried."""
 
 _CANDIDATES = 64
 _FEWEST_HITS = 30
 
-# Where walks down the candidates start, as shares of their number: sharp thresholds have few hits
-# to prove themselves with, low ones have wrong hits.
+# Where walks down the candidates start, as shares of their number: high thresholds have too few
+# hits to prove a precision, low ones have irrelevant hits.
 _STARTS = (0.1, 0.25, 0.4, 0.55, 0.7, 1.0)
 _HALVINGS = 60
 
-# Below, a hit above the threshold is more likely wrong than right.
-_WORTH_ASKING = 0.5
+# Below this precision, hits above the threshold are more likely irrelevant than relevant.
+_USEFUL_PRECISION = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedHits:
-    """Hits of many queries, each of them right or wrong.
+    """Hits of many queries, each judged relevant or not.
 
     Attributes:
-        scores: float64 of shape (n,).
-        right: bool of shape (n,).
-        queries: int64 of shape (n,), the number of the query that each hit answers.
+        scores: Scores, float64 of shape (n,).
+        relevant: Whether each hit is relevant, bool of shape (n,).
+        queries: Number of the query of each hit, int64 of shape (n,).
 
     Example:
-        >>> JudgedHits.of([0.9, 0.2], [True, False], [0, 0]).asked
+        >>> JudgedHits.of([0.9, 0.2], [True, False], [0, 0]).query_count
         1
     """
 
     scores: NDArray[np.float64]
-    right: NDArray[np.bool_]
+    relevant: NDArray[np.bool_]
     queries: NDArray[np.int64]
 
     @classmethod
-    def of(cls, scores: ArrayLike, right: ArrayLike, queries: ArrayLike) -> JudgedHits:
-        """Make them from three sequences of equal length."""
+    def of(cls, scores: ArrayLike, relevant: ArrayLike, queries: ArrayLike) -> JudgedHits:
+        """Return judged hits from three sequences of equal length."""
         return cls(
             np.asarray(scores, np.float64),
-            np.asarray(right, np.bool_),
+            np.asarray(relevant, np.bool_),
             np.asarray(queries, np.int64),
         )
 
     @property
-    def asked(self) -> int:
-        """How many queries have a judged hit."""
+    def query_count(self) -> int:
+        """Number of queries with a judged hit."""
         return len(np.unique(self.queries))
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A score, and what is known about the hits that reach it.
+    """A minimum score, and the quality of the hits that reach it.
 
     Attributes:
-        score: The threshold.
-        precision: Share of the hits with at least this score that are right.
-        precision_low: What the precision is at least, with 95 % confidence.
-        recall: Share of all right hits that reach the score.
+        score: The minimum score.
+        precision: Share of relevant hits among those that reach it.
+        precision_low: Lower bound of the precision, with 95 % confidence.
+        recall: Share of all relevant hits that reach it.
     """
 
     score: float
@@ -215,7 +215,7 @@ class Threshold:
 
 
 def least_share(share: float, count: float, error: float) -> float:
-    """Return what a probability is at least, after a share of `count` observations was seen.
+    """Return a lower bound of a probability, given a share of `count` observations.
 
     Chernoff's bound as Hoeffding proved it for independent values in [0, 1] (1963, theorem 1):
     the mean of n of them reaches `share` with a probability of at most exp(-n KL(share, p)). For
@@ -223,7 +223,7 @@ def least_share(share: float, count: float, error: float) -> float:
 
     Args:
         share: 0 to 1.
-        count: Independent observations, > 0; need not be whole.
+        count: Number of independent observations, > 0; need not be whole.
         error: Probability that the bound is wrong, 0 to 1.
 
     Example:
@@ -242,55 +242,54 @@ def least_share(share: float, count: float, error: float) -> float:
 
 
 def learn(hits: JudgedHits, *, precision: float) -> Threshold:
-    """Return the lowest score from which on hits are right with at least that probability.
+    """Return the lowest score whose hits are relevant with at least that probability.
 
-    At most 64 candidates are chosen by the scores alone. From six of them a walk goes down the
-    candidates until one fails, each walk with an error of 5 % / 6, so that picking the lowest that
-    passed is no luck (fixed sequence testing with several starts; "learn then test" of Angelopoulos
-    et al., 2021). Hits of one query tend to be right or wrong together; they count as fewer, by the
-    design effect that their scatter shows (Kish, 1965; used for exact intervals by Korn and
-    Graubard, 1998), estimated as though one more query had been wrong in all its hits.
+    At most 64 candidates are chosen by the scores alone. Six walks go down the candidates until one
+    fails, each with an error of 5 % / 6, so that the lowest that passed is valid (fixed sequence
+    testing with several starts; "learn then test" of Angelopoulos et al., 2021). Hits of one query
+    tend to be relevant together; the design effect of that clustering (Kish, 1965; used for exact
+    intervals by Korn and Graubard, 1998) reduces their number. It is estimated as if one more query
+    had only irrelevant hits.
 
     Args:
-        hits: Judged.
-        precision: 0 to 1, both excluded.
+        hits: The judged hits.
+        precision: Between 0 and 1, both excluded.
 
     Raises:
         ConfigError: `precision` is out of range.
-        QueryError: No score gives that precision, or there are too few queries to be sure of it;
-            the message names the best that can be had.
+        QueryError: No score ensures that precision, or there are too few queries; the message
+            gives the best precision available.
 
     Example:
-        >>> right = np.arange(400) < 200
-        >>> scores = np.where(right, 0.9, 0.3) + np.arange(400) / 10_000
-        >>> found = learn(JudgedHits.of(scores, right, np.arange(400)), precision=0.9)
-        >>> 0.3 < found.score < 0.9, found.recall
+        >>> relevant = np.arange(400) < 200
+        >>> scores = np.where(relevant, 0.9, 0.3) + np.arange(400) / 10_000
+        >>> learned = learn(JudgedHits.of(scores, relevant, np.arange(400)), precision=0.9)
+        >>> 0.3 < learned.score < 0.9, learned.recall
         (True, 1.0)
     """
     precision = checked_precision(precision)
     if not len(hits.scores):
-        raise QueryError("there is no judged hit to learn from")
-    if not hits.right.any():
+        raise QueryError("there are no judged hits to learn from")
+    if not hits.relevant.any():
         raise QueryError(
-            f"none of the {len(hits.scores)} hits is right, so there is nothing to learn: check "
-            "labels and pairs"
+            f"none of the {len(hits.scores)} hits is relevant; check the labels or pairs"
         )
     order = np.argsort(-hits.scores, kind="stable")
-    scores, right, queries = hits.scores[order], hits.right[order], hits.queries[order]
-    found = np.cumsum(right)
+    scores, relevant, queries = hits.scores[order], hits.relevant[order], hits.queries[order]
+    relevant_counts = np.cumsum(relevant)
     counts = _candidates(scores)
     starts = sorted({round(share * (len(counts) - 1)) for share in _STARTS})
     error = (1 - CONFIDENCE) / len(starts)
     tried = []
     for count in counts:
-        share = float(found[count - 1] / count)
-        effective = count / _design_effect(right[:count], queries[:count])
+        share = float(relevant_counts[count - 1] / count)
+        effective = count / _design_effect(relevant[:count], queries[:count])
         tried.append(
             Threshold(
                 _between(scores, count),
                 share,
                 least_share(share, effective, error),
-                float(found[count - 1] / found[-1]),
+                float(relevant_counts[count - 1] / relevant_counts[-1]),
             )
         )
     lowest = -1
@@ -303,11 +302,11 @@ def learn(hits: JudgedHits, *, precision: float) -> Threshold:
     if lowest >= 0:
         return tried[lowest]
     begun = [tried[start] for start in starts]
-    raise QueryError(_unreachable(begun, precision, len(scores), hits.asked, error))
+    raise QueryError(_unreachable(begun, precision, len(scores), hits.query_count, error))
 
 
 def checked_precision(precision: float) -> float:
-    """Return a precision that can be asked for.
+    """Return a valid precision.
 
     Raises:
         ConfigError: It is not a number above 0 and below 1.
@@ -318,18 +317,16 @@ def checked_precision(precision: float) -> float:
     """
     share = as_real(precision)
     if share is None or not 0 < share < 1:
-        raise ConfigError(
-            f"precision={shorten(precision)}; it must be above 0 and below 1, such as 0.95"
-        )
+        raise ConfigError(f"precision must be above 0 and below 1, got {shorten(precision)}")
     return share
 
 
-def _design_effect(right: NDArray[np.bool_], queries: NDArray[np.int64]) -> float:
-    """Return how many hits tell as much as one independent hit would, ≥ 1."""
+def _design_effect(relevant: NDArray[np.bool_], queries: NDArray[np.int64]) -> float:
+    """Return the number of hits that are worth one independent hit, ≥ 1."""
     _, rows = np.unique(queries, return_inverse=True)
     sizes = np.bincount(rows).astype(np.float64)
-    good = np.bincount(rows, weights=right)
-    # Where all is right nothing scatters, and a query that is all wrong may just not have come.
+    good = np.bincount(rows, weights=relevant)
+    # Add a query with only irrelevant hits: without any, nothing would scatter.
     sizes, good = np.append(sizes, sizes.mean()), np.append(good, 0.0)
     total = sizes.sum()
     share = good.sum() / total
@@ -338,7 +335,7 @@ def _design_effect(right: NDArray[np.bool_], queries: NDArray[np.int64]) -> floa
 
 
 def _divergence(share: float, chance: float) -> float:
-    """Kullback-Leibler divergence of two coins."""
+    """Return the Kullback-Leibler divergence of two Bernoulli distributions."""
     if chance <= 0:
         return math.inf if share > 0 else 0.0
     if chance >= 1:
@@ -349,15 +346,15 @@ def _divergence(share: float, chance: float) -> float:
 
 
 def _candidates(scores: NDArray[np.float64]) -> list[int]:
-    """Numbers of best hits to look at, such that none cuts through equal scores."""
+    """Return numbers of best hits to examine, none of which separates equal scores."""
     total = len(scores)
-    wanted = np.geomspace(min(_FEWEST_HITS, total), total, _CANDIDATES).round().astype(np.int64)
-    whole = np.searchsorted(-scores, -scores[np.unique(wanted) - 1], side="right")
+    counts = np.geomspace(min(_FEWEST_HITS, total), total, _CANDIDATES).round().astype(np.int64)
+    whole = np.searchsorted(-scores, -scores[np.unique(counts) - 1], side="right")
     return [int(count) for count in np.unique(whole)]
 
 
 def _between(scores: NDArray[np.float64], count: int) -> float:
-    """Half way to the next lower score, as far as possible from both."""
+    """Return the middle between a score and the next lower one."""
     last = float(scores[count - 1])
     if count == len(scores):
         return last
@@ -367,21 +364,21 @@ def _between(scores: NDArray[np.float64], count: int) -> float:
 
 
 def _unreachable(
-    tried: Sequence[Threshold], precision: float, hits: int, asked: int, error: float
+    tried: Sequence[Threshold], precision: float, hits: int, queries: int, error: float
 ) -> str:
-    best = max(tried, key=lambda one: (one.precision_low, one.recall))
+    best = max(tried, key=lambda threshold: (threshold.precision_low, threshold.recall))
     needed = math.ceil(math.log(error) / math.log(precision))
-    # Rounded down, so that asking for what the message names succeeds.
+    # Rounded down, so that a request for the precision in the message succeeds.
     reachable = math.floor(best.precision_low * 1000) / 1000
     advice = (
         f"the best is precision={reachable:g} at scores from {best.score:.4f}, where "
-        f"{best.precision:.1%} of the hits are right. Ask for that, or give"
-        if reachable >= _WORTH_ASKING
-        else f"the best is {reachable:g}, which would tell little. Give"
+        f"{best.precision:.1%} of the hits are relevant. Use that, or give"
+        if reachable >= _USEFUL_PRECISION
+        else f"the best is {reachable:g}, which is too low to be useful. Give"
         if reachable > 0
-        else "they assure nothing yet. Give"
+        else "they ensure none yet. Give"
     )
     return (
-        f"precision={precision:g} cannot be assured by {hits} judged hits of {asked} queries: "
-        f"{advice} more queries: at least {needed} of them must have hits that are all right"
+        f"precision={precision:g} cannot be ensured by {hits} judged hits of {queries} queries: "
+        f"{advice} more queries: at least {needed} of them must have only relevant hits"
     )

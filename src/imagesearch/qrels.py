@@ -1,8 +1,7 @@
-"""Relevance judgements (qrels): which records are right for which query, read from files."""
+"""Relevance judgements (qrels): which records are relevant to which query, read from files."""
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from imagesearch._printable import shorten
 from imagesearch._validation import as_real
-from imagesearch.errors import ManifestError, QueryError, SourceError, SourceNotFoundError
+from imagesearch.errors import ManifestError, QueryError, SourceError
 from imagesearch.sources import canonical_uri, describe, expand
+from imagesearch.sources._csv import CsvFile
 from imagesearch.types import Failure, Item, Metadata, Query
 
 __all__ = ["EvaluationQuery", "field_label", "folder_label", "labelled_queries", "paired_queries"]
@@ -21,19 +21,18 @@ __all__ = ["EvaluationQuery", "field_label", "folder_label", "labelled_queries",
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EvaluationQuery:
-    """A query, and what is right to find.
+    """A query with its relevance judgements.
 
     Attributes:
-        query: What to look for.
-        name: In reports: a path, a text.
+        query: The query.
+        name: Its name in reports, such as a path or a text.
         label: Records with this label are relevant. Give this or `relevant`.
-        relevant: Ids or URIs of the relevant records, each with its grade, higher is more
-            relevant. Records with a grade of 0 or less were judged and are not relevant, as in
-            TREC's judgements; they are left out here.
-        uri: Where the query image comes from, so that the same image in the index is known.
+        relevant: Ids or URIs of the relevant records with their grades; higher is more relevant.
+            Records with a grade of 0 or less are not relevant, as in TREC's qrels, and left out.
+        uri: URI of the query image, to recognise the same image in the index.
 
     Raises:
-        QueryError: Something is of another type, or a grade is not a finite number.
+        QueryError: An argument has another type, or a grade is not a finite number.
 
     Example:
         >>> EvaluationQuery(Query.text("a red shoe"), "red shoes", relevant={"sku-1": 1.0}).name
@@ -49,20 +48,20 @@ class EvaluationQuery:
     def __post_init__(self) -> None:
         if not isinstance(self.query, Query):
             raise QueryError(
-                f"{shorten(self.query)} is no Query; write Query.image(…) or Query.text(…)"
+                f"query must be a Query, got {shorten(self.query)}; use Query.image(…) or Query.text(…)"
             )
         if self.relevant is None:
             return
         if not isinstance(self.relevant, Mapping):
             raise QueryError(
-                f"relevant={shorten(self.relevant)}; give each record with its grade: "
-                '{"sku-1": 1.0}'
+                f"relevant must map records to grades, such as {{'sku-1': 1.0}}, got "
+                f"{shorten(self.relevant)}"
             )
         grades = {name: as_real(grade) for name, grade in self.relevant.items()}
         for name, grade in grades.items():
             if grade is None:
                 raise QueryError(
-                    f"the grade of {name!r} is {shorten(self.relevant[name])}; give a finite number"
+                    f"the grade of {name!r} must be a finite number, got {shorten(self.relevant[name])}"
                 )
         kept = {name: grade for name, grade in grades.items() if grade is not None and grade > 0}
         object.__setattr__(self, "relevant", kept)
@@ -76,15 +75,15 @@ def labelled_queries(
     Args:
         source: What `ImageIndex.add` takes (class folders, a CSV or JSONL manifest, items …), or
             a list of `EvaluationQuery`, which are passed through.
-        label: The metadata field (column) with the label. When no query has it, the name of the
-            folder that holds the image is its label.
+        label: The metadata field (column) with the label. If no query has it, the label is the
+            name of the image's folder.
 
     Returns:
-        The queries, and what gave none.
+        The queries, and the failures of invalid inputs.
 
     Raises:
         SourceError: As `ImageIndex.add`.
-        QueryError: There is no query at all, or a label is a list or an object.
+        QueryError: The source is empty, or a label is a list or an object.
 
     Example:
         >>> queries, failures = labelled_queries([Item("test/goldfish/a.jpg"), "missing.jpg"])
@@ -115,7 +114,7 @@ def labelled_queries(
             )
         )
     if not queries and not failures:
-        raise QueryError(f"{describe(source)} holds no image to ask with")
+        raise QueryError(f"{describe(source)} contains no images to use as queries")
     return queries, failures
 
 
@@ -132,14 +131,14 @@ def field_label(metadata: Metadata, field: str) -> str | None:
     value = metadata.get(field)
     if isinstance(value, list | dict):
         raise QueryError(
-            f"the label field {field!r} holds {shorten(value)}; a label is one text or number. For "
-            "several right answers give a pairs file"
+            f"the label field {field!r} must contain one text or number, got {shorten(value)}; for "
+            "several relevant records use a pairs file"
         )
     return None if value is None or value == "" else str(value)
 
 
 def folder_label(uri: str) -> str | None:
-    """Return the name of the folder that holds an image; None if its URI has none.
+    """Return the name of an image's folder; None if its URI has none.
 
     Example:
         >>> folder_label("/data/goldfish/a.jpg"), folder_label("sha256:0af3")
@@ -169,16 +168,17 @@ def paired_queries(path: str | os.PathLike[str]) -> list[EvaluationQuery]:
 
     Columns: ``query`` (an image: path or URL), ``query_id`` (a record of the index) or
     ``query_text``; ``relevant`` (a record by the path or URL of its image) or ``relevant_id``; and
-    perhaps ``grade``, a number > 0, 1 where it is empty. Paths are relative to the file. A row
-    says one thing about one query; rows of the same query belong together.
+    optionally ``grade``, a number > 0, by default 1. Paths are relative to the file. Each row judges
+    one record for one query.
 
     Args:
         path: UTF-8, separated by comma, semicolon or tab.
 
     Raises:
         SourceNotFoundError: No such file.
-        ManifestError: It cannot be read, a column is missing, or a row cannot be understood; a
-            wrong judgement would make every number wrong, so that none is skipped.
+        FetchError: The file cannot be read.
+        ManifestError: The file is malformed, a column is missing, or a row is invalid. Rows are
+            never skipped, because every metric depends on all of them.
 
     Example:
         >>> import pathlib, tempfile
@@ -188,25 +188,26 @@ def paired_queries(path: str | os.PathLike[str]) -> list[EvaluationQuery]:
         >>> query.name, query.relevant
         ('a red shoe', {'sku-1': 2.0, 'sku-7': 1.0})
     """
-    file = Path(path)
+    file = CsvFile(os.fspath(path), frozenset({*_QUERY, *_RELEVANT}))
+    _check_header(file)
+    folder = Path(path).parent
     grades: dict[tuple[str, str], dict[str, float]] = {}
-    for line, row in _rows(file):
-        where = f"{describe(path)}:{line}"
+    for where, row in _rows(file):
         kind, value = _only(row, _QUERY, where)
         target, record = _only(row, _RELEVANT, where)
         if kind == "query":
-            value = _uri(file, value)
+            value = _uri(folder, value)
         if target == "relevant":
-            record = _uri(file, record)
-        known = grades.setdefault((kind, value), {})
+            record = _uri(folder, record)
+        of_query = grades.setdefault((kind, value), {})
         grade = _grade(row.get("grade") or "1", where)
-        if known.setdefault(record, grade) != grade:
+        if of_query.setdefault(record, grade) != grade:
             raise ManifestError(
-                f"{where}: {record!r} has the grade {grade:g} here and {known[record]:g} above for "
-                "the same query; keep one"
+                f"{where}: {record!r} has the grade {grade:g} here and {of_query[record]:g} above "
+                "for the same query; keep one"
             )
     if not grades:
-        raise ManifestError(f"{describe(path)} holds no pairs, only its header")
+        raise ManifestError(f"{file.shown} has no rows below its header")
     return [_query(kind, value, relevant) for (kind, value), relevant in grades.items()]
 
 
@@ -220,42 +221,26 @@ def _query(kind: str, value: str, relevant: Mapping[str, float]) -> EvaluationQu
             return EvaluationQuery(Query.image(value), value, relevant=relevant, uri=value)
 
 
-def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            header = lines.readline()
-            names = next(csv.reader([header], delimiter=_delimiter(header)), [])
-            names = [name.strip() for name in names]
-            _check_header(names, file)
-            reader = csv.reader(lines, delimiter=_delimiter(header), strict=True)
-            for cells in reader:
-                if not any(cells):
-                    continue
-                if len(cells) > len(names):
-                    raise ManifestError(
-                        f"{describe(file)}:{reader.line_num + 1}: the row has {len(cells)} cells "
-                        f"and the header {len(names)}; quote cells that hold the separator"
-                    )
-                yield (
-                    reader.line_num + 1,
-                    dict(zip(names, (cell.strip() for cell in cells), strict=False)),
-                )
-    except FileNotFoundError as error:
-        raise SourceNotFoundError(f"{describe(file)} does not exist") from error
-    except OSError as error:
-        raise ManifestError(f"{describe(file)} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{describe(file)} is not UTF-8; save it as UTF-8") from error
-    except csv.Error as error:
-        raise ManifestError(f"{describe(file)}: {error}") from error
-
-
-def _check_header(names: list[str], file: Path) -> None:
-    for wanted, meaning in ((_QUERY, "what is asked"), (_RELEVANT, "what is right")):
-        if not set(wanted) & set(names):
+def _rows(file: CsvFile) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield where each row is, and its cells by column."""
+    for line, cells in file:
+        where = f"{file.shown}:{line}"
+        if isinstance(cells, ManifestError):
+            raise cells
+        if len(cells) > len(file.header):
             raise ManifestError(
-                f"{describe(file)} has the columns {', '.join(map(repr, names))}; one that says "
-                f"{meaning} is missing: {' or '.join(wanted)}"
+                f"{where}: the row has {len(cells)} cells and the header {len(file.header)}; quote "
+                "cells that contain the separator"
+            )
+        yield where, dict(zip(file.header, cells, strict=False))
+
+
+def _check_header(file: CsvFile) -> None:
+    for columns, meaning in ((_QUERY, "the queries"), (_RELEVANT, "the relevant records")):
+        if not set(columns) & set(file.header):
+            raise ManifestError(
+                f"{file.shown} has the columns {', '.join(map(repr, file.header))}; a column with "
+                f"{meaning} is missing: {' or '.join(columns)}"
             )
 
 
@@ -263,7 +248,7 @@ def _only(row: Mapping[str, str], columns: tuple[str, ...], where: str) -> tuple
     given = [(name, row[name]) for name in columns if row.get(name)]
     if len(given) != 1:
         raise ManifestError(
-            f"{where}: {'two' if given else 'none'} of {', '.join(columns)} filled in; give one"
+            f"{where}: fill in exactly one of {', '.join(columns)}, not {'two' if given else 'none'}"
         )
     return given[0]
 
@@ -275,17 +260,14 @@ def _grade(text: str, where: str) -> float:
         grade = math.nan
     if not 0 < grade < math.inf:
         raise ManifestError(
-            f"{where}: grade {text!r} is no number above 0; leave out what is not relevant"
+            f"{where}: the grade must be a number above 0, got {text!r}; leave out records that are not "
+            "relevant"
         )
     return grade
 
 
-def _uri(file: Path, text: str) -> str:
+def _uri(folder: Path, text: str) -> str:
     try:
-        return canonical_uri(text if "://" in text else file.parent / text)
+        return canonical_uri(text if "://" in text else folder / text)
     except SourceError:
-        return text  # a record may have a URI of its owner's making
-
-
-def _delimiter(header: str) -> str:
-    return max((",", ";", "\t"), key=header.count)
+        return text  # a record may have any URI

@@ -48,7 +48,7 @@ def test_a_threshold_is_learned_shown_and_used(run, tmp_path):
     assert run("search", "green.png", "--min-score", "calibrated")[0] == 3
     code, output, errors = run("calibrate", "--label", "kind", "--precision", "0.9")
     assert code == 0, errors
-    assert "100.0 % of the hits are right" in output
+    assert "100.0 % of the hits are relevant" in output
     assert "learned from 80 records" in output
     assert "calibration  score >= " in run("info")[1]
     assert json.loads(run("info", "--json")[1])["calibration"]["wanted"] == 0.9

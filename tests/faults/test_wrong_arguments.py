@@ -45,7 +45,7 @@ def index(embedder):
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda index, value: index.update_metadata("red", {"b": 1}, replace=value), "replace"),
+        (lambda index, value: index.update_metadata({"b": 1}, ids="red", replace=value), "replace"),
         (lambda index, value: index.get("red", vectors=value), "vectors"),
         (lambda index, value: index.scan(vectors=value), "vectors"),
         (lambda index, value: index.sync([b"x"], allow_removing=value), "allow_removing"),
@@ -74,7 +74,6 @@ def test_an_option_that_is_true_or_false_takes_nothing_else(index, call, name, v
         lambda index, value: index.search(id="red", where=value),
         lambda index, value: index.search(id="red", min_score=value),
         lambda index, value: index.search(id="red", group_by=value),
-        lambda index, value: index.search(id="red", group_by="a", group_score=value),
         lambda index, value: index.search(id="red", expand=value),
         lambda index, value: index.search_many(value),
         lambda index, value: index.add(b"x", on_error=value),
@@ -82,8 +81,8 @@ def test_an_option_that_is_true_or_false_takes_nothing_else(index, call, name, v
         lambda index, value: index.add([b"x", value], on_error="raise"),
         lambda index, value: index.add(value, on_error="raise"),
         lambda index, value: index.delete([value]),
-        lambda index, value: index.update_metadata("red", value),
-        lambda index, value: index.update_metadata("red", {"b": {3: value}}),
+        lambda index, value: index.update_metadata(value, ids="red"),
+        lambda index, value: index.update_metadata({"b": {3: value}}, ids="red"),
         lambda index, value: index.calibrate(precision=value),
         lambda index, value: index.calibrate(label=value),
         lambda index, value: index.duplicates(tiers=value),
@@ -144,7 +143,7 @@ NOT_ITERABLE = [np.array(3), memoryview(np.zeros((2, 2))), 1.5, object()]
     [
         lambda index, value: index.delete(value),
         lambda index, value: index.get(value),
-        lambda index, value: index.update_metadata(value, {"b": 1}),
+        lambda index, value: index.update_metadata({"b": 1}, ids=value),
         lambda index, value: index.search_many(value),
         lambda index, value: index.duplicates(mirrored=value),
         lambda _, value: Field("a").is_in(value),

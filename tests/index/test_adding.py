@@ -355,4 +355,4 @@ def test_fields_that_are_no_mapping_are_refused(index, metadata):
     with pytest.raises(StoreRequestError, match="dict of fields"):
         index.add(red, metadata=metadata)
     with pytest.raises(StoreRequestError, match="dict of fields"):
-        index.update_metadata("a", metadata)
+        index.update_metadata(metadata, ids="a")

@@ -244,7 +244,7 @@ def test_metrics_without_a_similarity_to_weigh_by_are_refused(metric):
 
 
 def test_a_calibration_is_not_compared_with_refined_scores(chain):
-    with pytest.raises(QueryError, match="plain scores"):
+    with pytest.raises(QueryError, match="min_score='calibrated'"):
         chain.search(id="0", augment=1, min_score="calibrated")
 
 

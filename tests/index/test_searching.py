@@ -88,7 +88,7 @@ def test_weights_too_large_for_the_metric_are_refused_in_words():
     with ImageIndex(embedder=SmallTextEmbedder(), store=MemoryStore(), metric="dot") as index:
         index.add(Item(plain("red"), id="red"))
         assert index.search(1e3 * Query.id("red"), exclude_self=False)
-        with pytest.raises(QueryError, match="weights smaller"):
+        with pytest.raises(QueryError, match="smaller weights"):
             index.search(1e39 * Query.id("red"))
     with pytest.raises(QueryError, match="must be finite"):
         1e200 * (1e200 * Query.id("red"))
@@ -126,11 +126,11 @@ def test_an_empty_index_answers_with_no_hits(index, photos):
     [
         (lambda index: index.search(), "needs a query"),
         (lambda index: index.search(id="pink"), "'pink' is not in the index"),
-        (lambda index: index.search(vector=[1.0, 2.0]), "2 elements, the index 49"),
+        (lambda index: index.search(vector=[1.0, 2.0]), "2 elements and the index 49"),
         (lambda index: index.search(vector=np.zeros(49)), "zero"),
         (lambda index: index.search(vector=np.full(49, np.nan)), "NaN"),
-        (lambda index: index.search(Query.id("red") - Query.id("red")), "cancels itself out"),
-        (lambda index: index.search(id="red", k=0), "at least one"),
+        (lambda index: index.search(Query.id("red") - Query.id("red")), "cancel out"),
+        (lambda index: index.search(id="red", k=0), "k must be a whole number ≥ 1, got 0"),
         (lambda index: index.search(text="  "), "nothing to look for"),
         (lambda index: index.search(Query.id("red") * float("inf")), "finite"),
         (lambda index: index.search_many("red.png"), "takes a list"),
@@ -139,9 +139,9 @@ def test_an_empty_index_answers_with_no_hits(index, photos):
         (lambda index: index.search_many(None), "takes a list"),
         (lambda index: index.search(Query("a red shoe")), "Query.text"),
         (lambda index: Query(None), "Query.image"),
-        (lambda index: index.search(id="red", k="10"), "k='10'"),
-        (lambda index: index.search(id="red", k=2.0), "k=2.0"),
-        (lambda index: index.search(id="red", k=None), "k=None"),
+        (lambda index: index.search(id="red", k="10"), "k must .* '10'"),
+        (lambda index: index.search(id="red", k=2.0), "k must .* 2.0"),
+        (lambda index: index.search(id="red", k=None), "k must .* None"),
         (lambda index: index.search(id="red", min_score=float("nan")), "min_score must be .* nan"),
         (lambda index: index.search(id="red", min_score=True), "min_score must be .* True"),
         (lambda index: index.search(id="red", min_score=[0.5]), r"min_score must be .*\[0.5\]"),
@@ -149,10 +149,10 @@ def test_an_empty_index_answers_with_no_hits(index, photos):
         (lambda index: index.search(id=""), "non-empty"),
         (lambda index: index.search(id="x" * 500), "not in the index"),
         (lambda index: index.delete(), "either ids or where"),
-        (lambda index: index.delete(5), "ids are text"),
-        (lambda index: index.delete([5]), "ids are text"),
-        (lambda index: index.get(b"red"), "ids are text"),
-        (lambda index: index.update_metadata([None], {}), "ids are text"),
+        (lambda index: index.delete(5), "an id must be a str"),
+        (lambda index: index.delete([5]), "an id must be a str"),
+        (lambda index: index.get(b"red"), "an id must be a str"),
+        (lambda index: index.update_metadata({}, ids=[None]), "an id must be a str"),
     ],
 )
 def test_a_query_that_cannot_be_asked_says_why(colours, ask, complaint):
@@ -166,7 +166,7 @@ def test_what_is_no_filter_is_refused_wherever_one_is_taken(colours, where):
         lambda: colours.search(id="red", where=where),
         lambda: colours.count(where),
         lambda: colours.delete(where=where),
-        lambda: colours.update_metadata(None, {"n": 1}, where=where),
+        lambda: colours.update_metadata({"n": 1}, where=where),
         lambda: list(colours.scan(where=where)),
     ):
         with pytest.raises(FilterError, match="Field"):
@@ -184,7 +184,7 @@ def test_an_id_that_no_record_can_have_is_an_unknown_id(colours, impossible):
     assert colours.get(impossible) == {}
     assert list(colours.get([impossible, "red"])) == ["red"]
     assert colours.delete([impossible]) == 0
-    assert colours.update_metadata(impossible, {"n": 1}) == 0
+    assert colours.update_metadata({"n": 1}, ids=impossible) == 0
 
 
 def test_an_unknown_id_can_be_told_from_other_questions_that_cannot_be_asked(colours):
@@ -234,12 +234,12 @@ def test_delete_by_id_and_by_filter(colours):
 
 def test_metadata_can_be_changed_alone(colours):
     before = colours.get("red", vectors=True)["red"].vector
-    assert colours.update_metadata("red", {"price": 3, "n": None}) == 1
+    assert colours.update_metadata({"price": 3, "n": None}, ids="red") == 1
     record = colours.get("red", vectors=True)["red"]
     assert record.metadata == {"warm": True, "price": 3}
     np.testing.assert_array_equal(record.vector, before)
-    assert colours.update_metadata(None, {"cold": True}, where="not warm = true") == 5
-    assert colours.update_metadata("red", {"only": 1}, replace=True) == 1
+    assert colours.update_metadata({"cold": True}, where="not warm = true") == 5
+    assert colours.update_metadata({"only": 1}, ids="red", replace=True) == 1
     assert colours.get("red")["red"].metadata == {"only": 1}
 
 

@@ -35,7 +35,7 @@ def test_a_renamed_file_keeps_its_vector(index, embedder, photos):
 def test_a_moved_file_takes_its_metadata_along(index, embedder, photos):
     index.add(photos)
     [id] = index.search(photos / "03.png", k=1).ids
-    index.update_metadata(id, {"favourite": True})
+    index.update_metadata({"favourite": True}, ids=id)
     (photos / "more" / "deep").mkdir()
     (photos / "03.png").rename(photos / "more" / "deep" / "moved.png")
     report = index.sync(photos)
@@ -61,7 +61,7 @@ def test_the_moved_file_of_two_copies_gives_its_metadata(index, photos):
         if record.uri.endswith(("/twin.png", "/03.png"))
     }
     moved = twins["twin.png"]
-    index.update_metadata(moved, {"favourite": True})
+    index.update_metadata({"favourite": True}, ids=moved)
     (photos / "twin.png").rename(photos / "a.png")
     [new] = index.sync(photos).added
     assert index.get(new)[new].metadata == {"favourite": True}
@@ -179,7 +179,7 @@ def describe_each(index):
     """Give each record its own metadata, so that the test sees where they go."""
     for batch in index.scan():
         for record in batch:
-            index.update_metadata(record.id, {"of": record.uri})
+            index.update_metadata({"of": record.uri}, ids=record.id)
 
 
 def described(index):

@@ -61,7 +61,7 @@ def synced(index, library):
 
 
 def test_records_below_a_mount_point_that_is_empty_stay_and_are_reported(index, library, synced):
-    index.update_metadata(synced, {"favourite": True})
+    index.update_metadata({"favourite": True}, ids=synced)
     unmount(library / "nas")
     (library / "03.png").unlink()
     report = index.sync(library)
@@ -108,7 +108,7 @@ def test_an_empty_folder_keeps_its_records_until_it_is_removed_too(index, librar
 
 
 def test_files_that_moved_out_of_a_folder_leave_no_records_behind(index, library, synced):
-    index.update_metadata(synced, {"favourite": True})
+    index.update_metadata({"favourite": True}, ids=synced)
     (library / "sorted").mkdir()
     for file in (library / "nas" / "2024").iterdir():
         file.rename(library / "sorted" / file.name)

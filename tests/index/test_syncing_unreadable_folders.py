@@ -108,7 +108,7 @@ def test_a_copy_of_an_image_that_may_not_be_read_does_not_take_its_place(index, 
     index.sync(library)
     kept = behind(index, library / "shut")
     shutil.copy(library / "shut" / "1.png", library / "open" / "copy.png")
-    index.update_metadata(kept, {"favourite": True})
+    index.update_metadata({"favourite": True}, ids=kept)
     (library / "shut").chmod(MODES[mode])
     with unprivileged():
         report = index.sync(library)

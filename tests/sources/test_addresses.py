@@ -10,8 +10,7 @@ import pytest
 
 from imagesearch.errors import FetchError
 from imagesearch.sources import read
-from imagesearch.sources._fetch import fetch, is_public
-from imagesearch.sources._special_addresses import IPV4_BLOCKS, IPV6_BLOCKS
+from imagesearch.sources._fetch import IPV4_BLOCKS, IPV6_BLOCKS, fetch, is_public
 from imagesearch.types import Item
 
 REFUSED = {

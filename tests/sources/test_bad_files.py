@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from imagesearch.errors import ImageSearchError, SourceError
-from imagesearch.sources import expand, folder_of, read
+from imagesearch.sources import Source, expand, read
 from imagesearch.types import Failure
 from tests.bad_files import encode, make_bad_files, make_good_files, picture
 
@@ -96,4 +96,4 @@ def test_a_file_name_that_is_no_unicode_is_reported_and_not_passed_over(tmp_path
     [failure] = expand(tmp_path)
     assert "not valid UTF-8" in str(failure.error)
     assert failure.source.encode().endswith(b"K\\udcf6ln.jpg")
-    assert folder_of(tmp_path) == str(tmp_path)
+    assert Source(tmp_path).folder == str(tmp_path)

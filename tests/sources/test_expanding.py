@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagesearch import sources
 from imagesearch.errors import (
     DecodeError,
     FetchError,
@@ -22,12 +23,11 @@ from imagesearch.errors import (
     StoreRequestError,
 )
 from imagesearch.sources import (
+    Source,
     canonical_uri,
     derive_id,
     describe,
-    estimate,
     expand,
-    folder_of,
     open_image,
     read,
 )
@@ -63,8 +63,8 @@ def test_a_folder_gives_its_images_in_the_order_of_their_names(tree):
     expected = ["a.JPG", "b.png", "sub/c.png", "sub/deep/d.png"]
     assert names(tree, tree) == expected
     assert names(f"{tree}/", tree) == expected
-    assert estimate(tree) == 4
-    assert folder_of(f"{tree}/") == str(tree)
+    assert Source(tree).estimate() == 4
+    assert Source(f"{tree}/").folder == str(tree)
 
 
 def test_an_empty_folder_gives_nothing_and_no_error(tmp_path):
@@ -358,15 +358,21 @@ def test_what_an_estimate_says_is_what_expanding_gives(tree):
     manifest = tree / "list.csv"
     manifest.write_text("path\nb.png\na.JPG\n")
     for source in (tree, tree / "b.png", PNG, [tree, PNG, [PNG, PNG]], manifest, [manifest, PNG]):
-        assert estimate(source) == len(list(expand(source)))
-    assert estimate([tree, "missing.jpg", 3]) == 6
-    assert estimate(iter([PNG])) is None
-    assert estimate(f"{tree}/*.png") is None
+        assert Source(source).estimate() == len(list(expand(source)))
+    assert Source([tree, "missing.jpg", 3]).estimate() == 6
+    assert Source(iter([PNG])).estimate() is None
+    assert Source(f"{tree}/*.png").estimate() is None
 
 
 def test_only_a_folder_is_a_folder(tree):
-    assert folder_of(tree / "b.png") is None
-    assert folder_of([tree]) is None
-    assert folder_of("https://example.org/") is None
-    assert folder_of("a\0b") is None
-    assert folder_of(PNG) is None
+    assert Source(tree / "b.png").folder is None
+    assert Source([tree]).folder is None
+    assert Source("https://example.org/").folder is None
+    assert Source(PNG).folder is None
+
+
+@pytest.mark.parametrize(("name", "expected"), [("estimate", 4), ("is_one_image", False)])
+def test_old_functions_of_a_source_still_work_with_a_warning(tree, name, expected):
+    with pytest.warns(DeprecationWarning, match=r"Source\(…\)"):
+        function = getattr(sources, name)
+    assert function(tree) == expected

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from imagesearch.errors import FetchError, ManifestError, SourceNotFoundError
-from imagesearch.sources import estimate, expand
+from imagesearch.sources import Source, expand
 from imagesearch.types import Failure, Item
 
 
@@ -221,26 +221,26 @@ def test_a_jsonl_line_is_an_item_with_its_metadata_as_it_stands(manifest, tmp_pa
         {"code": "00123", "size": {"w": 3}, "more": None},
     )
     assert (third.uri, third.metadata) == ("https://e.org/c.jpg", {})
-    assert estimate(tmp_path / "photos.jsonl") == 3
+    assert Source(tmp_path / "photos.jsonl").estimate() == 3
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{", "not one JSON object"),
-        ('"a.jpg"', "str instead of a JSON object"),
+        ("{", "not a valid JSON object"),
+        ('"a.jpg"', "must be a JSON object, got str"),
         ("{}", "names no image"),
         ('{"path": 3}', "names no image"),
-        ('{"path": "a.jpg", "id": [1]}', "is not text"),
-        ('{"path": "a.jpg", "id": true}', "is not text"),
+        ('{"path": "a.jpg", "id": [1]}', "the id must be text"),
+        ('{"path": "a.jpg", "id": true}', "the id must be text"),
         ('{"path": "a.jpg", "price": NaN}', "NaN"),
-        ('{"path": "a.jpg", "x": 1, "x": 2}', "'x' twice"),
-        ('{"path": "a.jpg", "metadata": 3}', "'metadata' is int"),
-        ('{"path": "a.jpg", "metadata": {"x": 1}, "x": 2}', "'x' stands both"),
+        ('{"path": "a.jpg", "x": 1, "x": 2}', "'x' is repeated"),
+        ('{"path": "a.jpg", "metadata": 3}', "'metadata' must be an object, got int"),
+        ('{"path": "a.jpg", "metadata": {"x": 1}, "x": 2}', "'x' is both"),
         ('{"path": "a.jpg", "uri": "u"}', "'uri'"),
         ('{"path": "a.jpg", "n": 99999999999999999999}', "64 bits"),
         ('{"path": "a\\ud800.jpg"}', "not valid"),
-        ("[" * 100_000, "not one JSON object"),
+        ("[" * 100_000, "not a valid JSON object"),
         ('{"path": "K\xf6ln"}'.encode("latin-1"), "not UTF-8"),
     ],
 )

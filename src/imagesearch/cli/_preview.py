@@ -13,14 +13,13 @@ from imagesearch._rendering import one_line
 from imagesearch.cli._options import foreign_collection
 from imagesearch.cli._terminal import Role, is_terminal, painted
 from imagesearch.config import PluginConfig, check_options
-from imagesearch.index import ImageIndex
-from imagesearch.index._dry_run import RehearsalEmbedder, RehearsalStore
+from imagesearch.index._open import LazyEmbedder, OpenIndex
 from imagesearch.plugins import make_store, plugin_class
 from imagesearch.protocols import SupportsReadOnly, VectorStore, supports
 from imagesearch.stores.local._paths import without_side_files
 from imagesearch.types import EmbeddingSpec, IndexMeta
 
-__all__ = ["dry_run_option", "echo_listed", "open_rehearsal", "open_untouched", "rehearse_new"]
+__all__ = ["dry_run_option", "echo_listed", "empty_index", "open_untouched"]
 
 
 # As many lines of each kind as a person reads.
@@ -63,32 +62,12 @@ def open_untouched(
         yield store, meta
 
 
-@contextmanager
-def open_rehearsal(
-    table: PluginConfig, config: Path | None = None
-) -> Iterator[tuple[ImageIndex, RehearsalStore] | None]:
-    """Open an index on which everything can be tried: no model is loaded, nothing is written.
-
-    Args:
-        table: Which store.
-        config: As for `open_untouched`.
-
-    Yields:
-        The index and what notes its changes; None if the store holds no index.
-    """
-    with open_untouched(table, config) as (store, meta):
-        if meta is None:
-            yield None
-        else:
-            yield _rehearsed(store, meta)
-
-
-def rehearse_new() -> tuple[ImageIndex, RehearsalStore]:
-    """Return an empty index that is nowhere, for a store that holds none yet."""
+def empty_index() -> OpenIndex:
+    """Return an empty index in memory, in place of one that does not exist yet."""
     store = make_store(PluginConfig("memory"))
     meta = IndexMeta(EmbeddingSpec("a new embedder", 1, normalised=True, fingerprint=""))
     store.open(meta)
-    return _rehearsed(store, meta)
+    return OpenIndex(store, meta, LazyEmbedder(None, meta, store))
 
 
 def echo_listed(word: str, role: Role, names: Iterable[str]) -> None:
@@ -100,8 +79,3 @@ def echo_listed(word: str, role: Role, names: Iterable[str]) -> None:
     if len(listed) > len(shown):
         rest = f"… and {len(listed) - len(shown)} more; --json lists all"
         click.echo(painted(rest, "faint"))
-
-
-def _rehearsed(store: VectorStore, meta: IndexMeta) -> tuple[ImageIndex, RehearsalStore]:
-    rehearsal = RehearsalStore(store, meta)
-    return ImageIndex(store=rehearsal, embedder=RehearsalEmbedder(meta.embedding)), rehearsal

@@ -18,17 +18,12 @@ from imagesearch.cli._options import (
     store_options,
     store_table,
 )
-from imagesearch.cli._preview import (
-    dry_run_option,
-    echo_listed,
-    open_rehearsal,
-    rehearse_new,
-)
+from imagesearch.cli._preview import dry_run_option, echo_listed, empty_index, open_untouched
 from imagesearch.cli._terminal import Role, complain, is_terminal
 from imagesearch.errors import RemovalRefusedError
 from imagesearch.index import ImageIndex
-from imagesearch.index._dry_run import RehearsalStore
-from imagesearch.index._ingest import OnError
+from imagesearch.index._ingest import OnError, ingest
+from imagesearch.index._open import LazyEmbedder, OpenIndex
 from imagesearch.sources import expand
 from imagesearch.types import AddReport
 
@@ -38,6 +33,7 @@ __all__ = ["add", "sync"]
 _EXIT_SOME_FAILED = 1
 _EXIT_INTERRUPTED = 130
 _EXIT_REFUSED = 3
+_BATCH_SIZE = 32
 _STATUSES = ("added", "updated", "unchanged", "removed", "kept")
 _PREVIEWS: dict[str, tuple[str, Role]] = {
     "added": ("would add    ", "ok"),
@@ -81,7 +77,7 @@ def add(
       imagesearch add products.csv --store products.idx --embedder timm:mobilenetv3_large_100
     """
     if dry_run:
-        return _rehearse(config, store, sources, progress, strict, as_json, removing=False)
+        return _dry_run(config, store, sources, progress, strict, as_json, prune=False)
     _require_there(sources)
     with open_index(config, store, embedder) as index:
         return _run(index, sources, progress, strict, as_json, removing=False)
@@ -125,8 +121,8 @@ def sync(
       imagesearch sync photos/
     """
     if dry_run:
-        return _rehearse(
-            config, store, (source,), progress, strict, as_json, removing=True, allowed=yes
+        return _dry_run(
+            config, store, (source,), progress, strict, as_json, prune=True, allowed=yes
         )
     _require_there((source,))
     with open_index(config, store, embedder) as index:
@@ -192,7 +188,7 @@ def _agreed(error: RemovalRefusedError) -> bool:
         return False
 
 
-def _rehearse(
+def _dry_run(
     config: Path | None,
     store: Path | None,
     sources: tuple[str, ...],
@@ -200,28 +196,47 @@ def _rehearse(
     strict: bool,
     as_json: bool,
     *,
-    removing: bool,
+    prune: bool,
     allowed: bool = False,
 ) -> int:
     refused = None
-    with open_rehearsal(store_table(config, store), config if store is None else None) as opened:
-        index, rehearsal = opened or rehearse_new()
-        before = index.count()
+    uris: dict[str, str] = {}
+    with open_untouched(store_table(config, store), config if store is None else None) as (
+        opened,
+        meta,
+    ):
+        index = (
+            empty_index()
+            if meta is None
+            else OpenIndex(opened, meta, LazyEmbedder(None, meta, opened))
+        )
+        before = index.store.count()
         try:
-            report = _ingest(index, sources, progress, strict, removing=removing, allowed=allowed)
+            report = ingest(
+                index,
+                _given(sources),
+                metadata=None,
+                on_error="raise" if strict else "collect",
+                batch_size=_BATCH_SIZE,
+                progress=progress,
+                prune=prune,
+                allow_removing=allowed,
+                preview=uris,
+            )
         except RemovalRefusedError as error:
             refused = error
-            # Shown as it would be with --yes, so that a person can tell whether to say that.
-            rehearsal.delete(error.ids if error.allowable else ())
-            report = replace(error.report, removed=list(error.ids) if error.allowable else [])
+            # Shown as with --yes, to help decide whether to pass it.
+            gone = list(error.ids) if error.allowable else []
+            uris |= {id: record.uri for id, record in index.store.get(gone).items()}
+            report = replace(error.report, removed=gone)
     after = before + len(report.added) - len(report.removed)
     if as_json:
-        _print_json_lines(report, rehearsal, refused=refused)
+        _print_json_lines(report, uris, refused=refused)
     else:
         for status, (word, role) in _PREVIEWS.items():
-            echo_listed(word, role, (_uri(rehearsal, id) for id in getattr(report, status)))
+            echo_listed(word, role, (uris.get(id, id) for id in getattr(report, status)))
         _print_failures(report)
-        new = "" if opened else " in a new index"
+        new = "" if meta is not None else " in a new index"
         click.echo(
             f"would be: {report}; {after} images{new} (dry run: nothing was changed, and "
             f"{report.embedded} images would go through the model)"
@@ -230,6 +245,10 @@ def _rehearse(
         complain(f"the removal would be refused: {refused}")
         return _EXIT_REFUSED
     return 0 if report.ok else _EXIT_SOME_FAILED
+
+
+def _given(sources: tuple[str, ...]) -> object:
+    return sources[0] if len(sources) == 1 else list(sources)
 
 
 def _ingest(
@@ -241,32 +260,28 @@ def _ingest(
     removing: bool,
     allowed: bool = False,
 ) -> AddReport:
-    source: object = sources[0] if len(sources) == 1 else list(sources)
+    source = _given(sources)
     on_error: OnError = "raise" if strict else "collect"
     if not removing:
         return index.add(source, progress=progress, on_error=on_error)
     return index.sync(source, progress=progress, on_error=on_error, allow_removing=allowed)
 
 
-def _uri(rehearsal: RehearsalStore, id: str) -> str:
-    return rehearsal.written.get(id) or rehearsal.deleted.get(id) or id
-
-
 def _print_json_lines(
     report: AddReport,
-    rehearsal: RehearsalStore | None = None,
+    uris: dict[str, str] | None = None,
     *,
     refused: RemovalRefusedError | None = None,
 ) -> None:
-    marks = {} if rehearsal is None else {"dry_run": True}
+    marks = {} if uris is None else {"dry_run": True}
     for status in _STATUSES:
         for id in getattr(report, status):
-            if rehearsal is None:
+            if uris is None:
                 print_json(status=status, id=id)
             elif status in ("unchanged", "kept"):
                 print_json(status=status, id=id, dry_run=True)
             else:
-                print_json(status=status, id=id, uri=_uri(rehearsal, id), dry_run=True)
+                print_json(status=status, id=id, uri=uris.get(id, id), dry_run=True)
     for id in report.blank:
         print_json(status="blank", id=id, **marks)
     for suffix, count in sorted(report.skipped.items()):
@@ -274,7 +289,7 @@ def _print_json_lines(
             status="skipped",
             suffix=suffix,
             count=count,
-            **({} if rehearsal is None else {"dry_run": True}),
+            **marks,
         )
     for failure in report.failed:
         print_json(

@@ -19,7 +19,7 @@ from imagesearch.cli._options import (
 from imagesearch.cli._terminal import Role, fitted_lines, painted, say, terminal_width
 from imagesearch.config import load_config
 from imagesearch.index._check import check_store
-from imagesearch.index._open import assemble
+from imagesearch.index._open import open_index
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import Embedder
 from imagesearch.types import CheckReport, CheckResult, CheckStatus
@@ -93,7 +93,7 @@ def check(
     try:
         report = check_store(
             chosen,
-            lambda: assemble(None, chosen, _embedder(config), None),
+            lambda: open_index(None, chosen, _embedder(config), None),
             repair=repair,
             remove=remove,
             batch_size=_BATCH_SIZE,

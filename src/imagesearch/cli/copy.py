@@ -20,7 +20,7 @@ from imagesearch.cli._terminal import say
 from imagesearch.config import PluginConfig
 from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records, is_same
 from imagesearch.errors import ConfigError, StoreError
-from imagesearch.index._progress import Progress, make_progress
+from imagesearch.index._ingest import Progress, make_progress
 from imagesearch.plugins import make_store
 from imagesearch.protocols import VectorStore
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from imagesearch._validation import batched
 from imagesearch.cli._options import (
     hint_at_unknown_fields,
     json_option,
@@ -17,14 +18,17 @@ from imagesearch.cli._options import (
     store_table,
     where_option,
 )
-from imagesearch.cli._preview import dry_run_option, echo_listed, open_rehearsal
+from imagesearch.cli._preview import dry_run_option, echo_listed, open_untouched
 from imagesearch.cli._terminal import complain, is_terminal
+from imagesearch.filters import as_filter
 from imagesearch.index import ImageIndex
+from imagesearch.protocols import VectorStore
 
 __all__ = ["delete"]
 
 
 _EXIT_DECLINED = 130
+_BATCH = 1000
 
 
 @click.command(short_help="Delete records by id or by filter.")
@@ -53,24 +57,24 @@ def delete(
     """
     if bool(ids) == (where is not None):
         raise click.UsageError("say what to delete: either IDs or --where")
-    wanted = list(dict.fromkeys(ids)) if ids else None
+    chosen = list(dict.fromkeys(ids)) if ids else None
     if dry_run:
-        return _rehearse(wanted, where, config, store, as_json=as_json)
+        return _dry_run(chosen, where, config, store, as_json=as_json)
     with open_existing(config, store) as index:
         if where is not None and not yes and not _agreed(index, where):
             click.echo("nothing was deleted", err=True)
             return _EXIT_DECLINED
-        deleted = index.delete(wanted, where=where)
+        deleted = index.delete(chosen, where=where)
         left = index.count()
     if as_json:
         print_json(deleted=deleted, images=left)
     else:
         click.echo(f"{deleted} deleted; {left} images in the index")
-    _explain(wanted, where, deleted, config, store)
+    _explain(chosen, where, deleted, config, store)
     return 0
 
 
-def _rehearse(
+def _dry_run(
     ids: list[str] | None,
     where: str | None,
     config: Path | None,
@@ -78,22 +82,33 @@ def _rehearse(
     *,
     as_json: bool,
 ) -> int:
-    with open_rehearsal(store_table(config, store), config if store is None else None) as opened:
-        if opened is None:
+    with open_untouched(store_table(config, store), config if store is None else None) as (
+        opened,
+        meta,
+    ):
+        if meta is None:
             raise no_index(config, store)
-        index, rehearsal = opened
-        deleted = index.delete(ids, where=where)
-        left = index.count() - deleted
+        uris = _matching(opened, ids, where)
+        left = opened.count() - len(uris)
     if as_json:
-        for id, uri in rehearsal.deleted.items():
+        for id, uri in uris.items():
             print_json(status="deleted", id=id, uri=uri, dry_run=True)
-        print_json(deleted=deleted, images=left, dry_run=True)
+        print_json(deleted=len(uris), images=left, dry_run=True)
     else:
-        lines = (f"{id}  {uri}" for id, uri in rehearsal.deleted.items())
+        lines = (f"{id}  {uri}" for id, uri in uris.items())
         echo_listed("would delete ", "error", lines)
-        click.echo(f"would be: {deleted} deleted; {left} images (dry run: nothing was changed)")
-    _explain(ids, where, deleted, config, store)
+        click.echo(f"would be: {len(uris)} deleted; {left} images (dry run: nothing was changed)")
+    _explain(ids, where, len(uris), config, store)
     return 0
+
+
+def _matching(store: VectorStore, ids: list[str] | None, where: str | None) -> dict[str, str]:
+    """Return the URIs of the records to delete, by id."""
+    if ids is not None:
+        records = [record for batch in batched(ids, _BATCH) for record in store.get(batch).values()]
+    else:
+        records = [record for batch in store.scan(where=as_filter(where)) for record in batch]
+    return {record.id: record.uri for record in records}
 
 
 def _agreed(index: ImageIndex, where: str) -> bool:

@@ -13,7 +13,7 @@ from imagesearch.evaluation._run import Contender, Prepared, prepare, read_only
 from imagesearch.evaluation.results import Comparison, Evaluation
 from imagesearch.filters import Filter
 from imagesearch.index import ImageIndex
-from imagesearch.index._progress import Progress, make_progress
+from imagesearch.index._ingest import Progress, make_progress
 from imagesearch.qrels import EvaluationQuery, labelled_queries
 
 __all__ = ["compare", "evaluate"]

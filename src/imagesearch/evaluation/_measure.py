@@ -16,7 +16,7 @@ from imagesearch.evaluation.judgements import Gallery, Judgement, judge
 from imagesearch.evaluation.results import Evaluation, Latency, QueryResult, Unjudgeable
 from imagesearch.filters import Filter, as_filter
 from imagesearch.index import ImageIndex
-from imagesearch.index._progress import Progress
+from imagesearch.index._ingest import Progress
 from imagesearch.index._query_vectors import QueryVectors
 from imagesearch.qrels import EvaluationQuery
 from imagesearch.types import Failure, Hit, Query

@@ -1,4 +1,4 @@
-"""Calibrate an index: ask it queries whose answers are known, and learn a threshold."""
+"""Calibrate an index: search with judged queries, and learn a score threshold."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._printable import printable, shorten
-from imagesearch._validation import at_least, chunks
+from imagesearch._validation import batched, text, whole
 from imagesearch.calibration import (
     Calibration,
     JudgedHits,
@@ -23,14 +23,19 @@ from imagesearch.calibration import (
     checked_precision,
     learn,
 )
-from imagesearch.duplicates import Rules
-from imagesearch.errors import ConfigError, EmbeddingError, QueryError, SourceError
-from imagesearch.index._duplicates import find_copies
-from imagesearch.index._open import Assembly
-from imagesearch.index._progress import make_progress
+from imagesearch.duplicates import DuplicateFinder, Rules
+from imagesearch.errors import (
+    ConfigError,
+    EmbeddingError,
+    QueryError,
+    SourceError,
+    UnsupportedOperationError,
+)
+from imagesearch.index._ingest import make_progress
+from imagesearch.index._open import OpenIndex
 from imagesearch.index._query_vectors import QueryVectors
-from imagesearch.index._search import has_text, is_plain, require_notes, write_calibration
-from imagesearch.protocols import VectorStore
+from imagesearch.index._search import CALIBRATION_NOTE, has_text, is_plain
+from imagesearch.protocols import SupportsNotes, VectorStore, supports
 from imagesearch.qrels import (
     EvaluationQuery,
     field_label,
@@ -41,28 +46,19 @@ from imagesearch.qrels import (
 from imagesearch.sources import read
 from imagesearch.types import Hit, ImageTerm, IndexMeta, Item, Metric
 
-__all__ = ["Asked", "Asking", "Truth", "calibrate", "draw", "prepare"]
+__all__ = ["calibrate"]
+
+_BATCH = 64
+
+_logger = logging.getLogger("imagesearch")
 
 
-def draw(ids: Iterable[str], most: int, seed: int) -> list[str]:
-    """Draw ids by a hash of each, so that the order of the records does not matter.
-
-    Args:
-        ids: To draw from; `most` of them are in memory at a time.
-        most: How many to draw, ≥ 1.
-        seed: Which ones.
-
-    Returns:
-        The ids, sorted.
-
-    Example:
-        >>> draw("abcd", 2, 0) == draw("dcba", 2, 0)
-        True
-    """
+def _sample(ids: Iterable[str], most: int, seed: int) -> list[str]:
+    """Return up to `most` ids, sorted; a hash of each decides, so their order does not matter."""
     drawn: list[tuple[int, str]] = []
     for id in ids:
-        text = f"{seed}:{id}".encode()
-        lot = -int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
+        key = f"{seed}:{id}".encode()
+        lot = -int.from_bytes(hashlib.blake2b(key, digest_size=8).digest())
         if len(drawn) < most:
             heapq.heappush(drawn, (lot, id))
         elif lot > drawn[0][0]:
@@ -70,40 +66,34 @@ def draw(ids: Iterable[str], most: int, seed: int) -> list[str]:
     return sorted(id for _, id in drawn)
 
 
-Truth: TypeAlias = Callable[[Hit], bool | None]
-"""Whether a hit is right; None if nothing says so."""
+_Relevance: TypeAlias = Callable[[Hit], bool | None]
+"""Returns whether a hit is relevant; None if it was not judged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """A query that is ready.
+class _JudgedQuery:
+    """A query that is ready to search with.
 
     Attributes:
-        vector: (dim,).
-        is_own: Whether a hit is the query itself.
-        truth: Which hits are right.
-        digest: Of the query's bytes, if a hit with the same is the query itself; else empty.
+        vector: The query vector, shape (dim,).
+        is_own: Returns whether a hit is the query itself.
+        relevance: Judges a hit.
+        digest: Digest of the query image if hits with the same bytes are the query itself, or empty.
     """
 
     vector: NDArray[np.float32]
     is_own: Callable[[Hit], bool]
-    truth: Truth
+    relevance: _Relevance
     digest: str = ""
 
 
-def prepare(
+def _prepared(
     query: EvaluationQuery,
     vectors: QueryVectors,
     metric: Metric,
     label_of: Callable[[Hit], str | None],
-) -> Asked:
-    """Make a query ready.
-
-    Args:
-        query: Names its label or its relevant records.
-        vectors: Turns it into a vector.
-        metric: How the index compares.
-        label_of: Gives the label of a hit.
+) -> _JudgedQuery:
+    """Embed a query.
 
     Raises:
         QueryError: It has no label, or is not one whole image, record, vector or text.
@@ -112,21 +102,21 @@ def prepare(
     """
     relevant, label = query.relevant, query.label
     if relevant is None and label is None:
-        raise QueryError("it has no label")
-    asked, uri = query.query, query.uri
-    if not is_plain(asked, metric):
+        raise QueryError("the query has no label")
+    uri = query.uri
+    if not is_plain(query.query, metric):
         raise QueryError(
-            f"{asked} is not one whole image, record, vector or text, and its scores say "
-            "nothing about such queries"
+            f"{query.query} is not one whole image, record, vector or text, so its scores are not "
+            "comparable"
         )
-    match asked.terms:
+    match query.query.terms:
         case (ImageTerm() as term,):
             payload = read(Item(term.source))
             vector, digest = vectors.of_image(payload), payload.digest
         case _:
-            [vector], digest = vectors.of([asked]), ""
+            [vector], digest = vectors.of([query.query]), ""
 
-    def truth(hit: Hit) -> bool | None:
+    def relevance(hit: Hit) -> bool | None:
         if relevant is not None:
             return hit.id in relevant or hit.uri in relevant
         name = label_of(hit)
@@ -134,31 +124,26 @@ def prepare(
 
     def is_own(hit: Hit) -> bool:
         same = hit.id in query.query.ids or (uri is not None and hit.uri == uri)
-        return same and not (relevant is not None and truth(hit))
+        return same and not (relevant is not None and relevance(hit))
 
-    # Of a pairs file the judgements are complete, so a record with the same bytes counts.
-    return Asked(vector, is_own, truth, digest if relevant is None else "")
-
-
-_BATCH = 64
-
-_logger = logging.getLogger("imagesearch")
+    # The qrels of a pairs file are complete, so a record with the same bytes counts.
+    return _JudgedQuery(vector, is_own, relevance, digest if relevant is None else "")
 
 
 @dataclass(slots=True)
-class Asking:
-    """Asks an index and judges the hits.
+class _Judging:
+    """Searches an index with judged queries and collects the scores of their hits.
 
     Attributes:
-        store: Open.
-        meta: What the store was opened with.
+        store: An open store.
+        meta: The meta that the store was opened with.
         vectors: Turns queries into vectors.
-        k: Hits of each query to look at, ≥ 1.
-        sample: How many of the index's own records ask, at most.
-        seed: Which of them.
-        advance: Called for every query.
-        skipped: Queries that could not be asked or judged.
-        kind: What was asked.
+        k: Hits of each query to judge, ≥ 1.
+        sample: Maximum number of records to use as queries.
+        seed: Seed of that sample.
+        advance: Called with the number of queries done.
+        skipped: Number of queries that could not be used.
+        kind: Kind of the queries.
     """
 
     store: VectorStore
@@ -171,84 +156,81 @@ class Asking:
     skipped: int = 0
     kind: QueryKind = "image"
     _scores: list[float] = field(default_factory=list)
-    _right: list[bool] = field(default_factory=list)
+    _relevant: list[bool] = field(default_factory=list)
     _numbers: list[int] = field(default_factory=list)
-    _asked: int = 0
+    _searched: int = 0
 
     def by_own_labels(self, label: str) -> JudgedHits | None:
-        """Ask with records of the index; hits with the same label are right.
+        """Use records of the index as queries; hits with the same label are relevant.
 
         A record is never its own hit, and neither is one with the same bytes. Records without a
-        label neither ask nor count.
+        label are neither queries nor hits.
 
         Returns:
-            None when no record has the field.
+            None if no record has the field.
 
         Raises:
-            QueryError: All records have the same label, or one is a list or an object.
+            QueryError: All records have the same label, or a label is a list or an object.
         """
         labels: dict[str, str] = {}
-        known: set[str] = set()
+        distinct: set[str] = set()
 
-        def chosen() -> Iterator[str]:
+        def labelled() -> Iterator[str]:
             for batch in self.store.scan():
                 for record in batch:
                     name = field_label(record.metadata, label)
                     if name is not None:
-                        if len(known) < 2:
-                            known.add(name)
+                        if len(distinct) < 2:
+                            distinct.add(name)
                         yield record.id
 
-        ids = draw(chosen(), self.sample, self.seed)
+        ids = _sample(labelled(), self.sample, self.seed)
         if not ids:
             return None
-        if len(known) < 2:
+        if len(distinct) < 2:
             raise QueryError(
-                f"all records have the {label} {known.pop()!r}, so every hit would be right; a "
-                "threshold is learned where labels differ"
+                f"all records have the {label} {distinct.pop()!r}, so every hit would be relevant; "
+                "calibration needs several labels"
             )
 
-        def same(own: str) -> Truth:
+        def same_label(own: str) -> _Relevance:
             def judge(hit: Hit) -> bool | None:
                 name = field_label(hit.metadata, label)
                 return None if name is None else name == labels[own]
 
             return judge
 
-        for some in chunks(ids, _BATCH):
-            for id, record in self.store.get(some).items():
+        for batch in batched(ids, _BATCH):
+            for id, record in self.store.get(batch).items():
                 labels[id] = field_label(record.metadata, label) or ""
-        return self._ask_records(ids, same, distinct=True)
+        return self._with_records(ids, same_label, distinct=True)
 
     def by_groups(self, group_of: Mapping[str, int]) -> JudgedHits:
-        """Ask with records of the index; hits of the same group are right.
+        """Use records of the index as queries; hits of the same group of copies are relevant."""
 
-        Args:
-            group_of: The group of each record that has copies, by id.
-        """
-
-        def same(own: str) -> Truth:
+        def same_group(own: str) -> _Relevance:
             group = group_of.get(own)
             return lambda hit: group is not None and group_of.get(hit.id) == group
 
-        ids = draw((id for batch in self.store.scan() for id in batch.ids), self.sample, self.seed)
-        return self._ask_records(ids, same, distinct=False)
+        everything = (id for batch in self.store.scan() for id in batch.ids)
+        ids = _sample(everything, self.sample, self.seed)
+        return self._with_records(ids, same_group, distinct=False)
 
     def by_queries(self, queries: Sequence[EvaluationQuery], label: str) -> JudgedHits:
-        """Ask with queries that name their label or their relevant records.
+        """Use queries that have a label or relevant records.
 
-        A query's label is compared with the records' field, or, when no record has it, with the
-        names of the folders that hold the images; records with neither do not count. What is the
-        query itself (id, URI or bytes) is not a hit, unless the query names it as relevant.
+        A query's label is compared with the records' field or, if no record has it, with the names
+        of the images' folders; records with neither do not count. A record that is the query
+        itself (by id, URI or bytes) is not a hit, unless the query lists it as relevant.
 
         Raises:
-            QueryError: Texts and images are mixed, or no query could be asked and judged.
+            QueryError: Texts and images are mixed, or no query can be used.
         """
         texts = {has_text(query.query) for query in queries}
         if len(texts) > 1:
             raise QueryError(
-                "texts and images are asked together, but their scores do not compare; calibrate "
-                "with one kind at a time"
+                "the scores of texts and images are not comparable; calibrate with one kind of "
+                "query at a time"
             )
         self.kind = "text" if texts == {True} else "image"
         by_label = any(query.relevant is None for query in queries)
@@ -257,11 +239,11 @@ class Asking:
         def label_of(hit: Hit) -> str | None:
             return field_label(hit.metadata, label) if named else folder_label(hit.uri)
 
-        waiting: list[Asked] = []
+        waiting: list[_JudgedQuery] = []
         first_problem: Exception | None = None
         for query in queries:
             try:
-                waiting.append(prepare(query, self.vectors, self.meta.metric, label_of))
+                waiting.append(_prepared(query, self.vectors, self.meta.metric, label_of))
             except (QueryError, SourceError, EmbeddingError) as error:
                 first_problem = first_problem or error
                 self._skip(query.name, error)
@@ -270,57 +252,57 @@ class Asking:
                 waiting = []
             self.advance(1)
         self._search(waiting)
-        if not self._asked:
+        if not self._searched:
             raise QueryError(
-                f"none of the {len(queries)} queries can be asked and judged; the first: "
-                f"{first_problem}"
+                f"none of the {len(queries)} queries can be used; the first: {first_problem}"
             ) from first_problem
         return self._judged()
 
-    def _ask_records(
-        self, ids: Sequence[str], truth_of: Callable[[str], Truth], *, distinct: bool
+    def _with_records(
+        self, ids: Sequence[str], relevance_to: Callable[[str], _Relevance], *, distinct: bool
     ) -> JudgedHits:
-        for some in chunks(ids, _BATCH):
-            records = self.store.get(some, vectors=True)
+        for batch in batched(ids, _BATCH):
+            records = self.store.get(batch, vectors=True)
             self._search(
                 [
-                    Asked(
+                    _JudgedQuery(
                         record.vector,
                         lambda hit, own=id: hit.id == own,  # type: ignore[misc]  # mypy infers no types of a lambda with a default
-                        truth_of(id),
+                        relevance_to(id),
                         record.digest if distinct else "",
                     )
                     for id, record in records.items()
                     if record.vector is not None
                 ]
             )
-            self.advance(len(some))
+            self.advance(len(batch))
         return self._judged()
 
-    def _search(self, asked: Sequence[Asked]) -> None:
-        if not asked:
+    def _search(self, queries: Sequence[_JudgedQuery]) -> None:
+        if not queries:
             return
-        answers = self.store.search(np.stack([one.vector for one in asked]), k=self.k + 1)
+        results = self.store.search(np.stack([query.vector for query in queries]), k=self.k + 1)
         digests: dict[str, str] = {}
-        if any(one.digest for one in asked):
-            ids = list({hit.id for hits in answers for hit in hits})
+        if any(query.digest for query in queries):
+            ids = list({hit.id for hits in results for hit in hits})
             digests = {id: record.digest for id, record in self.store.get(ids).items()}
-        for one, hits in zip(asked, answers, strict=True):
+        for query, hits in zip(queries, results, strict=True):
             others = [
                 hit
                 for hit in hits
-                if not one.is_own(hit) and not (one.digest and digests.get(hit.id) == one.digest)
+                if not query.is_own(hit)
+                and not (query.digest and digests.get(hit.id) == query.digest)
             ]
             for hit in others[: self.k]:
-                right = one.truth(hit)
-                if right is not None:
+                relevant = query.relevance(hit)
+                if relevant is not None:
                     self._scores.append(hit.score)
-                    self._right.append(right)
-                    self._numbers.append(self._asked)
-            self._asked += 1
+                    self._relevant.append(relevant)
+                    self._numbers.append(self._searched)
+            self._searched += 1
 
     def _judged(self) -> JudgedHits:
-        return JudgedHits.of(self._scores, self._right, self._numbers)
+        return JudgedHits.of(self._scores, self._relevant, self._numbers)
 
     def _any_has(self, label: str) -> bool:
         return any(
@@ -331,11 +313,11 @@ class Asking:
 
     def _skip(self, name: str, error: Exception) -> None:
         self.skipped += 1
-        _logger.warning("calibration leaves out %s: %s", printable(name), error)
+        _logger.warning("calibration skips %s: %s", printable(name), error)
 
 
 def calibrate(
-    index: Assembly,
+    index: OpenIndex,
     source: object,
     *,
     label: str,
@@ -347,26 +329,26 @@ def calibrate(
     seed: int,
     progress: bool | None,
 ) -> Calibration:
-    """Learn a threshold, and save it if wanted; see `ImageIndex.calibrate`."""
+    """Learn a threshold, and save it on request; see `ImageIndex.calibrate`."""
     if source is not None and pairs is not None:
         raise ConfigError("give calibrate either a source of labelled images or pairs")
-    if not isinstance(label, str):
-        raise ConfigError(f"label={shorten(label)}; give the name of one field")
+    text(label, "label")
     if not isinstance(pairs, str | os.PathLike | None):
         raise ConfigError(
-            f"pairs is a {type(pairs).__name__}; give the path of a pairs file, or a list of "
+            f"pairs must be the path of a pairs file, got {type(pairs).__name__}; pass a list of "
             "EvaluationQuery as the source"
         )
-    k, sample = at_least(1, k, "k"), at_least(1, sample, "sample")
+    k, sample = whole(k, "k", least=1), whole(sample, "sample", least=1)
     precision = checked_precision(precision)
     if save:
-        require_notes(index.store)
+        # Removing a note that does not exist takes the same lock as writing one.
+        _notes_of(index.store).note(f"{CALIBRATION_NOTE} attempt", None)
     queries, unread = _queries(source, pairs, label)
     records = index.store.count()
     bar = make_progress(
         progress, min(sample, records) if queries is None else len(queries), unit="query"
     )
-    asking = Asking(
+    judging = _Judging(
         store=index.store,
         meta=index.meta,
         vectors=QueryVectors(index.store, index.meta, index.embedder),
@@ -377,22 +359,22 @@ def calibrate(
         skipped=unread,
     )
     try:
-        learned_from, hits = _judged(index, asking, queries, label, from_pairs=pairs is not None)
+        learned_from, hits = _judged(index, judging, queries, label, from_pairs=pairs is not None)
     finally:
         bar.close()
-    found = learn(hits, precision=precision)
+    learned = learn(hits, precision=precision)
     projection = index.meta.projection
     calibration = Calibration(
-        threshold=found.score,
+        threshold=learned.score,
         wanted=precision,
-        precision=found.precision,
-        precision_low=found.precision_low,
-        recall=found.recall,
-        queries=hits.asked,
+        precision=learned.precision,
+        precision_low=learned.precision_low,
+        recall=learned.recall,
+        queries=hits.query_count,
         pairs=len(hits.scores),
-        skipped=asking.skipped,
+        skipped=judging.skipped,
         learned_from=learned_from,
-        kind=asking.kind,
+        kind=judging.kind,
         k=k,
         records=records,
         fingerprint=index.meta.embedding.fingerprint,
@@ -400,50 +382,59 @@ def calibrate(
         metric=index.meta.metric,
     )
     if save:
-        write_calibration(index.store, calibration)
+        _notes_of(index.store).note(CALIBRATION_NOTE, calibration.to_dict())
     return calibration
+
+
+def _notes_of(store: VectorStore) -> SupportsNotes:
+    if not supports(store, SupportsNotes):
+        raise UnsupportedOperationError(
+            f"{store!r} does not support notes, so it cannot save a calibration; use save=False, and "
+            "pass the calibration's threshold as min_score"
+        )
+    return store
 
 
 def _queries(
     source: object, pairs: str | os.PathLike[str] | None, label: str
 ) -> tuple[list[EvaluationQuery] | None, int]:
-    """Return what to ask, None for the index's own records, and how many could not be read."""
+    """Return the queries, or None for records of the index, and how many cannot be read."""
     if pairs is not None:
         return paired_queries(pairs), 0
     if source is None:
         return None, 0
     queries, failures = labelled_queries(source, label=label)
     for failure in failures:
-        _logger.warning("calibration leaves out %s: %s", printable(failure.source), failure.error)
+        _logger.warning("calibration skips %s: %s", printable(failure.source), failure.error)
     if failures and not queries:
         raise QueryError(f"no query can be read; the first: {failures[0].error}")
     return queries, len(failures)
 
 
 def _judged(
-    index: Assembly,
-    asking: Asking,
+    index: OpenIndex,
+    judging: _Judging,
     queries: Sequence[EvaluationQuery] | None,
     label: str,
     *,
     from_pairs: bool,
 ) -> tuple[LearnedFrom, JudgedHits]:
-    """Ask by what says best which hits are right: queries, else labels, else copies."""
+    """Judge hits by queries, or by labels if there are any, or by copies."""
     if queries is not None:
-        return "pairs" if from_pairs else "queries", asking.by_queries(queries, label)
-    labelled = asking.by_own_labels(label)
+        return "pairs" if from_pairs else "queries", judging.by_queries(queries, label)
+    labelled = judging.by_own_labels(label)
     if labelled is not None:
         return "labels", labelled
     _logger.warning(
-        "no record has the field %r, so calibration takes copies within the index, and nothing "
-        "else, for right; if records have labels, name their field: label",
+        "no record has the field %r, so calibration counts only copies within the index as "
+        "relevant; if records have labels, pass the name of their field as label",
         label,
     )
-    copies = find_copies(index, Rules.of(("exact", "near")), progress=False)
+    copies = DuplicateFinder(index.store, index.meta, Rules.of(("exact", "near")), None).run()
     group_of = {id: number for number, group in enumerate(copies) for id in group.ids}
     if not group_of:
         raise QueryError(
-            f"no record has the field {shorten(label)} and no two are copies of each other, so "
-            "nothing says which hits are right; give labelled images, pairs, or the field of the labels"
+            f"no record has the field {shorten(label)} and no records are copies of each other; "
+            "give labelled images, pairs, or the field with the labels"
         )
-    return "duplicates", asking.by_groups(group_of)
+    return "duplicates", judging.by_groups(group_of)

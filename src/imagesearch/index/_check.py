@@ -1,16 +1,15 @@
-"""Checks what a store keeps, and embeds again the images whose vectors are damaged."""
+"""Check a store, and embed the images of damaged vectors again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
 from imagesearch._pipeline import Pipeline
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import UnsupportedOperationError
-from imagesearch.index._ingest import Ingestion
-from imagesearch.index._open import Assembly
+from imagesearch.index._ingest import Ingestion, Progress, make_progress
+from imagesearch.index._open import OpenIndex
 from imagesearch.index._plan import Planned, Planner
-from imagesearch.index._progress import Progress, make_progress
 from imagesearch.protocols import SupportsCheck, VectorStore, supports
 from imagesearch.sources import Payload
 from imagesearch.types import AddReport, CheckReport, CheckResult, Failure, Item, Record
@@ -23,34 +22,34 @@ _BATCH = 1000
 
 def check_store(
     store: VectorStore,
-    opened: Callable[[], Assembly],
+    opened: Callable[[], OpenIndex],
     *,
     repair: bool,
     remove: bool,
     batch_size: int,
     progress: bool | None,
 ) -> CheckReport:
-    """Check a store, and repair it if wanted; see `ImageIndex.check`.
+    """Check a store, and repair it on request; see `ImageIndex.check`.
 
     Args:
-        store: It; need not be open.
-        opened: Gives the open index when images have to be embedded, after the store's own repair.
+        store: A store, which need not be open.
+        opened: Returns the open index; called to embed images, after the store's own repair.
         repair: Whether to repair.
         remove: Whether to remove what cannot be repaired; with `repair` only.
-        batch_size: Images in one group through the model.
-        progress: Whether to show a bar; None: on a terminal.
+        batch_size: Images in one batch of the model, ≥ 1.
+        progress: Whether to show a progress bar; None: if standard error is a terminal.
     """
     if not supports(store, SupportsCheck):
         raise UnsupportedOperationError(
-            f"{store!r} has nothing that can be checked here: only a local index keeps checksums of "
-            "its own; a service checks what it stores by itself"
+            f"{store!r} cannot be checked: only a local index has checksums; a service verifies its "
+            "own data"
         )
     results = _checked(store, progress)
     if not repair or all(result.status in {"ok", "info"} for result in results):
         return CheckReport(results)
     repairs = _with_bar(progress, lambda count: store.repair(remove=remove, progress=count))
     results = _checked(store, progress)
-    damaged = [id for one in results if one.topic == _VECTORS for id in one.ids]
+    damaged = [id for result in results if result.topic == _VECTORS for id in result.ids]
     if not damaged:
         return CheckReport(results, repairs)
     report = _reembed(opened(), damaged, batch_size, progress)
@@ -61,8 +60,8 @@ def check_store(
     removed: list[str] = []
     if remove:
         removed = [id for id in damaged if id not in set(report.updated)]
-        for some in chunks(removed, _BATCH):
-            store.delete(some)
+        for batch in batched(removed, _BATCH):
+            store.delete(batch)
     return CheckReport(_checked(store, progress), repairs, tuple(report.updated), tuple(removed))
 
 
@@ -73,7 +72,7 @@ def _checked(store: SupportsCheck, progress: bool | None) -> list[CheckResult]:
 def _with_bar(
     progress: bool | None, work: Callable[[Callable[[int, int], None]], list[CheckResult]]
 ) -> list[CheckResult]:
-    """Do work that tells how many steps it has done, and show them."""
+    """Do work that reports its steps, and show them."""
     bar: Progress | None = None
     seen = 0
 
@@ -91,8 +90,8 @@ def _with_bar(
             bar.close()
 
 
-class _Anew(Planner):
-    """Plans that every image goes through the model, whatever the index holds."""
+class _EmbedAll(Planner):
+    """Plans to embed every image, whatever the index contains."""
 
     def plan(self, group: Sequence[Payload]) -> list[Planned]:
         return [
@@ -104,13 +103,13 @@ class _Anew(Planner):
 
 
 def _reembed(
-    index: Assembly, ids: Sequence[str], batch_size: int, progress: bool | None
+    index: OpenIndex, ids: Sequence[str], batch_size: int, progress: bool | None
 ) -> AddReport:
-    """Embed the images of records again, from where they came from."""
+    """Embed the images of records again, from their URIs."""
 
     def items() -> Iterable[Item | Failure]:
-        for some in chunks(ids, _BATCH):
-            for record in index.store.get(some).values():
+        for batch in batched(ids, _BATCH):
+            for record in index.store.get(batch).values():
                 yield Item(record.uri, record.id, dict(record.metadata), record.uri)
 
     bar = make_progress(progress, len(ids))
@@ -120,7 +119,7 @@ def _reembed(
                 store=index.store,
                 meta=index.meta,
                 pipeline=pipeline,
-                planner=_Anew(index.store),
+                planner=_EmbedAll(index.store),
                 batch_size=batch_size,
                 on_error="collect",
                 metadata={},

@@ -1,32 +1,25 @@
-"""Add a source: read, embed and store what is new, and report on every input."""
+"""Add a source: read, embed and store new images, and report on every input."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
 from imagesearch._pipeline import Embedded, Pipeline, grouped
-from imagesearch._printable import shorten
-from imagesearch._validation import is_one_of
-from imagesearch.errors import (
-    ConfigError,
-    EmbeddingError,
-    ImageSearchError,
-    SourceError,
-    StoreRequestError,
-)
-from imagesearch.index._open import Assembly
-from imagesearch.index._plan import Fate, Planned, Planner, Removal
-from imagesearch.index._progress import Progress, make_progress
+from imagesearch._validation import one_of
+from imagesearch.errors import EmbeddingError, ImageSearchError, SourceError, StoreRequestError
+from imagesearch.index._open import OpenIndex
+from imagesearch.index._plan import Fate, Planned, Planner, Pruner
 from imagesearch.protocols import VectorStore
-from imagesearch.sources import Payload, describe, estimate, expand, folder_of, is_one_image
-from imagesearch.sources._reach import watch_roots
+from imagesearch.sources import Payload, Source, describe
 from imagesearch.types import (
     AddReport,
     Failure,
@@ -40,7 +33,7 @@ from imagesearch.types import (
 )
 from imagesearch.vectors import normalise
 
-__all__ = ["Ingestion", "OnError", "bring_in", "store_records"]
+__all__ = ["Ingestion", "OnError", "Progress", "ingest", "make_progress", "store_records"]
 
 
 def store_records(store: VectorStore, records: Sequence[Record]) -> dict[str, StoreRequestError]:
@@ -84,23 +77,104 @@ OnError = Literal["collect", "raise"]
 
 _T = TypeVar("_T")
 
+_logger = logging.getLogger("imagesearch")
+
+# A projection fitted on fewer than half of the records in the index should be fitted again.
+_OUTGROWN = 2
+
+
+def ingest(
+    index: OpenIndex,
+    source: object,
+    *,
+    metadata: Metadata | None,
+    on_error: OnError,
+    batch_size: int,
+    progress: bool | None,
+    prune: bool = False,
+    allow_removing: bool = False,
+    preview: dict[str, str] | None = None,
+) -> AddReport:
+    """Add a source and, with `prune`, delete the records whose image is gone.
+
+    See `ImageIndex.add` and `ImageIndex.sync`.
+
+    Args:
+        index: The index; a dry run does not use its embedder.
+        source: The images.
+        metadata: Fields for every image.
+        on_error: Whether to collect failures or to raise the first.
+        batch_size: Images in one batch, ≥ 1.
+        progress: Whether to show a progress bar; None: if standard error is a terminal.
+        prune: Whether to delete.
+        allow_removing: Whether to delete a large part of the records.
+        preview: Given for a dry run, which changes nothing: filled with the URI of each record
+            that would be written or deleted, by id.
+    """
+    one_of(on_error, "on_error", ("collect", "raise"))
+    given = Source(source)
+    if prune and given.is_one_image:
+        raise SourceError(
+            f"{describe(source)} is one image, and sync would remove all other records: use add, "
+            "or delete"
+        )
+    started = time.monotonic()
+    planner = Planner(index.store, reuse=prune)
+    skipped: Counter[str] = Counter()
+    common = check_metadata({} if metadata is None else metadata)
+    dry_run = preview is not None
+    decode_size = index.meta.embedding.decode_size
+    with (
+        closing(make_progress(progress, given.estimate)) as bar,
+        Pipeline(None if dry_run else index.embedder, decode_size=decode_size) as pipeline,
+    ):
+        ingestion = Ingestion(
+            store=index.store,
+            meta=index.meta,
+            pipeline=pipeline,
+            planner=planner,
+            batch_size=batch_size,
+            on_error=on_error,
+            metadata=common,
+            progress=bar,
+            preview=preview,
+        )
+        ingestion.run(given.items(skipped=skipped))
+    report = replace(ingestion.report, embedded=ingestion.embedded, skipped=dict(skipped))
+    _warn_if_outgrown(index)
+    if prune:
+        pruner = Pruner(
+            store=index.store,
+            folder=given.folder,
+            roots=given.roots,
+            seen=ingestion.seen,
+            moved=planner.moved,
+            report=replace(report, seconds=time.monotonic() - started),
+            allowed=allow_removing,
+            strict=on_error == "raise",
+            preview=preview,
+        )
+        report = pruner.run()
+    return replace(report, seconds=time.monotonic() - started)
+
 
 @dataclass(slots=True)
 class Ingestion:
-    """Brings items into a store: skips what is unchanged, embeds what is new, reports on all.
+    """Writes items into a store: skips unchanged images, embeds new ones, reports on all.
 
     Attributes:
         store: An open store.
-        meta: What the store was opened with.
-        pipeline: Reads and embeds.
-        planner: Decides what becomes of every image.
+        meta: The meta that the store was opened with.
+        pipeline: Reads and embeds images.
+        planner: Decides what to do with each image.
         batch_size: Records in one upsert, ≥ 1.
         on_error: Whether to collect failures or to raise the first.
-        metadata: Given to every item; an item's own fields win.
-        progress: Called for every input.
+        metadata: Fields for every item; an item's own fields take precedence.
+        progress: Advanced for every input.
+        preview: As for `ingest`.
         report: Filled as batches become durable.
-        seen: Ids of all images that could be read.
-        embedded: How many images went through the model.
+        seen: A hash of each image that could be read, by id.
+        embedded: Number of images that were embedded.
     """
 
     store: VectorStore
@@ -111,44 +185,45 @@ class Ingestion:
     on_error: OnError
     metadata: Metadata
     progress: Progress
+    preview: dict[str, str] | None = None
     report: AddReport = field(default_factory=AddReport)
     seen: dict[str, int] = field(default_factory=dict)
     embedded: int = 0
     _stopped_by: Exception | None = None
 
     def run(self, items: Iterable[Item | Failure]) -> None:
-        """Bring all items in; every batch is durable before the next one is written.
+        """Write all items; every batch is durable before the next one is written.
 
-        An error that ends the inputs is raised when all that came before it is stored.
+        An error raised by `items` is raised again after everything before it is stored.
 
         Raises:
-            ImageSearchError: The first failure, when `on_error` is ``"raise"``.
-            StoreError: The store failed; what was reported until then is stored.
+            ImageSearchError: The first failure, if `on_error` is ``"raise"``.
+            StoreError: The store failed; what the report lists is stored.
             Exception: Whatever `items` raised.
         """
         inputs = self.pipeline.read(self._until_error(items))
         payloads = self._until_error(self._accepted(inputs))
-        groups = grouped(payloads, size=self.batch_size, weight=_weight)
-        for plan, results in self.pipeline.embed(map(self._planned, groups)):
+        batches = grouped(payloads, size=self.batch_size, weight=_weight)
+        for plan, results in self.pipeline.embed(map(self._planned, batches)):
             self._write(plan, results)
         if self._stopped_by is not None:
             raise self._stopped_by
 
-    def _planned(self, group: Sequence[Payload]) -> tuple[list[Planned], list[Payload]]:
-        """Return the plan of a group, and the payloads that have to be embedded for it."""
-        plan = self.planner.plan(group)
-        pairs = zip(group, plan, strict=True)
+    def _planned(self, batch: Sequence[Payload]) -> tuple[list[Planned], list[Payload]]:
+        """Return the plan of a batch, and the payloads that must be embedded for it."""
+        plan = self.planner.plan(batch)
+        pairs = zip(batch, plan, strict=True)
         return plan, [payload for payload, planned in pairs if planned.needs_vector]
 
     def _until_error(self, elements: Iterable[_T]) -> Iterator[_T]:
-        """Give elements until their source raises, and keep the error for later.
+        """Yield elements until their source raises, and keep the error for later.
 
-        What is read ahead may meet an error before one of an earlier input comes to light; that
-        one ends the inputs, and takes its place.
+        Reading ahead may raise before a failure of an earlier input is raised, which then ends the
+        run and replaces that error.
         """
         try:
             yield from elements
-        except Exception as error:  # noqa: BLE001  # a caller's generator raises what it likes
+        except Exception as error:  # noqa: BLE001  # a caller's generator may raise anything
             self._stopped_by = error
 
     def _accepted(self, inputs: Iterable[Payload | Failure]) -> Iterator[Payload]:
@@ -159,16 +234,16 @@ class Ingestion:
             payload = self._with_common_metadata(element)
             fields = canonical_metadata(payload.metadata or {})
             identity = hash((payload.uri, payload.digest, fields))
-            known = self.seen.get(payload.id)
-            if known is None:
+            earlier = self.seen.get(payload.id)
+            if earlier is None:
                 self.seen[payload.id] = identity
                 yield payload
-            elif known == identity:
+            elif earlier == identity:
                 self._account("unchanged", payload.id)
             else:
                 error = SourceError(
-                    f"id {payload.id!r} was given to another input before, which was kept: give "
-                    "every input an id of its own"
+                    f"id {payload.id!r} belongs to an earlier input, which was kept; give each "
+                    "input its own id"
                 )
                 self._fail(Failure(describe(payload.uri), error, payload.id))
 
@@ -179,20 +254,25 @@ class Ingestion:
 
     def _write(self, plan: Sequence[Planned], results: Sequence[Embedded]) -> None:
         vectors = iter(results)
-        ready: list[Record] = []
+        records: list[Record] = []
         failures: dict[str, ImageSearchError] = {}
         for planned in plan:
             record = planned.record
             if planned.needs_vector:
-                vector = self._ready_to_store(next(vectors))
+                vector = next(vectors)
+                if self.preview is None:
+                    vector = self._ready_to_store(vector)
                 if isinstance(vector, ImageSearchError):
                     failures[record.id] = vector
                     continue
                 record = replace(record, vector=vector)
                 self.embedded += 1
             if planned.fate != "unchanged":
-                ready.append(record)
-        failures |= store_records(self.store, ready)
+                records.append(record)
+        if self.preview is None:
+            failures |= store_records(self.store, records)
+        else:
+            self.preview.update((record.id, record.uri) for record in records)
         for planned in plan:
             record = planned.record
             if record.id not in failures:
@@ -205,13 +285,13 @@ class Ingestion:
                 self._fail(Failure(describe(record.uri), failures[record.id], record.id))
 
     def _ready_to_store(self, vector: Embedded) -> Embedded:
-        """Project an embedder's vector if the index does, or say why it cannot be stored."""
+        """Return an embedder's vector, projected if the index is, or why it cannot be stored."""
         if isinstance(vector, ImageSearchError):
             return vector
         if self.meta.metric == "cosine" and not vector.any():
             return EmbeddingError(
-                f"embedder {self.meta.embedding.name!r} gave it a zero vector, which has no "
-                "direction to compare"
+                f"embedder {self.meta.embedding.name!r} returned a zero vector, which has no "
+                "direction for the metric 'cosine'"
             )
         if self.meta.projection is None:
             return vector
@@ -240,86 +320,68 @@ def _weight(payload: Payload) -> int:
     return payload.held_bytes
 
 
-# A projection that was fitted on other pictures than those in the index is worse than none, so
-# one that has seen less than half of them is due.
-_OUTGROWN = 2
-
-_logger = logging.getLogger("imagesearch")
-
-
-def bring_in(
-    index: Assembly,
-    source: object,
-    *,
-    metadata: Metadata | None,
-    on_error: OnError,
-    batch_size: int,
-    progress: bool | None,
-    removing: bool,
-    allow_removing: bool = False,
-) -> AddReport:
-    """Add a source, and with `removing` delete what it has lost.
-
-    See `ImageIndex.add` and `ImageIndex.sync`; `batch_size` is the index's own.
-    """
-    if not is_one_of(on_error, ("collect", "raise")):
-        raise ConfigError(f"on_error={shorten(on_error)}; use 'collect' or 'raise'")
-    if removing and is_one_image(source):
-        raise SourceError(
-            f"{describe(source)} is one image, and sync makes the index hold nothing but what its "
-            "source names: use add to bring it in, and delete to take records out"
-        )
-    started = time.monotonic()
-    roots: set[str] = set()
-    planner = Planner(index.store, reuse=removing)
-    bar = make_progress(progress, estimate(source))
-    try:
-        with Pipeline(index.embedder) as pipeline:
-            ingestion = Ingestion(
-                store=index.store,
-                meta=index.meta,
-                pipeline=pipeline,
-                planner=planner,
-                batch_size=batch_size,
-                on_error=on_error,
-                metadata=check_metadata({} if metadata is None else metadata),
-                progress=bar,
-            )
-            skipped: Counter[str] = Counter()
-            # A generator cannot be looked at once more afterwards.
-            given = watch_roots(source, roots) if removing else source
-            ingestion.run(expand(given, skipped=skipped))
-    finally:
-        bar.close()
-    report = replace(ingestion.report, embedded=ingestion.embedded, skipped=dict(skipped))
-    _warn_if_outgrown(index)
-    if removing:
-        removal = Removal(
-            store=index.store,
-            folder=folder_of(source),
-            roots=roots,
-            seen=ingestion.seen,
-            moved=planner.moved,
-            report=replace(report, seconds=time.monotonic() - started),
-            allowed=allow_removing,
-            strict=on_error == "raise",
-        )
-        report = removal.run()
-    return replace(report, seconds=time.monotonic() - started)
-
-
-def _warn_if_outgrown(index: Assembly) -> None:
+def _warn_if_outgrown(index: OpenIndex) -> None:
     projection = index.meta.projection
     if projection is None:
         return
     count = index.store.count()
     if count > _OUTGROWN * projection.fitted_on:
         _logger.warning(
-            "%r holds %d records, but its projection was fitted on %d. Add what is new to the "
-            "index with full vectors, too, then fit a new projection on that and write it to a "
-            "new path, such as: imagesearch copy FULL.idx NEW.idx --project %d",
+            "%r has %d records, and its projection was fitted on %d. Fit a new one: add the new "
+            "images to the index with full vectors too, then write a new projected index, such as: "
+            "imagesearch copy FULL.idx NEW.idx --project %d",
             index.store,
             count,
             projection.fitted_on,
             projection.dim,
         )
+
+
+class Progress(Protocol):
+    """A progress bar."""
+
+    def advance(self, inputs: int) -> None:
+        """Add inputs that are done."""
+        ...
+
+    def close(self) -> None:
+        """Close the bar."""
+        ...
+
+
+class _Silent:
+    def advance(self, inputs: int) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _Bar:
+    def __init__(self, total: int | None, unit: str) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, unit=unit, file=sys.stderr, dynamic_ncols=True)
+
+    def advance(self, inputs: int) -> None:
+        self._bar.update(inputs)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def make_progress(
+    show: bool | None, total: int | Callable[[], int | None] | None, *, unit: str = "image"
+) -> Progress:
+    """Return a progress bar on standard error, or a silent one.
+
+    Args:
+        show: True or False; None shows it if standard error is a terminal.
+        total: Number of inputs if known, or a function that counts them, called only for a bar.
+        unit: Name of what is counted.
+    """
+    if show is None:
+        show = sys.stderr is not None and sys.stderr.isatty()
+    if not show:
+        return _Silent()
+    return _Bar(total() if callable(total) else total, unit)

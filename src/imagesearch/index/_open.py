@@ -1,31 +1,28 @@
-"""Open an index: its store, its meta and its embedder, which is made when it is needed."""
+"""Open an index: its store, its meta, and its embedder, which is created when it is needed."""
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
 from imagesearch._forks import ForkSafeLock
 from imagesearch._printable import shorten
 from imagesearch.config import PluginConfig
-from imagesearch.copying import copy_projected
 from imagesearch.errors import ConfigError
-from imagesearch.index._progress import make_progress
 from imagesearch.plugins import make_embedder, make_store, stored_config
 from imagesearch.protocols import Embedder, VectorStore, supports
 from imagesearch.types import IndexMeta, Metric
 
-__all__ = ["Assembly", "LazyEmbedder", "assemble", "fit_into", "local_store"]
+__all__ = ["LazyEmbedder", "OpenIndex", "local_store", "open_index"]
 
 
 class LazyEmbedder:
-    """Gives an index's embedder; several threads may ask at once.
+    """Returns an index's embedder, from any thread.
 
     Args:
-        given: What the program brought; None: make it when it is first asked for.
-        meta: What the index says of its embedder.
-        store: Names the index in messages.
+        given: The embedder that the caller passed; None to create it on the first call.
+        meta: The index's meta, which names its embedder.
+        store: The index's store, for messages.
     """
 
     def __init__(self, given: Embedder | None, meta: IndexMeta, store: VectorStore) -> None:
@@ -38,8 +35,8 @@ class LazyEmbedder:
         """Return the embedder.
 
         Raises:
-            IncompatibleIndexError: What the index recorded gives another embedder today.
-            ConfigError: The index does not say how to make its embedder.
+            IncompatibleIndexError: The recorded options now give a different embedder.
+            ConfigError: The index does not record how to create its embedder.
         """
         with self._lock.lock:
             if self._made is None:
@@ -48,12 +45,11 @@ class LazyEmbedder:
 
     @property
     def if_made(self) -> Embedder | None:
-        """The embedder, if it was given or made already."""
+        """The embedder if it was passed or created already."""
         return self._made
 
     def _make(self) -> Embedder:
-        spec = self._meta.embedding
-        made = make_embedder(stored_config(spec))
+        made = make_embedder(stored_config(self._meta.embedding))
         self._meta.require_compatible(
             replace(self._meta, embedding=made.spec), where=repr(self._store)
         )
@@ -61,13 +57,13 @@ class LazyEmbedder:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Assembly:
+class OpenIndex:
     """The parts of an open index.
 
     Attributes:
-        store: Open.
-        meta: What the store was opened with.
-        embedder: Gives the embedder; asked only when one is needed.
+        store: The open store.
+        meta: The meta that the store was opened with.
+        embedder: Returns the embedder; called only when it is needed.
     """
 
     store: VectorStore
@@ -75,38 +71,40 @@ class Assembly:
     embedder: LazyEmbedder
 
 
-def assemble(
+def open_index(
     path: str | os.PathLike[str] | None,
     store: VectorStore | None,
     embedder: Embedder | None,
     metric: Metric | None,
-) -> Assembly:
-    """Open an index; what is not given is taken from the index, or from the defaults for a new one.
+) -> OpenIndex:
+    """Open an index; what is not given comes from the index, or for a new one from the defaults.
 
     Args:
         path: Folder of a local index. Give this or `store`.
-        store: Not opened yet; it is closed when something fails.
-        embedder: None for the one that the index was made with, or ResNet50.
+        store: A store that is not open yet; it is closed on failure.
+        embedder: None for the one that the index was built with, or ResNet50.
         metric: None for the index's own, or cosine.
 
     Raises:
         ConfigError: Neither or both of `path` and `store` are given, or `path` is not a path.
-        IncompatibleIndexError: The index was made with another embedder or metric.
-        WeightsUnavailableError: The embedder's weights cannot be had.
+        IncompatibleIndexError: The index was built with another embedder or metric.
+        WeightsUnavailableError: The embedder's weights cannot be loaded or downloaded.
         StoreError: The store cannot be opened.
     """
     if path is not None and store is None:
         if not isinstance(path, (str, os.PathLike)):
             raise ConfigError(
-                f"{shorten(path)} is no path: ImageIndex takes a folder first; a store and an embedder go "
-                "by name, ImageIndex(store=…, embedder=…)"
+                f"path must be str or PathLike, got {shorten(path)}; pass a store or an embedder "
+                "by name: ImageIndex(store=…, embedder=…)"
             )
         store = local_store(path)
     elif path is not None or store is None:
         raise ConfigError(
-            'give an index either a path, ImageIndex("photos.idx"), or a store, ImageIndex(store=…)'
+            'give either a path, ImageIndex("photos.idx"), or a store, ImageIndex(store=…)'
         )
-    _require_parts(store, embedder)
+    _check_part("store", store, VectorStore, 'LocalStore("photos.idx"), or pass a folder first')
+    if embedder is not None:
+        _check_part("embedder", embedder, Embedder, "TimmEmbedder()")
     try:
         existing = store.describe()
         if existing is None:
@@ -121,52 +119,16 @@ def assemble(
     except BaseException:
         store.close()
         raise
-    return Assembly(store, meta, LazyEmbedder(embedder, meta, store))
+    return OpenIndex(store, meta, LazyEmbedder(embedder, meta, store))
 
 
-def _require_parts(store: object, embedder: object) -> None:
-    """Refuse what is neither, before anything is done with it."""
-    parts: tuple[tuple[str, object, type, str], ...] = (
-        ("store", store, VectorStore, 'LocalStore("photos.idx")'),
-        ("embedder", embedder, Embedder, "TimmEmbedder()"),
-    )
-    for name, part, protocol, example in parts:
-        if part is not None and (isinstance(part, type) or not supports(part, protocol)):
-            raise ConfigError(
-                f"{name}={shorten(part)} cannot be used as {name}: make one, such as {example}"
-                + ("; a folder goes first, without a name" if name == "store" else "")
-            )
+def _check_part(name: str, part: object, protocol: type, example: str) -> None:
+    if isinstance(part, type) or not supports(part, protocol):
+        raise ConfigError(
+            f"{name}={shorten(part)} cannot be used as {name}; use one such as {example}"
+        )
 
 
 def local_store(path: str | os.PathLike[str]) -> VectorStore:
-    """Return a local store at a path, not opened yet."""
+    """Return a local store at a path, not open yet."""
     return make_store(PluginConfig("local", {"path": os.fspath(path)}))
-
-
-def fit_into(
-    index: Assembly,
-    into: str | os.PathLike[str] | VectorStore,
-    *,
-    dim: int,
-    progress: bool | None,
-) -> VectorStore:
-    """Write the projected index; see `ImageIndex.fit_projection`.
-
-    Returns:
-        The store that holds it, open.
-    """
-    if not isinstance(into, str | os.PathLike) and not supports(into, VectorStore):
-        raise ConfigError(f"into={shorten(into)} is neither a path nor a store")
-    if into is index.store:
-        raise ConfigError(
-            "into is this index's own store, whose vectors stay as they are; give a new path, or "
-            "another store"
-        )
-    with ExitStack() as failing:
-        if isinstance(into, str | os.PathLike):
-            # What the caller brings is the caller's to close.
-            into = failing.enter_context(closing(local_store(into)))
-        with closing(make_progress(progress, 2 * index.store.count(), unit="record")) as bar:
-            copy_projected(index.store, into, index.meta, dim, advance=bar.advance)
-        failing.pop_all()
-    return into

@@ -1,4 +1,4 @@
-"""Regions: the part of a query image that matters most, and the whole that gives it context."""
+"""Turn the terms of queries (images, regions, texts, ids, vectors) into vectors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._pipeline import Pipeline, embed_one
-from imagesearch._validation import as_float32
+from imagesearch._validation import as_float32, batched
 from imagesearch.errors import EmbeddingError, ImageSearchError, QueryError, UnknownIdError
 from imagesearch.protocols import Embedder, TextEmbedder, VectorStore, supports
 from imagesearch.sources import Payload, describe, read
@@ -29,14 +29,14 @@ __all__ = ["QueryVectors", "cut_out", "fuse"]
 
 
 def cut_out(payload: Payload, box: Box) -> Payload:
-    """Return a region of an image as an image in memory.
+    """Return a region of an image as a payload of its own.
 
     Args:
         payload: The whole image.
         box: In pixels of the upright image.
 
     Raises:
-        QueryError: The box ends outside of the image.
+        QueryError: The box extends beyond the image.
         SourceError: The image cannot be decoded.
 
     Example:
@@ -49,8 +49,8 @@ def cut_out(payload: Payload, box: Box) -> Payload:
     _, _, right, bottom = box
     if right > image.width or bottom > image.height:
         raise QueryError(
-            f"box {box} ends outside of {describe(payload.uri)}, which is {image.width} × "
-            f"{image.height} pixels when upright; count the box in pixels of that image"
+            f"box {box} extends beyond {describe(payload.uri)}, which has {image.width} × "
+            f"{image.height} pixels when upright; give the box in pixels of that image"
         )
     return read(Item(image.crop(box)))
 
@@ -58,13 +58,13 @@ def cut_out(payload: Payload, box: Box) -> Payload:
 def fuse(
     whole: NDArray[np.float32], region: NDArray[np.float32], focus: float, metric: Metric
 ) -> NDArray[np.float32]:
-    """Return the vector that looks for a region in its context.
+    """Return the weighted mean of the vectors of an image and a region.
 
     Args:
-        whole: The vector of the whole image, (dim,).
-        region: The vector of its region, (dim,).
-        focus: The region's share, from 0 to 1.
-        metric: Under ``cosine`` both, and the result, have unit length.
+        whole: Vector of the whole image, shape (dim,).
+        region: Vector of the region, shape (dim,).
+        focus: Weight of the region, 0 to 1.
+        metric: Under ``cosine`` both vectors and the result are normalised to unit length.
 
     Example:
         >>> axes = np.eye(2, dtype=np.float32)
@@ -77,9 +77,9 @@ def fuse(
     return normalise(fused) if metric == "cosine" else fused
 
 
-_GROUP = 32
+_BATCH = 32
 
-# Cancelling terms leave rounding noise of float32 behind, which is not a direction to search in.
+# A sum of unit vectors below this share of their weights is rounding noise of float32.
 _CANCELLED = 1e-6
 
 
@@ -88,8 +88,8 @@ class QueryVectors:
 
     Args:
         store: An open store, for terms that name a record.
-        meta: What the store was opened with.
-        embedder: Gives the embedder when a term needs it.
+        meta: The meta that the store was opened with.
+        embedder: Returns the embedder; called only if a term needs it.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class QueryVectors:
         """Return float32 of shape (n, dim), of unit length under the cosine metric.
 
         Raises:
-            QueryError: A query is empty or cancels itself out, an id is unknown, a vector has
-                another dimension, or the embedder knows no texts.
+            QueryError: A query is empty or its terms cancel out, an id is unknown, a vector has
+                the wrong dimension, or the embedder has no text tower.
             SourceError: A query image cannot be read.
         """
         terms = [term for query in queries for term in query.terms]
@@ -118,10 +118,10 @@ class QueryVectors:
         return np.stack(rows) if rows else np.empty((0, self._meta.dim), np.float32)
 
     def of_image(self, payload: Payload) -> NDArray[np.float32]:
-        """Return the vector, as `of` does, of one whole image that has been read already.
+        """Return the vector, as `of` does, of a payload.
 
         Raises:
-            SourceError: It cannot be decoded; the message names where it came from.
+            SourceError: The image cannot be decoded.
             EmbeddingError: The model failed.
         """
         [vector] = self._embedded([payload])
@@ -135,7 +135,9 @@ class QueryVectors:
         self, query: Query, vectors: dict[int, NDArray[np.float32]]
     ) -> NDArray[np.float32]:
         if not query.terms:
-            raise QueryError("the query is empty; use Query.image, Query.text, Query.id …")
+            raise QueryError(
+                "the query is empty; use Query.image(…), Query.text(…), Query.id(…) or Query.vector(…)"
+            )
         parts = np.stack([vectors[id(term)] for term in query.terms])
         weights = np.array([term.weight for term in query.terms])
         if self._meta.metric == "cosine":
@@ -143,24 +145,22 @@ class QueryVectors:
         with np.errstate(over="ignore", invalid="ignore"):
             total: NDArray[np.float32] = (weights @ parts).astype(np.float32)
         if not np.isfinite(total).all():
-            raise QueryError(
-                f"the query {query} adds up to numbers beyond 32 bits; make its weights smaller"
-            )
+            raise QueryError(f"the query {query} exceeds the range of float32; use smaller weights")
         return total
 
     def _direction(
         self, query: Query, parts: NDArray[np.float32], weights: NDArray[np.float64]
     ) -> NDArray[np.float32]:
-        """Return the direction of the weighted sum of unit vectors, whatever the weights' size."""
+        """Return the direction of the weighted sum of unit vectors, for weights of any size."""
         largest = np.abs(weights).max()
         shares = (weights / largest if largest else weights).astype(np.float32)
         total: NDArray[np.float32] = shares @ parts
         if np.linalg.norm(total) <= _CANCELLED * np.abs(shares).sum():
             raise QueryError(
-                f"the query {query} cancels itself out and leaves no direction to search in; "
-                "change the weights"
+                f"the terms of the query {query} cancel out, which leaves a zero vector; change the "
+                "weights"
             )
-        # One unit vector stays exactly as the embedder gave it.
+        # A single unit vector stays exactly as the embedder returned it.
         return parts[0] if len(parts) == 1 and shares[0] == 1 else normalise(total)
 
     def _images(self, terms: Sequence[ImageTerm]) -> dict[int, NDArray[np.float32]]:
@@ -183,10 +183,9 @@ class QueryVectors:
         embedder = self._embedder()
         if len(payloads) == 1:
             return [self._projected(embed_one(embedder, payloads[0]))]
-        groups = [payloads[start : start + _GROUP] for start in range(0, len(payloads), _GROUP)]
         vectors = []
         with Pipeline(lambda: embedder) as pipeline:
-            for _, results in pipeline.embed(enumerate(groups)):
+            for _, results in pipeline.embed(enumerate(batched(payloads, _BATCH))):
                 for result in results:
                     if isinstance(result, ImageSearchError):
                         raise result
@@ -199,8 +198,8 @@ class QueryVectors:
         embedder = self._embedder()
         if not supports(embedder, TextEmbedder):
             raise QueryError(
-                f"embedder {embedder.spec.name!r} has no text tower, so it cannot search by text; "
-                "build the index with an embedder that has one (kind 'clip'), or search by image"
+                f"embedder {embedder.spec.name!r} has no text tower and cannot search by text; build "
+                "the index with an embedder that has one (kind 'clip'), or search by image"
             )
         rows = _embed_texts(embedder, [term.text for term in terms])
         return {id(term): self._projected(row) for term, row in zip(terms, rows, strict=True)}
@@ -209,32 +208,34 @@ class QueryVectors:
         if not terms:
             return {}
         records = self._store.get(list({term.id for term in terms}), vectors=True)
-        found: dict[int, NDArray[np.float32]] = {}
+        vectors: dict[int, NDArray[np.float32]] = {}
         for term in terms:
             record = records.get(term.id)
             if record is None or record.vector is None:
                 raise UnknownIdError(
-                    f"id {term.id!r} is not in the index; to search by a file, pass its path as "
-                    "the query image"
+                    f"id {term.id!r} is not in the index; to search by a file, pass its path as the "
+                    "query image"
                 )
-            found[id(term)] = record.vector
-        return found
+            vectors[id(term)] = record.vector
+        return vectors
 
     def _ready(self, terms: Sequence[VectorTerm]) -> dict[int, NDArray[np.float32]]:
         ready: dict[int, NDArray[np.float32]] = {}
         for term in terms:
-            # An embedder's own vector is projected; one that was read from the index is already.
+            # Vectors from the embedder are projected; those read from the index already are.
             if term.vector.shape == (self._meta.dim,):
                 vector = term.vector
             elif term.vector.shape == (self._meta.embedding.dim,):
                 vector = self._projected(term.vector)
             else:
                 raise QueryError(
-                    f"the query vector has {len(term.vector)} elements, the index "
+                    f"the query vector has {len(term.vector)} elements and the index "
                     f"{self._meta.dim}; make it with the index's own embedder"
                 )
             if self._meta.metric == "cosine" and not vector.any():
-                raise QueryError("the query vector is zero and has no direction to search in")
+                raise QueryError(
+                    "the query vector is zero, which has no direction for the metric 'cosine'"
+                )
             ready[id(term)] = vector
         return ready
 
@@ -251,7 +252,8 @@ def _embed_texts(embedder: TextEmbedder, texts: list[str]) -> NDArray[np.float32
         ) from error
     if vectors.shape != (len(texts), spec.dim) or not np.isfinite(vectors).all():
         raise EmbeddingError(
-            f"embedder {spec.name!r} returned vectors of shape {vectors.shape} for {len(texts)} "
-            f"texts, not {(len(texts), spec.dim)}, or NaN or infinity among them"
+            f"embedder {spec.name!r} must return finite vectors of shape {(len(texts), spec.dim)} for "
+            f"{len(texts)} texts, got shape {vectors.shape}"
+            + ("" if np.isfinite(vectors).all() else " with NaN or infinity")
         )
     return vectors

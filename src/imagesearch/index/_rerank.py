@@ -1,4 +1,4 @@
-"""Refinement: a first search's own answers make the second one better."""
+"""Query expansion and database-side augmentation: neighbours improve a ranking."""
 
 from __future__ import annotations
 
@@ -8,45 +8,40 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._printable import shorten
+from imagesearch._validation import batched, whole
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
 from imagesearch.protocols import VectorStore
 from imagesearch.types import Hit, Metric
 from imagesearch.vectors import normalise
 
-__all__ = ["Refinement"]
+__all__ = ["Rerank"]
 
-
-# Neighbours are weighted with the cube of their similarity, so that a copy counts and a stranger
-# does not (alpha query expansion with alpha = 3; Radenović, Tolias and Chum, 2018).
+# Neighbours are weighted with the cube of their similarity, so that near copies count and unrelated
+# records do not (alpha query expansion with alpha = 3; Radenović, Tolias and Chum, 2018).
 _ALPHA = 3
 
-# Candidates whose order augmentation settles: hits wanted, times this, but at least so many.
+# Candidates that augmentation ranks: this many times k, but at least so many.
 _CANDIDATES = 5
 _LEAST_CANDIDATES = 50
 
 # Queries whose candidates' vectors are in memory at a time.
-_GROUP = 32
+_BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Refinement:
-    """What neighbours do for a query and for the candidates that answer it.
-
-    Under the cosine metric only; every store can serve it.
+class Rerank:
+    """Alpha query expansion (AQE) and database-side augmentation (DBA), under the cosine metric.
 
     Attributes:
-        expand: How many of the nearest records are added to the query before the search that
-            counts; 0: none.
-        augment: How many of its nearest fellow candidates are added to every candidate before
-            they are ranked; 0: none.
+        expand: Number of nearest records added to the query before the search (AQE); 0 for none.
+        augment: Number of neighbours added to each candidate before ranking (DBA); 0 for none.
 
     Raises:
-        QueryError: A number is negative, or none.
+        QueryError: A number is negative or not whole.
 
     Example:
-        >>> Refinement(expand=3, augment=3).wanted
+        >>> Rerank(expand=3, augment=3).active
         True
     """
 
@@ -54,36 +49,33 @@ class Refinement:
     augment: int = 0
 
     def __post_init__(self) -> None:
-        for name, number in (("expand", self.expand), ("augment", self.augment)):
-            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 0:
-                raise QueryError(f"{name}={shorten(number)}; give a whole number ≥ 0, 0 for none")
+        for name in ("expand", "augment"):
+            number = whole(getattr(self, name), name, least=0, error=QueryError)
+            object.__setattr__(self, name, number)
 
     @property
-    def wanted(self) -> bool:
-        """Whether there is anything to do."""
+    def active(self) -> bool:
+        """Whether either number is positive."""
         return self.expand > 0 or self.augment > 0
 
     def check(self, metric: Metric, group_by: str | None, min_score: float | str | None) -> None:
-        """Refuse what cannot be combined.
+        """Refuse options that cannot be combined.
 
         Raises:
-            QueryError: The metric is not cosine, candidates are to be augmented and grouped, or
-                the refined scores compared with a calibration, which was learned without.
+            QueryError: The metric is not cosine, `augment` is combined with `group_by`, or either
+                number with a calibrated minimum score, which was learned without.
         """
-        if self.wanted and metric != "cosine":
+        if self.active and metric != "cosine":
             raise QueryError(
-                f"expand and augment weigh neighbours by cosine similarity; this index has metric "
-                f"{metric!r}, so leave them out, or build it with metric 'cosine'"
+                "expand and augment need the metric 'cosine', and this index has the metric "
+                f"{metric!r}; leave them out, or build the index with metric 'cosine'"
             )
         if self.augment and group_by is not None:
+            raise QueryError("augment cannot be combined with group_by; use expand instead")
+        if self.active and isinstance(min_score, str):
             raise QueryError(
-                "augment ranks single records and cannot be combined with group_by; use expand, "
-                "which can"
-            )
-        if self.wanted and isinstance(min_score, str):
-            raise QueryError(
-                f"min_score={shorten(min_score)} was learned from plain scores, which expand and augment "
-                "raise; leave them out, or give a number as min_score"
+                f"min_score={min_score!r} cannot be combined with expand or augment, which raise "
+                "scores; leave them out, or use a number as min_score"
             )
 
     def expanded(
@@ -92,25 +84,25 @@ class Refinement:
         vectors: NDArray[np.float32],
         *,
         where: Filter | None,
-        without: Sequence[frozenset[str]],
+        excluded: Sequence[frozenset[str]],
     ) -> NDArray[np.float32]:
-        """Move queries towards their nearest records: one search and one `get`.
+        """Add the nearest records to each query, with one search and one `get`.
 
         Args:
-            store: Open.
-            vectors: (n, dim), of unit length.
-            where: Only records that match are added.
-            without: For each query the ids that are not.
+            store: An open store.
+            vectors: Query vectors of shape (n, dim), of unit length.
+            where: Only matching records are added.
+            excluded: For each query, ids of records that are not added.
 
         Returns:
             float32 of shape (n, dim), of unit length.
         """
         if not self.expand or not len(vectors):
             return vectors
-        answers = _search(store, vectors, k=self.expand, where=where, without=without)
+        results = _search(store, vectors, k=self.expand, where=where, excluded=excluded)
         rows = [
             normalise(query + _weights(near @ query) @ near) if len(near) else query
-            for query, (_, near) in zip(vectors, _with_vectors(store, answers), strict=True)
+            for query, (_, near) in zip(vectors, _with_vectors(store, results), strict=True)
         ]
         return np.stack(rows)
 
@@ -121,16 +113,16 @@ class Refinement:
         *,
         k: int,
         where: Filter | None,
-        without: Sequence[frozenset[str]],
+        excluded: Sequence[frozenset[str]],
     ) -> list[list[Hit]]:
         """Search, and rank max(5 k, 50) candidates by their augmented vectors.
 
         Args:
-            store: Open.
-            vectors: (n, dim), of unit length, expanded or not.
-            k: Hits wanted, ≥ 1.
-            where: Only records that match are found, or added to others.
-            without: For each query the ids that are left out, and are added to no other.
+            store: An open store.
+            vectors: Query vectors of shape (n, dim), of unit length.
+            k: Number of hits, ≥ 1.
+            where: Only matching records are found, or added to others.
+            excluded: For each query, ids of records that are neither found nor added to others.
 
         Returns:
             For each query at most k hits, best first, then by id. A score is the cosine
@@ -139,10 +131,10 @@ class Refinement:
         if not len(vectors):
             return []
         candidates = max(_CANDIDATES * k, _LEAST_CANDIDATES)
-        answers = _search(store, vectors, k=candidates, where=where, without=without)
+        results = _search(store, vectors, k=candidates, where=where, excluded=excluded)
         return [
             self._rank(query, hits, near)[:k]
-            for query, (hits, near) in zip(vectors, _with_vectors(store, answers), strict=True)
+            for query, (hits, near) in zip(vectors, _with_vectors(store, results), strict=True)
         ]
 
     def _rank(
@@ -152,10 +144,10 @@ class Refinement:
             return []
         count = min(self.augment, len(hits) - 1)
         if count:
-            likeness = vectors @ vectors.T
-            np.fill_diagonal(likeness, -np.inf)
-            neighbours = np.argsort(-likeness, axis=1, kind="stable")[:, :count]
-            weights = _weights(np.take_along_axis(likeness, neighbours, axis=1))
+            similarity = vectors @ vectors.T
+            np.fill_diagonal(similarity, -np.inf)
+            neighbours = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+            weights = _weights(np.take_along_axis(similarity, neighbours, axis=1))
             vectors = normalise(
                 vectors + np.einsum("ij,ijd->id", weights, vectors[neighbours], optimize=True)
             )
@@ -175,24 +167,26 @@ def _search(
     *,
     k: int,
     where: Filter | None,
-    without: Sequence[frozenset[str]],
+    excluded: Sequence[frozenset[str]],
 ) -> list[list[Hit]]:
-    spare = max(map(len, without), default=0)
-    found = store.search(vectors, k=k + spare, where=where)
+    spare = max(map(len, excluded), default=0)
+    results = store.search(vectors, k=k + spare, where=where)
     return [
         [hit for hit in hits if hit.id not in ids][:k]
-        for hits, ids in zip(found, without, strict=True)
+        for hits, ids in zip(results, excluded, strict=True)
     ]
 
 
 def _with_vectors(
-    store: VectorStore, answers: list[list[Hit]]
+    store: VectorStore, results: list[list[Hit]]
 ) -> Iterator[tuple[list[Hit], NDArray[np.float32]]]:
-    """Give each answer with its (m, dim) unit vectors, without records that are gone since."""
-    for first in range(0, len(answers), _GROUP):
-        some = answers[first : first + _GROUP]
-        records = store.get(list({hit.id for hits in some for hit in hits}), vectors=True)
-        for hits in some:
+    """Yield the hits of each query with their (m, dim) unit vectors.
+
+    Records that were deleted since the search are left out.
+    """
+    for batch in batched(results, _BATCH):
+        records = store.get(list({hit.id for hits in batch for hit in hits}), vectors=True)
+        for hits in batch:
             kept: list[Hit] = []
             rows: list[NDArray[np.float32]] = []
             for hit in hits:

@@ -1,33 +1,60 @@
-"""ImageIndex: the facade. Two names are the product: `add` and `search`."""
+"""ImageIndex: an embedder and a store as one searchable index."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from imagesearch._deprecation import warn_deprecated
 from imagesearch._printable import shorten
-from imagesearch._validation import at_least, flag
+from imagesearch._validation import at_least, chunks, elements, flag
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
-from imagesearch.duplicates import NEAR_DISTANCE, TIERS, DuplicateReport, Match, Rules, Tier
-from imagesearch.errors import ConfigError
+from imagesearch.copying import copy_projected
+from imagesearch.duplicates import (
+    NEAR_DISTANCE,
+    TIERS,
+    CrossIndexFinder,
+    DuplicateFinder,
+    DuplicateReport,
+    Match,
+    Rules,
+    Tier,
+    find_original,
+)
+from imagesearch.errors import ConfigError, QueryError
 from imagesearch.filters import Filter, as_filter
 from imagesearch.index._calibrate import calibrate
 from imagesearch.index._check import check_store
-from imagesearch.index._duplicates import find_copies, original_of
-from imagesearch.index._edit import as_ids, delete_records, update_records
-from imagesearch.index._grouping import GroupScore
-from imagesearch.index._ingest import OnError, bring_in
-from imagesearch.index._open import assemble, fit_into
-from imagesearch.index._rerank import Refinement
-from imagesearch.index._search import MinScore, Search, as_queries, combined, read_calibration
+from imagesearch.index._ingest import OnError, ingest, make_progress
+from imagesearch.index._open import local_store, open_index
+from imagesearch.index._query_vectors import QueryVectors
+from imagesearch.index._rerank import Rerank
+from imagesearch.index._search import (
+    MinScore,
+    Search,
+    as_queries,
+    combined,
+    read_calibration,
+)
 from imagesearch.plugins import make_embedder, make_store
-from imagesearch.protocols import Embedder, SupportsWriterRelease, VectorStore, supports
+from imagesearch.protocols import (
+    Embedder,
+    SupportsFilterDeletion,
+    SupportsMetadataUpdate,
+    SupportsWriterRelease,
+    VectorStore,
+    supports,
+)
+from imagesearch.sources import open_thumbnail, read
 from imagesearch.types import (
     AddReport,
     CheckReport,
@@ -41,39 +68,61 @@ from imagesearch.types import (
     Record,
     RecordBatch,
     VectorBatch,
+    check_metadata,
+    updated_metadata,
 )
 
 __all__ = ["ImageIndex"]
 
+_BATCH = 1000
+
+_P = ParamSpec("_P")
+
+
+def _accepts_ids_first(
+    method: Callable[Concatenate[ImageIndex, _P], int],
+) -> Callable[Concatenate[ImageIndex, _P], int]:
+    """Accept the order of 0.1, ``update_metadata(ids, metadata)``, with a warning."""
+
+    @functools.wraps(method)
+    def call(self: ImageIndex, /, *args: Any, **kwargs: Any) -> int:
+        if len(args) == 2 or (len(args) == 1 and "metadata" in kwargs):
+            warn_deprecated("update_metadata(ids, metadata)", "update_metadata(metadata, ids=ids)")
+            kwargs["ids"] = args[0]
+            args = args[1:]
+        return method(self, *args, **kwargs)
+
+    return call
+
 
 class ImageIndex:
-    """Images that can be searched by image, and where the embedder can, by text.
+    """Images that can be searched by image and, if the embedder has a text tower, by text.
 
-    Without an embedder an existing index makes the one that it was built with again, when it is
-    first needed; a new index takes ResNet50.
+    Without `embedder`, an existing index creates the one it was built with when it is first
+    needed; a new index uses ResNet50.
 
     Args:
-        path: Folder of a local index, made on first use. Give this or `store`.
+        path: Folder of a local index, created on first use. Give this or `store`.
         embedder: Turns images into vectors.
-        store: Keeps the vectors.
-        metric: How a new index compares vectors; an existing one knows its own.
-        batch_size: Images in one group through the model and in one durable write, ≥ 1. Larger
-            groups suit a GPU; on a CPU they bring nothing.
+        store: Stores the vectors.
+        metric: How a new index compares vectors; an existing index has its own.
+        batch_size: Images in one batch of the model and of the store, ≥ 1. Larger batches suit a
+            GPU and gain nothing on a CPU.
 
     Raises:
-        ConfigError: Neither or both of `path` and `store` are given, `path` is not a path, or a number
-            is out of range.
-        IncompatibleIndexError: The index was made with another embedder or metric.
-        WeightsUnavailableError: The embedder's weights cannot be had.
+        ConfigError: Neither or both of `path` and `store` are given, `path` is not a path, or a
+            number is out of range.
+        IncompatibleIndexError: The index was built with another embedder or metric.
+        WeightsUnavailableError: The embedder's weights cannot be loaded or downloaded.
         StoreError: The store cannot be opened.
 
     Example:
         >>> from PIL import Image
         >>> from imagesearch import DescriptorEmbedder, MemoryStore
-        >>> picture = Image.new("RGB", (64, 64), "teal")
+        >>> image = Image.new("RGB", (64, 64), "teal")
         >>> with ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore()) as index:
-        ...     report = index.add(picture)
-        ...     [hit] = index.search(picture)
+        ...     report = index.add(image)
+        ...     [hit] = index.search(image)
         >>> report.added == [hit.id], round(hit.score, 3)
         (True, 1.0)
     """
@@ -88,18 +137,18 @@ class ImageIndex:
         batch_size: int = 32,
     ) -> None:
         self._batch_size = at_least(1, batch_size, "batch_size")
-        self._index = assemble(path, store, embedder, metric)
+        self._index = open_index(path, store, embedder, metric)
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str]) -> ImageIndex:
         r"""Open the index that a TOML file describes.
 
         Args:
-            path: A file with the tables ``[store]`` and, unless the index exists or ResNet50 is
-                meant, ``[embedder]``; see `imagesearch.config`.
+            path: A file with a ``[store]`` table and, for a new index with another embedder than
+                ResNet50, an ``[embedder]`` table; see `imagesearch.config`.
 
         Raises:
-            ConfigError: The file cannot be read, or an option is wrong.
+            ConfigError: The file cannot be read, or an option is invalid.
             ImageSearchError: As the constructor.
 
         Example:
@@ -113,7 +162,7 @@ class ImageIndex:
         config = load_config(path)
         if config.store is None:
             raise ConfigError(
-                f'{path} has no table [store]; add one:\n[store]\nkind = "local"\npath = "photos.idx"'
+                f'{path} has no [store] table; add one:\n[store]\nkind = "local"\npath = "photos.idx"'
             )
         return cls(
             embedder=make_embedder(config.embedder) if config.embedder is not None else None,
@@ -123,21 +172,21 @@ class ImageIndex:
 
     @property
     def meta(self) -> IndexMeta:
-        """What the index knows about its vectors."""
+        """What the index records about its vectors."""
         return self._index.meta
 
     @property
     def store(self) -> VectorStore:
-        """The store, open."""
+        """The open store."""
         return self._index.store
 
     @property
     def embedder(self) -> Embedder:
-        """The embedder; made on first use when the index was opened without one.
+        """The embedder; created on first use if the index was opened without one.
 
         Raises:
-            IncompatibleIndexError: What the index recorded gives another embedder today.
-            ConfigError: The index does not say how to make its embedder; pass it.
+            IncompatibleIndexError: The recorded options now give a different embedder.
+            ConfigError: The index does not record how to create its embedder; pass it.
         """
         return self._index.embedder()
 
@@ -149,28 +198,25 @@ class ImageIndex:
         on_error: OnError = "collect",
         progress: bool | None = None,
     ) -> AddReport:
-        """Add images, or bring them up to date; what is unchanged is skipped before decoding.
+        """Add or update images; unchanged images are skipped before they are decoded.
 
         Args:
             source: A file, folder, glob, CSV or JSONL manifest, URL, bytes, PIL image, array,
-                `Item`, or any iterable of these.
-            metadata: Fields for every image; an image's own fields win. Where neither is given,
-                as for a folder, records keep the fields that they have; a manifest with metadata
-                and ``Item(…, metadata={})`` say of an image that it has none.
-            on_error: ``"collect"`` reports what failed and goes on; ``"raise"`` raises the first
-                failure. Either way, what came before it is stored, also when `source` itself
-                raises in the middle.
-            progress: Whether to show a bar on standard error; None: if that is a terminal.
+                `Item`, or an iterable of these.
+            metadata: Fields for every image; an image's own fields take precedence. Records keep
+                their fields if neither is given.
+            on_error: ``"collect"`` reports failures and continues; ``"raise"`` raises the first.
+                What came before a failure is stored, even if `source` itself raises.
+            progress: Whether to show a progress bar on standard error; None: if it is a terminal.
 
         Returns:
-            A report in which every input is accounted for. It holds an id for each input.
+            A report with an id or a failure for every input.
 
         Raises:
-            SourceNotFoundError: `source` itself names nothing.
-            SourceError: `source` is nothing that holds images.
-            EmbeddingError: The model failed on all images of a group.
-            StoreError: The store failed, or refused all records of a group for a reason that is
-                none of theirs; what was written until then stays.
+            SourceNotFoundError: `source` itself is a path or glob that matches nothing.
+            SourceError: `source` cannot contain images.
+            EmbeddingError: The model failed on all images of a batch.
+            StoreError: The store failed, or rejected a whole batch; earlier batches stay.
 
         Example:
             >>> import numpy as np
@@ -182,14 +228,13 @@ class ImageIndex:
             >>> print(index.add(Item(grey, id="grey")))
             0 added, 0 updated, 1 unchanged, 0 failed
         """
-        return bring_in(
+        return ingest(
             self._index,
             source,
             metadata=metadata,
             on_error=on_error,
             progress=progress,
             batch_size=self._batch_size,
-            removing=False,
         )
 
     def sync(
@@ -201,37 +246,30 @@ class ImageIndex:
         progress: bool | None = None,
         allow_removing: bool = False,
     ) -> AddReport:
-        """Add, and remove the records whose image is gone; a moved file keeps its vector.
+        """Add a source as `add` does, and remove the records whose images no longer exist.
 
-        For a folder only records below that folder are considered; any other source (manifest,
-        glob, iterable) is taken to name all that the index should hold. A moved file keeps its
-        metadata too, unless the source brings some.
-
-        Records whose image cannot be looked at now stay, and the report says why: a file or folder
-        cannot be read, a symbolic link dangles, a folder is empty although the index has records
-        below it (an unmounted disk or share looks like that), or the folder of a file that a
-        manifest names is missing. A file that is missing from a folder with other files, and a
-        folder that is missing from its parent, are gone.
+        For a folder, only records below it are considered; any other source lists everything that
+        the index should contain. A moved file keeps its vector and its metadata. Records stay if
+        their images may only be unreachable, as on a share that is not mounted; see "What sync
+        removes" in the documentation of sources.
 
         Args:
             source: As for `add`.
             metadata: As for `add`.
-            on_error: As for `add`; with ``"raise"`` also what cannot be looked at is raised, and
-                nothing is removed.
+            on_error: As for `add`; ``"raise"`` also raises for images that cannot be reached, and
+                then removes nothing.
             progress: As for `add`.
-            allow_removing: Whether more than ten records may go that are more than a tenth of the
-                records considered. Files that were moved do not count.
+            allow_removing: Whether to remove more than ten records if they are more than a tenth
+                of the records considered. Moved files do not count.
 
         Returns:
-            A report; ``removed`` lists the ids that went, ``kept`` those that stayed although
-            their image cannot be looked at.
+            A report; ``removed`` lists the removed ids, ``kept`` those of unreachable images.
 
         Raises:
-            RemovalRefusedError: Too much would go, see `allow_removing`; or no image at all can be
-                read but the index has some of this source. Nothing was removed; what was added
-                stays. The error has the ids and the report.
-            SourceError: As for `add`; also when a manifest has lines that cannot be understood.
-                Nothing is removed then. One image by itself is refused before anything is done.
+            RemovalRefusedError: Too many records would be removed, or no image can be read but the
+                index has some of this source. Nothing is removed; additions stay.
+            SourceError: As for `add`; also for a single image, and for a manifest with invalid
+                lines. Nothing is removed.
             StoreError: The store failed.
 
         Example:
@@ -243,14 +281,14 @@ class ImageIndex:
             >>> index.sync([blue]).removed
             ['red']
         """
-        return bring_in(
+        return ingest(
             self._index,
             source,
             metadata=metadata,
             on_error=on_error,
             progress=progress,
             batch_size=self._batch_size,
-            removing=True,
+            prune=True,
             allow_removing=flag(allow_removing, "allow_removing"),
         )
 
@@ -266,46 +304,40 @@ class ImageIndex:
         min_score: MinScore = None,
         exclude_self: bool = True,
         group_by: str | None = None,
-        group_score: GroupScore = "best",
         expand: int = 0,
         augment: int = 0,
     ) -> Hits:
-        """Find the images that are most like a query.
+        """Find the images that are most similar to a query.
 
         Args:
             query: An image (path, URL, bytes, PIL image, array), or a `Query` that combines
-                images, texts, ids and vectors. Other query arguments are added to it.
+                images, texts, ids and vectors. The other query arguments are added to it.
             text: A description; needs an embedder with a text tower.
-            id: A record of the index.
-            vector: A ready vector of shape (dim,), made by the index's embedder.
-            k: Hits wanted, a whole number ≥ 1.
-            where: Only records that match, as a filter or in its text form.
-            min_score: Only hits with at least this score, not NaN; ``"calibrated"``: the threshold that
-                `calibrate` saved with the index, which speaks of plain queries: one whole image,
-                record, vector or text, without `expand` and `augment`.
-            exclude_self: Leave out the records that the query names by id.
-            group_by: A metadata field; of the records that share its value only the best comes
-                back, so that k things are found and not k pictures of one. A record without the
-                field stands for itself.
-            group_score: Whether a group counts as its best record or as the mean of all its
-                records; the mean needs a store that can filter on the field, and texts, numbers
-                or truth values in it.
-            expand: Look for what the query and this many records nearest to it have in common;
-                0: for the query alone. Costs one more search. 5 is a good number.
-            augment: Judge each of the best max(5 k, 50) records together with this many of the
-                others that are most like it; 0: each alone. Costs the reading of their vectors.
-                5 is a good number.
+            id: The id of a record of the index.
+            vector: A vector of shape (dim,) from the index's embedder.
+            k: Number of hits, ≥ 1.
+            where: Only matching records; a filter or its text form.
+            min_score: Minimum score of a hit, or ``"calibrated"`` for the threshold that
+                `calibrate` saved, which applies to a single whole image, record, vector or text
+                without `expand` and `augment`.
+            exclude_self: Whether to leave out the records that the query names by id.
+            group_by: A metadata field; only the best of the records that share a value is
+                returned. Records without the field are not grouped.
+            expand: Number of nearest records added to the query before the search (alpha query
+                expansion); 0 for none. Costs one more search. 5 is a good number.
+            augment: Number of neighbours added to each of the max(5 k, 50) best records before
+                they are ranked (database-side augmentation); 0 for none. Reads their vectors. 5 is
+                a good number.
 
         Returns:
-            At most k hits, best first; fewer when fewer match. With `group_by` one hit for each
-            group, with the group's score. With `expand` or `augment` scores are higher than
-            without, and `min_score` is compared with those.
+            At most k hits, best first. `expand` and `augment` raise scores, and `min_score` is
+            compared with the raised ones.
 
         Raises:
-            QueryError: There is no query, it cannot be asked of this index, or options do not go
-                together.
+            QueryError: The query is missing or does not suit this index, or options cannot be
+                combined.
             SourceError: The query image cannot be read.
-            FilterError: `where` is not a filter, or the store cannot express it.
+            FilterError: `where` is invalid, or the store does not support it.
             StoreError: The store failed.
 
         Example:
@@ -325,7 +357,6 @@ class ImageIndex:
             min_score=min_score,
             exclude_self=exclude_self,
             group_by=group_by,
-            group_score=group_score,
             expand=expand,
             augment=augment,
         )
@@ -340,11 +371,10 @@ class ImageIndex:
         min_score: MinScore = None,
         exclude_self: bool = True,
         group_by: str | None = None,
-        group_score: GroupScore = "best",
         expand: int = 0,
         augment: int = 0,
     ) -> list[Hits]:
-        """Answer many queries in one pass through the model and one call of the store.
+        """Answer many queries with one pass through the model and one call of the store.
 
         Queries are image sources and `Query` objects; the options are those of `search`.
 
@@ -352,28 +382,26 @@ class ImageIndex:
             One `Hits` for each query, in order.
 
         Raises:
-            ImageSearchError: As for `search`; one query that cannot be asked fails the call.
+            ImageSearchError: As for `search`; one invalid query fails the call.
 
         Example:
             >>> from PIL import Image
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
-            >>> pictures = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
-            >>> _ = index.add([Item(pictures[0], id="red"), Item(pictures[1], id="blue")])
-            >>> [hits[0].id for hits in index.search_many(pictures, k=1)]
+            >>> images = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+            >>> _ = index.add([Item(images[0], id="red"), Item(images[1], id="blue")])
+            >>> [hits[0].id for hits in index.search_many(images, k=1)]
             ['red', 'blue']
         """
-        many = as_queries(queries)
         search = Search(
             k=k,
             where=as_filter(where),
             min_score=min_score,
             exclude_self=exclude_self,
             group_by=group_by,
-            group_score=group_score,
-            refinement=Refinement(expand, augment),
+            rerank=Rerank(expand, augment),
         )
-        return search.answer(self._index, many)
+        return search.run(self._index, as_queries(queries))
 
     @overload
     def get(
@@ -382,14 +410,10 @@ class ImageIndex:
     @overload
     def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record]: ...
     def get(self, ids: str | Iterable[str], *, vectors: bool = False) -> dict[str, Record[Any]]:
-        """Return the records that exist among one id or many.
-
-        Args:
-            ids: One id, or many.
-            vectors: Whether the records carry their vectors.
+        """Return the existing records among one or many ids, with their vectors on request.
 
         Raises:
-            QueryError: An id is not text.
+            QueryError: An id is not a str.
             StoreError: The store failed.
 
         Example:
@@ -400,23 +424,23 @@ class ImageIndex:
             >>> index.get(["a", "b"])["a"].metadata
             {'n': 1}
         """
-        return self.store.get(as_ids(ids), vectors=flag(vectors, "vectors"))
+        return self.store.get(_id_list(ids), vectors=flag(vectors, "vectors"))
 
     def delete(
         self, ids: str | Iterable[str] | None = None, *, where: Filter | str | None = None
     ) -> int:
-        """Delete records by id or by filter; no ids delete nothing.
+        """Delete records by id or by filter.
 
         Args:
-            ids: One id or many; unknown ones are ignored.
-            where: All records that match. Give this or `ids`.
+            ids: One id or many; unknown ids are ignored.
+            where: All matching records. Give this or `ids`.
 
         Returns:
-            How many records are gone.
+            The number of deleted records.
 
         Raises:
-            QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
-            FilterError: `where` is not a filter, or the store cannot express it.
+            QueryError: Neither or both of `ids` and `where` are given, or an id is not a str.
+            FilterError: `where` is invalid, or the store does not support it.
             StoreError: The store failed.
 
         Example:
@@ -427,37 +451,40 @@ class ImageIndex:
             >>> index.delete(where="n > 5"), index.delete("a")
             (0, 1)
         """
-        return delete_records(self.store, ids, as_filter(where))
+        store, filter = self.store, as_filter(where)
+        chosen = _chosen(ids, filter)
+        if filter is not None and supports(store, SupportsFilterDeletion):
+            return store.delete_where(filter)
+        return sum(map(store.delete, chunks(self._ids_of(chosen, filter), _BATCH)))
 
+    @_accepts_ids_first
     def update_metadata(
         self,
-        ids: str | Iterable[str] | None,
         metadata: Metadata,
         *,
+        ids: str | Iterable[str] | None = None,
         where: Filter | str | None = None,
         replace: bool = False,
     ) -> int:
-        """Change the metadata of records; vectors stay as they are.
+        """Change the metadata of records; their vectors stay as they are.
 
-        Several writers may do this at the same time: fields that they set are all kept, and a
-        record that is deleted meanwhile does not come back. That holds for every store of this
-        package, see the documentation of Tencent Cloud VectorDB for its limits; a store of another
-        package that is not a `SupportsMetadataUpdate` reads each record and writes it as a whole, so
-        that the last writer wins.
+        Concurrent writers do not lose each other's fields, and a record that is deleted meanwhile
+        does not come back, if the store is a `SupportsMetadataUpdate`, as all stores of this
+        package are (Tencent Cloud VectorDB with limits). With other stores the last writer wins.
 
         Args:
-            ids: One id or many; unknown ones are ignored. None with `where`.
-            metadata: Fields to set; None removes a field.
-            where: All records that match, instead of `ids`.
-            replace: Whether all other fields go.
+            metadata: Fields to set; a field that is None is removed.
+            ids: One id or many; unknown ids are ignored.
+            where: All matching records. Give this or `ids`.
+            replace: Whether to remove all other fields.
 
         Returns:
-            How many records were found.
+            The number of matching records.
 
         Raises:
-            QueryError: Neither or both of `ids` and `where` are given, or an id is no text.
-            FilterError: `where` is not a filter, or the store cannot express it.
-            StoreRequestError: The metadata are nothing that a store can keep.
+            QueryError: Neither or both of `ids` and `where` are given, or an id is not a str.
+            FilterError: `where` is invalid, or the store does not support it.
+            StoreRequestError: The metadata cannot be stored.
             StoreError: The store failed.
 
         Example:
@@ -465,18 +492,38 @@ class ImageIndex:
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
             >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
             >>> _ = index.add(Item(Image.new("RGB", (9, 9)), id="a", metadata={"n": 1}))
-            >>> index.update_metadata("a", {"sold": True}), index.get("a")["a"].metadata
+            >>> index.update_metadata({"sold": True}, ids="a"), index.get("a")["a"].metadata
             (1, {'n': 1, 'sold': True})
         """
-        return update_records(
-            self.store, ids, metadata, as_filter(where), keep=not flag(replace, "replace")
-        )
+        store, filter = self.store, as_filter(where)
+        only, fields = flag(replace, "replace"), check_metadata(metadata)
+        chosen = _chosen(ids, filter)
+        if supports(store, SupportsMetadataUpdate):
+            return store.update_metadata(fields, ids=chosen, where=filter, replace=only)
+        written = 0
+        for batch in chunks(self._ids_of(chosen, filter), _BATCH):
+            records = [
+                dataclasses.replace(
+                    record, metadata=updated_metadata(record.metadata, fields, replace=only)
+                )
+                for record in store.get(batch, vectors=True).values()
+            ]
+            if records:
+                store.upsert(RecordBatch.of(records))
+            written += len(records)
+        return written
+
+    def _ids_of(self, chosen: list[str] | None, where: Filter | None) -> list[str]:
+        if chosen is not None:
+            return chosen
+        batches = self.store.scan(where=where, batch_size=_BATCH)
+        return [id for batch in batches for id in batch.ids]
 
     def count(self, where: Filter | str | None = None) -> int:
-        """Return how many records there are, or how many match.
+        """Return the number of records, or of matching records.
 
         Raises:
-            FilterError: `where` is not a filter, or the store cannot express it.
+            FilterError: `where` is invalid, or the store does not support it.
             StoreError: The store failed.
         """
         return self.store.count(as_filter(where))
@@ -492,15 +539,15 @@ class ImageIndex:
     def scan(
         self, *, where: Filter | str | None = None, batch_size: int = 1000, vectors: bool = False
     ) -> Iterator[RecordBatch[Any]]:
-        """Go through all matching records once, in batches.
+        """Iterate over all matching records once, in batches.
 
         Args:
-            where: Only records that match.
+            where: Only matching records.
             batch_size: Records in a batch, ≥ 1.
-            vectors: Whether the batches carry vectors.
+            vectors: Whether the batches contain vectors.
 
         Raises:
-            FilterError: `where` is not a filter, or the store cannot express it.
+            FilterError: `where` is invalid, or the store does not support it.
             StoreError: The store failed.
 
         Example:
@@ -522,18 +569,15 @@ class ImageIndex:
         dim: int = 128,
         progress: bool | None = None,
     ) -> ImageIndex:
-        """Write a new index of smaller and better vectors, fitted on this one.
+        """Write a new index with centred vectors, reduced to `dim` principal axes (PCA).
 
-        Vectors are centred, turned onto their principal axes and cut to `dim` elements; nothing
-        is embedded again and this index stays as it is. The new index projects queries and later
-        additions by itself. When it has grown to several times what it was fitted on, fit anew, on
-        this index and into a new path: so what is added to the new index is to be added to this
-        one, too, for full vectors cannot be had from projected ones. Repeat a call that was broken
-        off to go on with it.
+        Nothing is embedded again, and this index does not change. The new index projects queries
+        and additions itself; add new images to this index too, so that a projection can be fitted
+        again when the index has grown (see the documentation on quality). A call that was
+        interrupted can be repeated.
 
         Args:
-            into: Path of a new local index, or a store that holds nothing yet. A store stays open
-                when this fails.
+            into: Path of a new local index, or an empty store, which stays open if this fails.
             dim: Length of the new vectors, less than that of the embedder's.
             progress: As for `add`.
 
@@ -542,9 +586,9 @@ class ImageIndex:
 
         Raises:
             ConfigError: `dim` is out of range, the metric is not cosine, this index is projected
-                itself, `into` is its own store, or has been written already and this index has
-                changed since.
-            IncompatibleIndexError: `into` holds something else.
+                itself, `into` is its own store, or `into` is complete and this index has changed
+                since.
+            IncompatibleIndexError: `into` contains another index.
             StoreError: A store failed.
 
         Example:
@@ -555,8 +599,19 @@ class ImageIndex:
             >>> index.fit_projection(MemoryStore(), dim=4).meta.dim
             4
         """
-        projected = fit_into(self._index, into, dim=dim, progress=progress)
-        return ImageIndex(store=projected, embedder=self._index.embedder.if_made)
+        if not isinstance(into, str | os.PathLike) and not supports(into, VectorStore):
+            raise ConfigError(f"into must be a path or a store, got {shorten(into)}")
+        if into is self.store:
+            raise ConfigError(
+                "into must be another store or a new path: this index keeps its own vectors"
+            )
+        with ExitStack() as on_failure:
+            if isinstance(into, str | os.PathLike):
+                into = on_failure.enter_context(closing(local_store(into)))
+            with closing(make_progress(progress, 2 * self.count(), unit="record")) as bar:
+                copy_projected(self.store, into, self.meta, dim, advance=bar.advance)
+            on_failure.pop_all()
+        return ImageIndex(store=into, embedder=self._index.embedder.if_made)
 
     def duplicates(
         self,
@@ -572,30 +627,28 @@ class ImageIndex:
     ) -> DuplicateReport:
         """Find groups of images that are copies of each other; nothing is deleted.
 
-        The tier ``exact`` compares digests, ``near`` perceptual hashes of the images, which it
-        opens from their URIs, and ``semantic`` embeddings, through the store's own search.
-
         Args:
-            tiers: The tiers to use.
-            threshold: The lowest score of a ``semantic`` copy; None: the distance (1 - score) is at
-                most 8 % of the mean distance in the index, or 3 % if projected.
-            near_distance: The largest share of hash bits in which ``near`` copies may differ, 0 to
-                0.5; unrelated images differ in about half of them.
-            mirrored: Whether ``near`` recognises mirror images.
-            where: Only records that match.
-            against: Another index: find the images here that are copies of images there.
+            tiers: Ways to compare: ``exact`` by digest, ``near`` by a perceptual hash of the image
+                file, ``semantic`` by embedding.
+            threshold: Minimum score of a ``semantic`` copy; None: a distance (1 - score) of at
+                most 8 % of the mean distance in the index, or 3 % if it is projected.
+            near_distance: Maximum share of differing hash bits of ``near`` copies, 0 to 0.5;
+                unrelated images differ in about half of them.
+            mirrored: Whether ``near`` finds mirror images.
+            where: Only matching records.
+            against: Another index; finds the images here that are copies of images there.
             progress: As for `add`.
-            max_bits: Deprecated: `near_distance` in bits of 512.
+            max_bits: Deprecated; `near_distance` in bits of 512.
 
         Returns:
             The groups, each with the image to keep: the one with most pixels, or with `against`
-            that of the other index.
+            the one of the other index.
 
         Raises:
             ConfigError: An option is out of range, or `against` is this index.
-            QueryError: The tier ``semantic`` does not support the metric of this index.
-            IncompatibleIndexError: `against` has another embedder, for the tier ``semantic``.
-            FilterError: `where` is not a filter, or the store cannot express it.
+            QueryError: The metric does not suit tier ``semantic``.
+            IncompatibleIndexError: `against` has another embedder, for tier ``semantic``.
+            FilterError: `where` is invalid, or the store does not support it.
             StoreError: A store failed.
 
         Example:
@@ -618,10 +671,29 @@ class ImageIndex:
             raise ConfigError(
                 f"against must be an ImageIndex, got {shorten(against)}; open it with ImageIndex(…)"
             )
-        other = (against.store, against.meta) if against is not None else None
-        return find_copies(
-            self._index, rules, where=as_filter(where), against=other, progress=progress
-        )
+        if against is not None and against.store is self.store:
+            raise ConfigError(
+                "against must be another index, got this one; leave it out to search within it"
+            )
+        store, meta, filter = self.store, self.meta, as_filter(where)
+        total = store.count(filter) + (against.count() if against is not None else 0)
+        with closing(make_progress(progress, total * len(rules.tiers))) as bar:
+            if against is None:
+                finder: DuplicateFinder | CrossIndexFinder = DuplicateFinder(
+                    store, meta, rules, filter, advance=bar.advance, load=open_thumbnail
+                )
+            else:
+                finder = CrossIndexFinder(
+                    store,
+                    meta,
+                    against.store,
+                    against.meta,
+                    rules,
+                    filter,
+                    advance=bar.advance,
+                    load=open_thumbnail,
+                )
+            return finder.run()
 
     def is_duplicate(
         self,
@@ -634,28 +706,19 @@ class ImageIndex:
         where: Filter | str | None = None,
         max_bits: int | None = None,
     ) -> Match | None:
-        """Return the indexed image that an image, such as an upload, is a copy of.
+        """Return the record that an image, such as an upload, is a copy of.
 
-        Args:
-            image: A path, URL, bytes, PIL image, array or `Item`; it is not added.
-            tiers: As for `duplicates`.
-            threshold: As for `duplicates`; None reads 512 records to derive it, so a service
-                should pass ``index.duplicates().threshold``.
-            near_distance: As for `duplicates`.
-            mirrored: As for `duplicates`.
-            where: Only records that match.
-            max_bits: Deprecated: `near_distance` in bits of 512.
+        The image is a path, URL, bytes, PIL image, array or `Item`, and is not added; the options
+        are those of `duplicates`. Without `threshold` each call derives one from 512 records, so a
+        service should pass ``index.duplicates().threshold``.
 
         Returns:
-            The strongest match among the 20 nearest records, and for ``exact`` among all that are
-            as near as an identical image would be, up to 10,240; or None.
+            The strongest match among the 20 nearest records, and for ``exact`` among up to 10,240
+            that are as near as the image itself would be; or None.
 
         Raises:
             SourceError: The image cannot be read.
-            ConfigError: An option is out of range.
-            QueryError: The tier ``semantic`` does not support the metric of this index.
-            FilterError: `where` is not a filter, or the store cannot express it.
-            StoreError: The store failed.
+            ImageSearchError: As for `duplicates`.
 
         Example:
             >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
@@ -674,14 +737,17 @@ class ImageIndex:
             mirrored=mirrored,
             max_bits=max_bits,
         )
-        return original_of(self._index, image, rules, as_filter(where))
+        filter = as_filter(where)
+        payload = read(image if isinstance(image, Item) else Item(image))
+        vector = QueryVectors(self.store, self.meta, self._index.embedder).of_image(payload)
+        return find_original(self.store, self.meta, payload, vector, rules=rules, where=filter)
 
     @property
     def calibration(self) -> Calibration | None:
-        """What `calibrate` saved with the index; None if nothing.
+        """The calibration that `calibrate` saved in the index, or None.
 
         Raises:
-            QueryError: What is saved cannot be read.
+            QueryError: The saved calibration cannot be read.
             StoreError: The store failed.
         """
         return read_calibration(self.store)
@@ -699,37 +765,34 @@ class ImageIndex:
         seed: int = 0,
         progress: bool | None = None,
     ) -> Calibration:
-        """Learn the score from which on hits can be trusted, for ``search(min_score="calibrated")``.
+        """Learn a score threshold, for ``search(min_score="calibrated")``.
 
-        Without `source` and `pairs`, records of the index ask for each other, and nothing is
-        embedded: hits with the same label are right; where no record has a label, copies are
-        (tiers ``exact`` and ``near`` of `duplicates`, which opens every picture), and the threshold
-        tells the same picture from others. The precision holds for queries of the same kind, one
-        whole image (or text) at a time; learn anew when the index has grown a lot.
+        Without `source` and `pairs`, records of the index are the queries: hits with the same
+        label are relevant or, if no record has a label, copies (tiers ``exact`` and ``near`` of
+        `duplicates`). The guide on calibration describes what the threshold applies to.
 
         Args:
-            source: Labelled query images: class folders, a manifest, items, as `add` takes them.
-                A query whose label the index does not know teaches what "no match" looks like.
-            label: The field with the label, of queries and records. Where none has it, the name
-                of an image's folder is its label, with `source` only.
-            pairs: Instead: a CSV file of queries and their relevant records, which must name all
-                records that are right; see docs/evaluation.md.
-            precision: The share of right hits to be assured with 95 % confidence, 0 to 1.
-            save: Keep it with the index, in place of an earlier one.
+            source: Labelled query images: class folders, a manifest or items, as for `add`. A
+                query whose label is not in the index contributes scores of wrong hits.
+            label: Metadata field with the label. If none has it, the label is the name of the
+                image's folder (with `source` only).
+            pairs: A CSV file of queries with all their relevant records, instead of `source`.
+            precision: Share of relevant hits to ensure with 95 % confidence, between 0 and 1.
+            save: Whether to save the calibration in the index, replacing an earlier one.
             k: Hits of each query to learn from, ≥ 1.
-            sample: How many records of the index ask at most, ≥ 1.
-            seed: Which of them.
+            sample: Maximum number of records of the index to use as queries, ≥ 1.
+            seed: Seed of that sample.
             progress: As for `add`.
 
         Returns:
-            The threshold, and what is known about it.
+            The threshold with its measured precision and recall.
 
         Raises:
             ConfigError: An option is out of range, or both `source` and `pairs` are given.
-            QueryError: Nothing says what is right, or no score assures the precision; the message
-                names the best that can be had.
-            SourceError: `source` or `pairs` cannot be read at all.
-            UnsupportedOperationError: The store keeps no notes; use ``save=False``.
+            QueryError: No labels or copies are available, or no score ensures the precision; the
+                message gives the best precision available.
+            SourceError: `source` or `pairs` cannot be read.
+            UnsupportedOperationError: The store does not support notes; use ``save=False``.
             StoreError: The store failed.
 
         Example:
@@ -761,27 +824,26 @@ class ImageIndex:
     def check(
         self, *, repair: bool = False, remove: bool = False, progress: bool | None = None
     ) -> CheckReport:
-        """Look through everything that the store keeps, and name the records that are damaged.
+        """Verify everything that the store keeps, and list the damaged records.
 
-        Nothing is changed without `repair`. An index that is damaged so much that it cannot be
-        opened is checked with ``imagesearch check``, or with the store's own `check`.
+        For an index that is too damaged to be opened, use ``imagesearch check``.
 
         Args:
-            repair: Embed again the images of damaged vectors, where their files are there; rebuild
-                what is kept twice; accept a database that has lost acknowledged writes.
-            remove: With `repair`, remove the records that cannot be repaired from the index.
-                Without it they stay, and whatever reads them raises `StoreCorruptError`.
-            progress: Whether to show a bar on standard error; None: if that is a terminal.
+            repair: Whether to repair: embed the images of damaged vectors again if their files
+                exist, rebuild derived data, and accept a database that lost acknowledged writes.
+            remove: With `repair`, whether to remove records that cannot be repaired. Otherwise
+                they stay, and reading them raises `StoreCorruptError`.
+            progress: As for `add`.
 
         Returns:
-            What was found; with `repair` what is left, and what was done.
+            The findings and, with `repair`, the repairs.
 
         Raises:
             ConfigError: `remove` without `repair`.
-            UnsupportedOperationError: The store keeps no checksums, or is read-only and is to be
-                repaired.
-            StoreCorruptError: It is damaged too much to be repaired.
-            StoreLockedError: Another process writes to it, and it is to be repaired.
+            UnsupportedOperationError: The store has no checksums, or is read-only and `repair` is
+                given.
+            StoreCorruptError: The index is too damaged to be repaired.
+            StoreLockedError: Another process writes to the index and `repair` is given.
 
         Example:
             >>> import tempfile
@@ -796,7 +858,7 @@ class ImageIndex:
         """
         repair, remove = flag(repair, "repair"), flag(remove, "remove")
         if remove and not repair:
-            raise ConfigError("remove=True goes with repair=True")
+            raise ConfigError("remove=True requires repair=True")
         return check_store(
             self.store,
             lambda: self._index,
@@ -807,11 +869,10 @@ class ImageIndex:
         )
 
     def release(self) -> None:
-        """Let other processes write to the index, until this one writes again.
+        """Let other processes write to the index until this one writes again.
 
-        For programs that run for long and write now and then, such as web services. A local index
-        is written by one process at a time: from its first write until it closes, or until this.
-        Stores that many may write to at once have nothing to release, and this does nothing.
+        A local index has one writing process at a time, from its first write until it closes or
+        calls this. Does nothing for stores without such a lock.
 
         Raises:
             StoreError: The store failed.
@@ -852,3 +913,21 @@ class ImageIndex:
             # A debugger or an error report may show an object whose construction failed.
             return "<ImageIndex: not open>"
         return f"ImageIndex(embedder={self.meta.embedding.name!r}, store={self.store!r})"
+
+
+def _chosen(ids: str | Iterable[str] | None, where: Filter | None) -> list[str] | None:
+    if (ids is None) == (where is None):
+        raise QueryError("give either ids or where=")
+    return None if ids is None else _id_list(ids)
+
+
+def _id_list(ids: str | Iterable[str]) -> list[str]:
+    several = None if isinstance(ids, str) else elements(ids)
+    listed = [ids] if several is None else several
+    for id in listed:
+        if not isinstance(id, str):
+            raise QueryError(
+                f"an id must be a str, got {shorten(id)}; give one id or a list of ids"
+            )
+    # A subclass of str may have methods of its own.
+    return [str.__str__(id) for id in listed]

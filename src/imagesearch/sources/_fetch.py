@@ -1,4 +1,4 @@
-"""Fetch over http and https: which addresses may be contacted, and within which bounds."""
+"""Fetch over http and https: from public addresses only, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -17,19 +17,17 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from imagesearch._printable import printable
 from imagesearch.errors import FetchError, SourceError, SourceNotFoundError
-from imagesearch.sources._special_addresses import GLOBAL_UNICAST, IPV4_BLOCKS, IPV6_BLOCKS
 from imagesearch.sources._uris import canonical_uri, describe, is_url
 
-__all__ = ["ALLOW_PRIVATE", "MAX_URL_BYTES", "fetch", "is_public", "public_addresses"]
-
+__all__ = ["ALLOW_PRIVATE", "IPV4_BLOCKS", "IPV6_BLOCKS", "MAX_URL_BYTES", "fetch", "is_public"]
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
-"""RFC 6052: IPv4 addresses inside IPv6, which a gateway on the way unpacks."""
+"""RFC 6052: IPv4 addresses inside IPv6, which a gateway unpacks (NAT64)."""
 
 
-def public_addresses(
+def _public_addresses(
     host: str, port: int, *, name: str, allow_private: bool, deadline: float
 ) -> list[str]:
     """Resolve a host once and return its addresses.
@@ -37,9 +35,9 @@ def public_addresses(
     Args:
         host: Host name or IP address.
         port: TCP port, 1 to 65535.
-        name: What messages call the URL.
-        allow_private: Whether addresses that only this machine or network reaches are accepted.
-        deadline: When to stop waiting for the resolver, as `time.monotonic` counts.
+        name: The URL as messages show it.
+        allow_private: Whether addresses that are not public are accepted.
+        deadline: When to stop waiting for the resolver, on the clock of `time.monotonic`.
 
     Raises:
         TimeoutError: The resolver did not answer before the deadline.
@@ -64,7 +62,7 @@ def public_addresses(
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[str]:
-    """Ask the resolver, which has no timeout of its own, in a thread that may be left behind."""
+    """Call the resolver, which has no timeout, in a thread that is abandoned at the deadline."""
     answer: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
     def ask() -> None:
@@ -86,11 +84,10 @@ def _resolve(host: str, port: int, deadline: float) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether IANA's registries call an IP address globally reachable.
+    """Return whether an IP address is globally reachable by IANA's registries.
 
-    An IPv4 address inside an IPv6 one decides about it where the system (IPv4-mapped) or a gateway
-    (NAT64) unpacks it. The other forms that hold one, 6to4, Teredo and IPv4-compatible, are refused
-    whatever they hold.
+    For IPv4-mapped and NAT64 addresses, which are unpacked by the system or a gateway, the IPv4
+    address inside decides. 6to4, Teredo and IPv4-compatible addresses are never public.
 
     Example:
         >>> is_public("1.1.1.1"), is_public("127.0.0.1"), is_public("::ffff:10.0.0.1")
@@ -105,12 +102,12 @@ def is_public(address: str) -> bool:
     for network, reachable in _blocks()[ip.version]:
         if ip in network:
             return reachable
-    return ip.version == 4 or ip in ipaddress.IPv6Network(GLOBAL_UNICAST)
+    return ip.version == 4 or ip in ipaddress.IPv6Network(_GLOBAL_UNICAST)
 
 
 @functools.cache
 def _blocks() -> dict[int, list[tuple[_Network, bool]]]:
-    """Return the blocks of each IP version, the most specific first, as that row decides."""
+    """Return the blocks of each IP version; the first that contains an address decides."""
     blocks = {
         4: [(ipaddress.ip_network(block), reachable) for block, reachable, _ in IPV4_BLOCKS],
         6: [(ipaddress.ip_network(block), reachable) for block, reachable, _ in IPV6_BLOCKS],
@@ -121,14 +118,14 @@ def _blocks() -> dict[int, list[tuple[_Network, bool]]]:
 
 
 ALLOW_PRIVATE = "IMAGESEARCH_ALLOW_PRIVATE_URLS"
-"""Environment variable: ``1`` lets URLs lead to private addresses too."""
+"""Environment variable: ``1`` allows URLs with private addresses."""
 
 MAX_URL_BYTES = 64 * 1024 * 1024
-"""Largest answer that is read."""
+"""Largest response that is read."""
 
 _SECONDS = 30.0
 _REDIRECTS = 5
-# A host may name thousands of addresses, all of them silent.
+# A host may have thousands of addresses, none of which responds.
 _ADDRESSES = 8
 _CHUNK = 1 << 16
 _MOVED = frozenset({301, 302, 303, 307, 308})
@@ -136,20 +133,20 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS) -> bytes:
-    """Return what an http(s) URL holds.
+    """Return the content of an http(s) URL.
 
-    At most five redirects are followed. Proxies named in the environment are not used, as they
-    would connect to addresses that have not been checked.
+    At most five redirects are followed. Proxies from the environment are not used, because they
+    would connect to addresses that were not checked.
 
     Args:
         url: An http or https URL without user name and password.
-        max_bytes: Largest answer accepted.
-        seconds: Time for everything: name resolution, connecting, reading, and all redirects.
+        max_bytes: Largest response accepted.
+        seconds: Time limit for everything: name resolution, connecting, reading, all redirects.
 
     Raises:
-        SourceNotFoundError: The server says that there is nothing (404, 410).
+        SourceNotFoundError: The server answered 404 or 410.
         FetchError: A private address, another status, too large, too slow, or no connection.
-        SourceError: Not such a URL.
+        SourceError: The URL is invalid.
     """
     deadline = time.monotonic() + seconds
     for _ in range(_REDIRECTS + 1):
@@ -181,12 +178,12 @@ def fetch(url: str, *, max_bytes: int = MAX_URL_BYTES, seconds: float = _SECONDS
 
 
 def _get(url: str, max_bytes: int, deadline: float) -> tuple[str, bytes | None]:
-    """Ask once; return where to go on, or the bytes."""
+    """Send one request; return the location of a redirect, or the content."""
     parts = urlsplit(url)
     secure = parts.scheme.lower() == "https"
     host = (parts.hostname or "").encode("idna").decode() if parts.hostname else ""
     port = parts.port or (443 if secure else 80)
-    addresses = public_addresses(
+    addresses = _public_addresses(
         host,
         port,
         name=describe(url),
@@ -197,7 +194,7 @@ def _get(url: str, max_bytes: int, deadline: float) -> tuple[str, bytes | None]:
     if left <= 0:
         raise _too_slow(url)
     connection = _Connection(host, port, addresses=addresses, secure=secure, deadline=deadline)
-    # A socket's own timeout starts again with each byte, so a slow server could hold on for ever.
+    # A socket's own timeout restarts with each byte, so a slow server could take for ever.
     watch = threading.Timer(left, connection.abort)
     watch.daemon = True
     watch.start()
@@ -259,7 +256,7 @@ def _body(response: http.client.HTTPResponse, url: str, max_bytes: int) -> bytes
 
 
 def _make_printable(error: Exception) -> None:
-    """Escape what a server wrote into an exception, which tracebacks and logs print as it is."""
+    """Escape text from a server in an exception, which tracebacks and logs print as it is."""
     error.args = tuple(
         printable(argument) if isinstance(argument, str) else argument for argument in error.args
     )
@@ -276,7 +273,7 @@ def _too_slow(url: str) -> FetchError:
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to addresses that have been checked, under the host's own name."""
+    """A connection to checked addresses, under the host's own name."""
 
     def __init__(
         self, host: str, port: int, *, addresses: list[str], secure: bool, deadline: float
@@ -299,15 +296,15 @@ class _Connection(http.client.HTTPConnection):
             self._raw = self.sock
 
     def _connect_to_any(self) -> socket.socket:
-        """Try the first addresses; one that is silent leaves the others their share of the time."""
+        """Try the first addresses, each for its share of the remaining time."""
         failure: OSError | None = None
         addresses = self._addresses[:_ADDRESSES]
-        for place, address in enumerate(addresses):
+        for position, address in enumerate(addresses):
             left = self._deadline - time.monotonic()
             if left <= 0:
                 break
             try:
-                share = left / (len(addresses) - place)
+                share = left / (len(addresses) - position)
                 raw = socket.create_connection((address, self.port), share)
             except OSError as error:
                 failure = error
@@ -325,3 +322,77 @@ class _Connection(http.client.HTTPConnection):
                 socket.socket.shutdown(raw, socket.SHUT_RDWR)
             except OSError:
                 return
+
+
+# The address blocks of IANA's special-purpose registries, as of September 2026 (the newest row is
+# from April 2025). Python's `ipaddress` follows them years late: it calls 3fff::/20 and 192.0.0.8
+# global.
+#   https://www.iana.org/assignments/iana-ipv4-special-registry/
+#   https://www.iana.org/assignments/iana-ipv6-special-registry/
+# To update, compare the column "Globally Reachable" row by row, and run
+# tests/sources/test_addresses.py. True is the registry's True; False stands for its False and its
+# "N/A" (6to4, Teredo, deprecated blocks), because it cannot be seen where a relay sends those.
+
+_GLOBAL_UNICAST = "2000::/3"
+"""The only IPv6 block from which addresses are assigned (RFC 4291, section 2.4)."""
+
+IPV4_BLOCKS: tuple[tuple[str, bool, str], ...] = (
+    ("0.0.0.0/8", False, "this network, RFC 791"),
+    ("0.0.0.0/32", False, "this host on this network, RFC 1122"),
+    ("10.0.0.0/8", False, "private use, RFC 1918"),
+    ("100.64.0.0/10", False, "shared address space, RFC 6598"),
+    ("127.0.0.0/8", False, "loopback, RFC 1122"),
+    ("169.254.0.0/16", False, "link local, RFC 3927"),
+    ("172.16.0.0/12", False, "private use, RFC 1918"),
+    ("192.0.0.0/24", False, "IETF protocol assignments, RFC 6890"),
+    ("192.0.0.0/29", False, "IPv4 service continuity, RFC 7335"),
+    ("192.0.0.8/32", False, "IPv4 dummy address, RFC 7600"),
+    ("192.0.0.9/32", True, "Port Control Protocol anycast, RFC 7723"),
+    ("192.0.0.10/32", True, "TURN anycast, RFC 8155"),
+    ("192.0.0.170/32", False, "NAT64/DNS64 discovery, RFC 7050"),
+    ("192.0.0.171/32", False, "NAT64/DNS64 discovery, RFC 7050"),
+    ("192.0.2.0/24", False, "documentation, RFC 5737"),
+    ("192.31.196.0/24", True, "AS112-v4, RFC 7535"),
+    ("192.52.193.0/24", True, "AMT, RFC 7450"),
+    ("192.88.99.0/24", False, "6to4 relay anycast, deprecated, RFC 7526"),
+    ("192.88.99.2/32", False, "6a44 relay anycast, RFC 6751"),
+    ("192.168.0.0/16", False, "private use, RFC 1918"),
+    ("192.175.48.0/24", True, "direct delegation AS112 service, RFC 7534"),
+    ("198.18.0.0/15", False, "benchmarking, RFC 2544"),
+    ("198.51.100.0/24", False, "documentation, RFC 5737"),
+    ("203.0.113.0/24", False, "documentation, RFC 5737"),
+    # Of another registry: the IPv4 multicast address space.
+    ("224.0.0.0/4", False, "multicast, RFC 5771"),
+    ("240.0.0.0/4", False, "reserved, RFC 1112"),
+    ("255.255.255.255/32", False, "limited broadcast, RFC 8190"),
+)
+"""Block, whether it is globally reachable, and what it is."""
+
+IPV6_BLOCKS: tuple[tuple[str, bool, str], ...] = (
+    ("::1/128", False, "loopback, RFC 4291"),
+    ("::/128", False, "unspecified, RFC 4291"),
+    ("::ffff:0:0/96", False, "IPv4-mapped, RFC 4291"),
+    ("64:ff9b::/96", True, "IPv4-IPv6 translation, RFC 6052"),
+    ("64:ff9b:1::/48", False, "IPv4-IPv6 translation, local use, RFC 8215"),
+    ("100::/64", False, "discard only, RFC 6666"),
+    ("100:0:0:1::/64", False, "dummy prefix, RFC 9780"),
+    ("2001::/23", False, "IETF protocol assignments, RFC 2928"),
+    ("2001::/32", False, "Teredo, RFC 4380"),
+    ("2001:1::1/128", True, "Port Control Protocol anycast, RFC 7723"),
+    ("2001:1::2/128", True, "TURN anycast, RFC 8155"),
+    ("2001:1::3/128", True, "DNS-SD service registration anycast, RFC 9665"),
+    ("2001:2::/48", False, "benchmarking, RFC 5180"),
+    ("2001:3::/32", True, "AMT, RFC 7450"),
+    ("2001:4:112::/48", True, "AS112-v6, RFC 7535"),
+    ("2001:10::/28", False, "ORCHID, deprecated, RFC 4843"),
+    ("2001:20::/28", True, "ORCHIDv2, RFC 7343"),
+    ("2001:30::/28", True, "drone remote identification, RFC 9374"),
+    ("2001:db8::/32", False, "documentation, RFC 3849"),
+    ("2002::/16", False, "6to4, RFC 3056"),
+    ("2620:4f:8000::/48", True, "direct delegation AS112 service, RFC 7534"),
+    ("3fff::/20", False, "documentation, RFC 9637"),
+    ("5f00::/16", False, "segment routing identifiers, RFC 9602"),
+    ("fc00::/7", False, "unique local, RFC 4193"),
+    ("fe80::/10", False, "link local, RFC 4291"),
+)
+"""As `IPV4_BLOCKS`. Addresses neither here nor in `_GLOBAL_UNICAST` are not assigned."""

@@ -1,14 +1,18 @@
-"""Folder: walking folders and globs, in a fixed order, round symbolic links and past obstacles."""
+"""Walk folders and globs in a fixed order, and tell deleted files from unreachable ones."""
 
 from __future__ import annotations
 
-# ruff: noqa: PTH112, PTH114, PTH116, PTH118, PTH120, PTH122, PTH208
+# Paths stay text, as the user wrote them; folders hold millions of them.
+# ruff: noqa: PTH112, PTH114, PTH116, PTH117, PTH118, PTH120, PTH122, PTH208
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from fnmatch import translate
+from typing import TypeAlias
 
 from imagesearch.errors import FetchError, SourceError
 from imagesearch.images import looks_like_image_name
@@ -17,6 +21,8 @@ from imagesearch.sources._uris import canonical_uri, printable
 from imagesearch.types import Failure, Item
 
 __all__ = [
+    "Obstacle",
+    "Reach",
     "count_folder",
     "identity",
     "is_glob",
@@ -26,10 +32,6 @@ __all__ = [
     "suffix_of",
     "walk_folder",
 ]
-
-
-# Paths stay the text that their owner wrote, and folders hold millions of them.
-
 
 _MAGIC = re.compile(r"[*?\[]")
 _IGNORED = frozenset(
@@ -41,34 +43,36 @@ _IGNORED = frozenset(
         "lost+found",  # fsck
     }
 )  # fmt: skip
-"""Folders that systems keep beside people's own, with thumbnails, deleted files and snapshots."""
+"""Folders of operating systems and NAS devices: thumbnails, deleted files, snapshots."""
+
+Obstacle: TypeAlias = tuple[str, str]
+"""A path and what is wrong with it: ``("/photos/nas", "is empty")``."""
 
 
 def walk_folder(folder: str, *, skipped: Counter[str] | None = None) -> Iterator[Item | Failure]:
     """Yield the images in a folder and its subfolders, in the order of their names.
 
-    Left out are hidden files and folders, the system's own folders (bins, snapshots, thumbnails),
-    and files without an image's suffix. Links are followed, and each real folder is walked once, so
-    that links in a circle end.
+    Hidden files and folders, system folders (bins, snapshots, thumbnails) and files without an
+    image's suffix are left out. Links are followed, and each real folder is walked once.
 
     Args:
         folder: Its path.
         skipped: Counts the files that are left out because of their names, by suffix.
 
     Raises:
-        SourceError: The folder's own name is not valid Unicode.
+        SourceError: The folder's name is not valid Unicode.
     """
     return _walk(canonical_uri(folder), Counter() if skipped is None else skipped)
 
 
 def count_folder(folder: str) -> int:
-    """Return how many things `walk_folder` is about to yield, going by names alone."""
+    """Return the number of outcomes of `walk_folder`."""
     return sum(1 for _ in walk_folder(folder))
 
 
 @dataclass(slots=True)
 class _Open:
-    """A folder that is being walked, and whether anything has come out of it."""
+    """A folder that is being walked, and whether nothing was yielded from it yet."""
 
     path: str
     entries: Iterator[os.DirEntry[str]]
@@ -88,10 +92,10 @@ def _walk(top: str, skipped: Counter[str]) -> Iterator[Item | Failure]:
         if entry is None:
             stack.pop()
             if stack:
-                # A folder named like an image would otherwise vanish without a word.
+                # A folder named like an image would otherwise be skipped silently.
                 if here.empty and looks_like_image_name(here.path):
                     reason = (
-                        f"{printable(here.path)} is a folder, not an image, and holds no images"
+                        f"{printable(here.path)} is a folder, not an image, and contains no images"
                     )
                     yield Failure(printable(here.path), FetchError(reason))
                     here.empty = False
@@ -113,14 +117,14 @@ def _walk(top: str, skipped: Counter[str]) -> Iterator[Item | Failure]:
 
 
 def _enter(folder: str, seen: set[tuple[int, int]]) -> _Open | Failure | None:
-    """List a folder, or say why not; None if it has been walked under another name."""
+    """List a folder, or return a failure; None if it was walked under another name."""
     try:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
             return None
         seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as found:
-            return _Open(folder, iter(sorted(found, key=lambda entry: entry.name)))
+        with os.scandir(folder) as entries:
+            return _Open(folder, iter(sorted(entries, key=lambda entry: entry.name)))
     except OSError as error:
         return Failure(printable(folder), _unlisted(folder, error))
 
@@ -131,7 +135,7 @@ def suffix_of(path: str) -> str:
 
 
 def identity(folder: str) -> tuple[int, int] | None:
-    """Return what is the same for all names of a folder; None if it is not there."""
+    """Return device and inode of a folder, the same under all its names; None if it is missing."""
     try:
         status = os.stat(folder or os.curdir)
     except OSError:
@@ -140,7 +144,7 @@ def identity(folder: str) -> tuple[int, int] | None:
 
 
 def leads_back(path: str) -> bool:
-    """Whether a path is a link to a folder that it lies in, so that there is nothing new behind it."""
+    """Return whether a path is a link to a folder that contains it."""
     # Not by `Path`, which raises where a folder may be listed but not entered.
     if not (os.path.islink(path) and os.path.isdir(path)):
         return False
@@ -149,7 +153,7 @@ def leads_back(path: str) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether walking a folder leaves out what has this name."""
+    """Return whether walking a folder leaves out entries of this name."""
     return name.startswith(".") or name.lower() in _IGNORED
 
 
@@ -178,7 +182,7 @@ def _unlisted(folder: str, error: OSError) -> SourceError:
 
 
 def is_glob(text: str) -> bool:
-    """Whether text has one of the wildcards ``*``, ``?`` and ``[``."""
+    """Return whether text has one of the wildcards ``*``, ``?`` and ``[``."""
     return _MAGIC.search(text) is not None
 
 
@@ -198,7 +202,7 @@ def match_glob(pattern: str, *, skipped: Counter[str] | None = None) -> Iterator
     drive, rest = os.path.splitdrive(pattern)
     start = drive + os.sep if rest.startswith((os.sep, "/")) else drive
     split = [part for part in re.split(r"[/\\]" if os.sep == "\\" else "/", rest) if part]
-    # Two of them in a row say no more than one.
+    # Two in a row match the same as one.
     parts = [part for at, part in enumerate(split) if part != "**" or split[at - 1 : at] != ["**"]]
     last = parts[-1] if parts else ""
     spelled = bool(re.search(r"\.[^.*?\[\]]+$", last))
@@ -214,7 +218,7 @@ def match_glob(pattern: str, *, skipped: Counter[str] | None = None) -> Iterator
 
 
 def _match(folder: str, parts: list[str], seen: set[tuple[str, int]]) -> Iterator[str]:
-    """Yield what matches below a folder, but for what `seen` says has been matched already."""
+    """Yield matches below a folder, except below folders that were matched already."""
     if not parts:
         yield folder
         return
@@ -246,7 +250,7 @@ def _match(folder: str, parts: list[str], seen: set[tuple[str, int]]) -> Iterato
 
 
 def _folders(top: str) -> Iterator[str]:
-    """Yield a folder and all below it that are not hidden, each real folder once."""
+    """Yield a folder and all folders below it that are not hidden, each real folder once."""
     seen: set[tuple[int, int]] = set()
     stack = [top]
     while stack:
@@ -261,8 +265,110 @@ def _folders(top: str) -> Iterator[str]:
 
 
 def _names(folder: str) -> list[str] | None:
-    """Return what a folder holds, or None if it cannot be listed, which walking it will report."""
+    """Return the names in a folder, or None if it cannot be listed, which a walk will report."""
     try:
         return sorted(os.listdir(folder or os.curdir))
     except OSError:
         return None if os.path.isdir(folder or os.curdir) else []
+
+
+@dataclass(slots=True)
+class Reach:
+    """Tells missing files that were deleted from those that may only be unreachable.
+
+    An empty folder may be the mount point of a disk or network share, and a dangling symbolic link
+    may lead there. A file or folder that is missing from a folder with other entries was deleted.
+    Each folder is examined once, however many files are missing.
+
+    Attributes:
+        roots: Absolute folders that the user named; one that is missing is unreachable.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     reach = Reach({folder})
+        ...     reach.obstacle_to(os.path.join(folder, "photo.jpg")) == (folder, "is empty")
+        True
+    """
+
+    roots: AbstractSet[str]
+    _examined: dict[tuple[str, bool], Obstacle | None] = field(default_factory=dict)
+
+    def obstacle_to(self, uri: str, *, named: bool = False) -> Obstacle | None:
+        """Return why a file may be unreachable; None if it exists, was deleted, or is not listed.
+
+        Args:
+            uri: An absolute path. The result is None for anything else, and for files that are
+                neither named nor below a root.
+            named: Whether the source itself names the file; its folder should then exist, and the
+                file too if it is visible.
+        """
+        if not os.path.isabs(uri) or not (named or self._lists(uri)):
+            return None
+        try:
+            status = os.lstat(uri)
+        except (FileNotFoundError, NotADirectoryError):
+            return self._obstacle_in(os.path.dirname(uri), named=named)
+        except (OSError, ValueError) as error:
+            return uri, str(explain(uri, error))
+        if stat.S_ISLNK(status.st_mode) and (dangling := _dangling(uri)):
+            return dangling
+        return (uri, "was not found, and exists now") if named else None
+
+    def _lists(self, path: str) -> bool:
+        folder = os.path.dirname(path)
+        while folder not in self.roots:
+            folder, below = os.path.dirname(folder), folder
+            if folder == below:
+                return False
+        return True
+
+    def _obstacle_in(self, folder: str, *, named: bool) -> Obstacle | None:
+        """Return what is wrong with the nearest existing folder above a missing file."""
+        passed: list[str] = []
+        while True:
+            if (folder, named) in self._examined:
+                obstacle = self._examined[folder, named]
+                break
+            obstacle = _examine(folder)
+            if obstacle is not _MISSING:
+                self._examined[folder, named] = obstacle
+                break
+            parent = os.path.dirname(folder)
+            if named or folder in self.roots or parent == folder:
+                return folder, "does not exist"
+            passed.append(folder)
+            folder = parent
+        self._examined.update(dict.fromkeys(((below, named) for below in passed), obstacle))
+        return obstacle
+
+
+_MISSING: Obstacle = ("", "missing")
+
+
+def _examine(folder: str) -> Obstacle | None:
+    """Return what is wrong with a folder, `_MISSING`, or None if it has entries."""
+    try:
+        status = os.stat(folder)
+        if not stat.S_ISDIR(status.st_mode):
+            return None
+        with os.scandir(folder) as entries:
+            # Systems create files in mount points, such as .DS_Store.
+            has_entries = any(not is_hidden(entry.name) for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return _dangling(folder) or _MISSING
+    except (OSError, ValueError) as error:
+        return folder, str(explain(folder, error))
+    return None if has_entries else (folder, "is empty")
+
+
+def _dangling(path: str) -> Obstacle | None:
+    """Return what is wrong with a symbolic link; None for anything else."""
+    try:
+        if not stat.S_ISLNK(os.lstat(path).st_mode):
+            return None
+        os.stat(path)
+    except OSError as error:
+        reason = explain(path, error)
+        return (path, str(reason)) if os.path.islink(path) else None
+    return None

@@ -1,27 +1,22 @@
-"""Expand: anything a user hands in → one item for each image, lazily."""
+"""Source: anything a user passes as images, classified once, and its items."""
 
 from __future__ import annotations
 
-# ruff: noqa: PTH109, PTH110, PTH112, PTH116, PTH122
+# Paths stay text, as the user wrote them; folders hold millions of them.
+# ruff: noqa: PTH109, PTH112, PTH113, PTH116, PTH120
 import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagesearch.errors import (
-    FetchError,
-    ImageSearchError,
-    ManifestError,
-    SourceError,
-    SourceNotFoundError,
-)
-from imagesearch.sources._manifests import CsvManifest, JsonlManifest
+from imagesearch.errors import FetchError, ImageSearchError, SourceError, SourceNotFoundError
+from imagesearch.sources._manifests import CsvManifest, JsonlManifest, open_manifest
 from imagesearch.sources._payload import check_item, explain
 from imagesearch.sources._uris import canonical_uri, describe, is_url, printable
 from imagesearch.sources._walk import (
@@ -34,44 +29,19 @@ from imagesearch.sources._walk import (
 )
 from imagesearch.types import Failure, Item
 
-__all__ = ["estimate", "expand", "folder_of", "holds_sources", "is_manifest", "is_one_image"]
+__all__ = ["Source", "SourceKind", "expand"]
 
+SourceKind: TypeAlias = Literal["image", "folder", "glob", "manifest", "iterable"]
+"""What a source is: one image, or something that lists images."""
 
-# Paths stay the text that their owner wrote, and folders hold millions of them.
-
-
-Outcome: TypeAlias = Item | Failure
-
-_CSV_SUFFIXES = frozenset({".csv", ".tsv"})
-_JSONL_SUFFIXES = frozenset({".jsonl", ".ndjson"})
+_SINGLE = Item | bytes | bytearray | memoryview | Image.Image | np.ndarray
+_MAX_DEPTH = 2
 
 
 def expand(source: object, *, skipped: Counter[str] | None = None) -> Iterator[Item | Failure]:
-    """Yield one `Item` for each image in a source, or a `Failure` for what gives none.
+    """Yield one `Item` for each image in a source, or a `Failure` for an invalid input.
 
-    Nothing is decoded, and images are not even opened: memory stays the same however many there
-    are. What `source` may be is described in full in the documentation of sources:
-
-    - a path: an image, a folder, a CSV or JSONL manifest, or a glob such as ``photos/**/*.jpg``
-    - an http(s) URL
-    - bytes, a PIL image, or a NumPy array of one image
-    - an `Item`
-    - an iterable of these, which may itself hold lists
-
-    Args:
-        source: As above.
-        skipped: Counts the files in folders and globs that are left out because their names are
-            not those of supported images, by suffix in lower case; empty for none.
-
-    Returns:
-        Items with their canonical URI (None for bytes and in-memory images) and checked metadata,
-        in a fixed order; between them a `Failure` for each input that is not usable.
-
-    Raises:
-        SourceNotFoundError: `source` itself is a path or glob that names nothing.
-        SourceError: `source` itself is of a kind that holds no images, or a malformed manifest.
-            Inside an iterable both are yielded as a `Failure` instead.
-        StoreRequestError: `source` is an `Item` whose id or metadata no store can keep.
+    The same as ``Source(source).items(skipped=skipped)``.
 
     Example:
         >>> for outcome in expand([b"encoded", "missing.jpg", 3]):
@@ -80,43 +50,236 @@ def expand(source: object, *, skipped: Counter[str] | None = None) -> Iterator[I
         Failure
         Failure
     """
-    return _open(source, depth=0, skipped=Counter() if skipped is None else skipped)
+    return Source(source).items(skipped=skipped)
 
 
-def _open(source: object, *, depth: int, skipped: Counter[str]) -> Iterator[Outcome]:
-    """Look at one source now, and return what yields its images later."""
-    match source:
-        case Item():
-            return iter((_checked(source),))
-        case str() | os.PathLike():
-            return _open_path(source, skipped)
-        case bytes() | bytearray() | memoryview():
-            return iter((Item(bytes(source)),))
-        case Image.Image():
-            return iter((Item(source),))
-        case np.ndarray():
-            return iter((_array_item(source),))
-        case Iterable() if depth < 2 and holds_sources(source):
-            return _each(source, depth=depth, skipped=skipped)
-        case _:
-            raise SourceError(f"{describe(source)} holds no images; {_remedy(source)}")
+class Source:
+    """Images in any form that `ImageIndex.add` accepts.
 
+    A source is one of these; the documentation of sources describes them in full:
 
-def _each(sources: Iterable[object], *, depth: int, skipped: Counter[str]) -> Iterator[Outcome]:
-    for source in sources:
-        try:
-            yield from _open(source, depth=depth + 1, skipped=skipped)
-        except ImageSearchError as error:
-            yield Failure(describe(source), error, source.id if isinstance(source, Item) else None)
+    - a path: an image, a folder, a CSV or JSONL manifest, or a glob such as ``photos/**/*.jpg``
+    - an http(s) URL
+    - bytes, a PIL image, or a NumPy array of one image
+    - an `Item`
+    - an iterable of these, which may itself contain lists
 
+    Attributes:
+        kind: What the source is.
+        roots: Absolute folders whose files the source lists: a folder itself, or the folder in
+            which a glob begins. Those of an iterable's elements are added by `items`.
 
-def holds_sources(source: object) -> TypeGuard[Iterable[object]]:
-    """Return whether iterating gives sources, and not keys, lines, columns or numbers.
+    Args:
+        source: As above.
+        depth: Number of iterables that the source is in; lists are read one level deep.
+        globs: Whether a path with wildcards that does not exist is a glob.
+
+    Raises:
+        SourceNotFoundError: `source` itself is a path that does not exist.
+        SourceError: `source` itself cannot contain images, or is a malformed manifest.
+        StoreRequestError: `source` is an `Item` whose id or metadata cannot be stored.
 
     Example:
-        >>> holds_sources(["a.jpg"]), holds_sources({"a.jpg": 1}), holds_sources(3)
-        (True, False, False)
+        >>> source = Source([b"one", b"two"])
+        >>> source.kind, source.estimate(), len(list(source.items()))
+        ('iterable', 2, 2)
     """
+
+    def __init__(self, source: object, *, depth: int = 0, globs: bool = True) -> None:
+        self.roots: set[str] = set()
+        self._source = source
+        self._depth = depth
+        self._globs = globs
+        self._path = ""
+        self._item: Item | None = None
+        self._manifest: CsvManifest | JsonlManifest | None = None
+        self.kind: SourceKind = self._classified()
+
+    def _classified(self) -> SourceKind:
+        source = self._source
+        match source:
+            case Item():
+                self._item = _checked(source)
+            case str() | os.PathLike():
+                return self._classified_path(source)
+            case bytes() | bytearray() | memoryview():
+                self._item = Item(bytes(source))
+            case Image.Image():
+                self._item = Item(source)
+            case np.ndarray():
+                self._item = _array_item(source)
+            case Iterable() if self._depth < _MAX_DEPTH and _holds_sources(source):
+                return "iterable"
+            case _:
+                raise SourceError(f"{describe(source)} holds no images; {_remedy(source)}")
+        return "image"
+
+    def _classified_path(self, source: str | os.PathLike[str]) -> SourceKind:
+        path = self._path = os.fsdecode(source)
+        if not path:
+            raise SourceNotFoundError("the path is empty; give '.' for the current folder")
+        if is_url(path):
+            self._item = Item(path, uri=canonical_uri(path))
+            return "image"
+        try:
+            os.stat(path)
+        except (OSError, ValueError) as error:
+            missing = not os.path.lexists(path) if isinstance(error, OSError) else False
+            if self._globs and isinstance(source, str) and missing and is_glob(path):
+                canonical_uri(path)  # raises for a URL of an unsupported scheme
+                self._note_root(path)
+                return "glob"
+            canonical_uri(path)
+            raise explain(path, error) from error
+        if os.path.isdir(path):
+            self._note_root(path)
+            return "folder"
+        self._manifest = open_manifest(path)
+        if self._manifest is not None:
+            return "manifest"
+        self._item = Item(path, uri=canonical_uri(path))
+        return "image"
+
+    @property
+    def is_one_image(self) -> bool:
+        """Whether the source is a single image and lists nothing.
+
+        Example:
+            >>> Source(b"encoded").is_one_image, Source([b"encoded"]).is_one_image
+            (True, False)
+        """
+        return self.kind == "image"
+
+    @property
+    def folder(self) -> str | None:
+        """The absolute path of the folder that the source is, or None.
+
+        Example:
+            >>> Source(["a.jpg"]).folder is None
+            True
+        """
+        return canonical_uri(self._path) if self.kind == "folder" else None
+
+    def estimate(self) -> int | None:
+        """Return the number of outcomes of `items` as far as names tell; None if unknown.
+
+        For progress bars: folders are listed and manifests counted, but no image is opened.
+
+        Example:
+            >>> Source([b"one", b"two"]).estimate(), Source(path for path in ()).estimate()
+            (2, None)
+        """
+        try:
+            return self._count()
+        except (ImageSearchError, OSError):
+            return None
+
+    def _count(self) -> int | None:
+        match self.kind:
+            case "image":
+                return 1
+            case "folder":
+                return count_folder(self._path)
+            case "manifest" if self._manifest is not None:
+                return self._manifest.count()
+            case "iterable" if isinstance(self._source, Collection):
+                return self._count_elements(self._source)
+            case _:
+                return None
+
+    def _count_elements(self, elements: Collection[object]) -> int | None:
+        total = 0
+        for element in elements:
+            count: int | None = 1
+            if not isinstance(element, _SINGLE):
+                try:
+                    count = Source(element, depth=self._depth + 1).estimate()
+                except (ImageSearchError, ValueError):
+                    count = 1
+            if count is None:
+                return None
+            total += count
+        return total
+
+    def items(self, *, skipped: Counter[str] | None = None) -> Iterator[Item | Failure]:
+        """Yield one `Item` for each image, or a `Failure` for an invalid input, in a fixed order.
+
+        Nothing is decoded, and image files are not opened, so memory does not grow with the source.
+
+        Args:
+            skipped: Counts the files in folders and globs that are left out because their names
+                are not those of supported images, by suffix in lower case; empty for none.
+
+        Returns:
+            Items with their canonical URI (None for bytes and in-memory images) and checked
+            metadata. Errors of elements of an iterable are yielded as failures.
+
+        Raises:
+            SourceNotFoundError: The source is a glob that matches nothing.
+        """
+        counter: Counter[str] = Counter() if skipped is None else skipped
+        match self.kind:
+            case "folder":
+                return walk_folder(self._path, skipped=counter)
+            case "glob":
+                return self._matches(counter)
+            case "manifest" if self._manifest is not None:
+                return iter(self._manifest)
+            case "iterable" if isinstance(self._source, Iterable):
+                return self._elements(self._source, counter)
+            case _:
+                return iter(() if self._item is None else (self._item,))
+
+    def _elements(
+        self, elements: Iterable[object], skipped: Counter[str]
+    ) -> Iterator[Item | Failure]:
+        for element in elements:
+            try:
+                nested = Source(element, depth=self._depth + 1)
+                self.roots |= nested.roots
+                nested.roots = self.roots
+                yield from nested.items(skipped=skipped)
+            except ImageSearchError as error:
+                if isinstance(element, str | os.PathLike):
+                    self._note_root(os.fsdecode(element))
+                id = element.id if isinstance(element, Item) else None
+                yield Failure(describe(element), error, id)
+
+    def _matches(self, skipped: Counter[str]) -> Iterator[Item | Failure]:
+        matches = match_glob(self._path, skipped=skipped)
+        first = next(matches, None)
+        if first is None:
+            raise SourceNotFoundError(
+                f"{printable(self._path)} matches no image and no folder (looked for from "
+                f"{printable(os.getcwd())})"
+            )
+        ahead = (path for path in chain((first,), matches) if not leads_back(path))
+        return _without_repeats(self._opened(ahead, skipped))
+
+    def _opened(self, paths: Iterable[str], skipped: Counter[str]) -> Iterator[Item | Failure]:
+        for path in paths:
+            try:
+                # A name with wildcards that exists is not a pattern.
+                yield from Source(path, globs=False).items(skipped=skipped)
+            except ImageSearchError as error:
+                yield Failure(describe(path), error)
+
+    def _note_root(self, path: str) -> None:
+        """Remember the folder that a path lists, even if it is missing now."""
+        if not path or "\0" in path or is_url(path) or os.path.isfile(path):
+            return
+        try:
+            if is_glob(path) and not os.path.lexists(path):
+                while is_glob(path) and not os.path.lexists(path):
+                    path = os.path.dirname(path)
+                path = path or os.curdir
+            self.roots.add(canonical_uri(path))
+        except SourceError:
+            return
+
+
+def _holds_sources(source: object) -> TypeGuard[Iterable[object]]:
+    """Return whether iterating gives sources, and not keys, lines, columns or numbers."""
     return isinstance(source, Iterable) and not (
         isinstance(source, Mapping | io.IOBase) or hasattr(source, "__array__") or _is_frame(source)
     )
@@ -172,54 +335,15 @@ def _array_item(array: NDArray[Any]) -> Item:
     return Item(array)
 
 
-def _open_path(
-    source: str | os.PathLike[str], skipped: Counter[str], *, globs: bool = True
-) -> Iterator[Outcome]:
-    path = os.fsdecode(source)
-    if not path:
-        raise SourceNotFoundError("the path is empty; give '.' for the current folder")
-    if is_url(path):
-        return iter((Item(path, uri=canonical_uri(path)),))
+def _is_folder(path: str) -> bool:
     try:
-        os.stat(path)
-    except (OSError, ValueError) as error:
-        missing = not os.path.lexists(path) if isinstance(error, OSError) else False
-        if globs and isinstance(source, str) and missing and is_glob(path):
-            return _open_glob(path, skipped)
-        canonical_uri(path)  # says so if it is a URL of another scheme
-        raise explain(path, error) from error
-    if os.path.isdir(path):
-        return walk_folder(path, skipped=skipped)
-    manifest = _manifest(path)
-    if manifest is not None:
-        return iter(manifest)
-    return iter((Item(path, uri=canonical_uri(path)),))
+        return os.path.isdir(path)
+    except ValueError:
+        return False
 
 
-def _open_glob(pattern: str, skipped: Counter[str]) -> Iterator[Outcome]:
-    canonical_uri(pattern)
-    matches = match_glob(pattern, skipped=skipped)
-    first = next(matches, None)
-    if first is None:
-        raise SourceNotFoundError(
-            f"{printable(pattern)} matches no image and no folder (looked for from "
-            f"{printable(os.getcwd())})"
-        )
-    ahead = (path for path in chain((first,), matches) if not leads_back(path))
-    return _once(_opened(ahead, skipped))
-
-
-def _opened(paths: Iterable[str], skipped: Counter[str]) -> Iterator[Outcome]:
-    """Open what a pattern matched; a name with wildcards of its own is no pattern again."""
-    for path in paths:
-        try:
-            yield from _open_path(path, skipped, globs=False)
-        except ImageSearchError as error:
-            yield Failure(describe(path), error)
-
-
-def _once(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-    """Leave out files that came before: from a folder that was matched as well, or behind a link."""
+def _without_repeats(outcomes: Iterator[Item | Failure]) -> Iterator[Item | Failure]:
+    """Leave out files that came before, from a matched folder or through a link to its folder."""
     folders: dict[str, tuple[int, int] | None] = {}
     seen: set[tuple[tuple[int, int] | None, str]] = set()
     for outcome in outcomes:
@@ -232,111 +356,3 @@ def _once(outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
                     continue
                 seen.add((folders[folder], name))
         yield outcome
-
-
-def _manifest(path: str) -> CsvManifest | JsonlManifest | None:
-    suffix = os.path.splitext(path)[1].lower()
-    if suffix in _CSV_SUFFIXES:
-        return CsvManifest(path)
-    if suffix in _JSONL_SUFFIXES:
-        return JsonlManifest(path)
-    return None
-
-
-def _is_folder(path: str) -> bool:
-    try:
-        return os.path.isdir(path)
-    except ValueError:
-        return False
-
-
-def folder_of(source: object) -> str | None:
-    """Return the absolute path of the folder that a source is, or None if it is something else.
-
-    Example:
-        >>> folder_of(["a.jpg"]) is None
-        True
-    """
-    if not isinstance(source, str | os.PathLike):
-        return None
-    path = os.fspath(source)
-    if not path or is_url(path) or not _is_folder(path):
-        return None
-    return canonical_uri(path)
-
-
-def is_manifest(path: str) -> bool:
-    """Return whether a path has the suffix of a manifest, which need not exist.
-
-    Example:
-        >>> is_manifest("photos.CSV"), is_manifest("photos.jpg")
-        (True, False)
-    """
-    return os.path.splitext(path)[1].lower() in _CSV_SUFFIXES | _JSONL_SUFFIXES
-
-
-def is_one_image(source: object) -> bool:
-    """Return whether a source is one image by itself, and nothing that lists images.
-
-    A path that names nothing is left for `expand` to refuse.
-
-    Example:
-        >>> is_one_image(b"encoded"), is_one_image([b"encoded"]), is_one_image(os.curdir)
-        (True, False, False)
-    """
-    match source:
-        case Item() | bytes() | bytearray() | memoryview() | Image.Image() | np.ndarray():
-            return True
-        case str() | os.PathLike():
-            path = os.fsdecode(source)
-            return is_url(path) or (
-                not is_manifest(path) and os.path.lexists(path) and not _is_folder(path)
-            )
-        case _:
-            return False
-
-
-def estimate(source: object) -> int | None:
-    """Return how many things `expand` would yield, where names alone tell it; None otherwise.
-
-    Used for progress bars: folders are listed and manifests counted, but no image is opened, and
-    what is wrong with the source is left for `expand` to say.
-
-    Example:
-        >>> estimate([b"one", b"two"]), estimate(path for path in ())
-        (2, None)
-    """
-    try:
-        return _count(source, depth=0)
-    except (ImageSearchError, OSError):
-        return None
-
-
-def _count(source: object, *, depth: int) -> int | None:
-    if isinstance(source, str | os.PathLike):
-        path = os.fspath(source)
-        if path and not is_url(path):
-            if _is_folder(path):
-                return count_folder(path)
-            if is_manifest(path):
-                manifest = _manifest(path) if os.path.exists(path) else None
-                return 1 if manifest is None else manifest.count()
-            if is_glob(path) and not os.path.lexists(path):
-                return None
-        return 1
-    if isinstance(source, Item | bytes | bytearray | memoryview | Image.Image | np.ndarray):
-        return 1
-    if not holds_sources(source):
-        return 1
-    if depth > 1 or not isinstance(source, Collection):
-        return None if depth < 2 else 1
-    total = 0
-    for inner in source:
-        try:
-            count = _count(inner, depth=depth + 1)
-        except (ManifestError, FetchError, ValueError):
-            count = 1
-        if count is None:
-            return None
-        total += count
-    return total
