@@ -150,7 +150,7 @@ def test_queries_that_cannot_be_read_or_judged_are_left_out_and_counted(kinds, c
     ]
     calibration = kinds.calibrate(source, precision=0.9)
     assert (calibration.queries, calibration.skipped) == (80, 2)
-    assert "it has no label" in caplog.text
+    assert "the query has no label" in caplog.text
     with pytest.raises(QueryError, match="none of the 1 queries can be used"):
         kinds.calibrate([Item(b"no image", metadata={"label": "kind 0"})])
 

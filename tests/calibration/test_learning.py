@@ -90,7 +90,7 @@ def test_a_precision_that_no_score_gives_is_refused_naming_one_that_can_be_had()
     hits = JudgedHits.of(dice.random(2000), dice.random(2000) < 0.7, np.arange(2000))
     with pytest.raises(QueryError) as caught:
         learn(hits, precision=0.95)
-    reachable = float(str(caught.value).split("precision must")[2].split()[0])
+    reachable = float(str(caught.value).split("precision=")[2].split()[0])
     assert 0.6 < reachable < 0.75
     assert learn(hits, precision=reachable).precision_low >= reachable
     with pytest.raises(QueryError):

@@ -150,7 +150,7 @@ def test_a_bad_row_is_reported_with_its_line_and_the_rest_is_read(manifest, tmp_
     assert "2 cells and the header 3" in str(bad["3"].error)
     assert "names no image" in str(bad["7"].error)
     assert bad["7"].id == "5"
-    assert "129 UTF-8 bytes" in str(bad["9"].error)
+    assert "128 UTF-8 bytes" in str(bad["9"].error)
     assert "is a folder" in str(bad["10"].error)
     assert "s3://" in str(bad["11"].error)
     assert "quote" in str(bad["12"].error)
