@@ -390,7 +390,7 @@ def test_a_call_of_fifty_megabytes_is_refused_before_it_is_read(caller, path):
     assert "请求过大" in answer.detail
 
 
-def test_a_body_that_is_never_sent_takes_no_memory(caller):
+def test_a_request_is_refused_before_its_body_is_read(caller):
     with socket.create_connection((caller.host, caller.port), timeout=30) as connection:
         connection.sendall(
             b"POST /gradio_api/call/search HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: null\r\n"
