@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PIPE_IN_CODE = re.compile(r"^\|.*`[^`|]*\\\|[^`]*`", re.MULTILINE)
 LISTED = re.compile(r"^ +- [^\n]*?([\w./-]+\.md)$", re.MULTILINE)
-PATH = re.compile(r"`((?:src|tests|docs|examples|benchmarks)/[\w./-]+)`")
+PATH = re.compile(r"`([\w./-]+\.(?:py|md|toml|yml)|(?:src|tests|docs|examples)/[\w./-]+)`")
 FOR_CONTRIBUTORS = ["CONTRIBUTING.md", "SECURITY.md", "docs/design.md", "docs/releasing.md"]
 VARIABLE = re.compile(r"\bIMAGESEARCH_[A-Z_]+\b")
 
@@ -83,8 +83,10 @@ def test_every_benchmark_is_described():
 
 @pytest.mark.parametrize("page", FOR_CONTRIBUTORS)
 def test_files_that_contributors_are_sent_to_exist(page):
-    paths = PATH.findall((ROOT / page).read_text(encoding="utf-8"))
-    missing = [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
+    named = set(PATH.findall((ROOT / page).read_text(encoding="utf-8")))
+    folders = [ROOT, ROOT / "src/imagesearch", *(ROOT / "src/imagesearch").rglob("*/")]
+    missing = [path for path in named if not any((folder / path).exists() for folder in folders)]
+    missing = [path for path in missing if "NAME" not in path]
     assert not missing
 
 
