@@ -35,12 +35,12 @@ PHRASES: dict[str, tuple[str, str]] = {
     ),
     "crop_on": (
         "Search by part of the picture: draw a box on it",
-        "只搜索图片的一部分：在图片上拖动画框",
+        "用图片的局部搜索：在图片上拖出选框",
     ),
     "crop": ("Box, in % of the picture", "选框位置（占图片的百分比）"),
     "crop_info": ("left, top, right, bottom", "左、上、右、下"),
     "text": ("Text", "文字"),
-    "text_info": ("on its own, or combined with a picture", "可单独使用，也可与图片组合"),
+    "text_info": ("on its own, or combined with a picture", "可单独使用，也可与图片组合使用"),
     "id": ("ID of an indexed picture", "索引中图片的 ID"),
     "id_info": (
         "or click a picture on the page, then “More like this”",
@@ -58,7 +58,7 @@ PHRASES: dict[str, tuple[str, str]] = {
             "This index has no fields with values to choose from. “About this index” lists its fields, "
             "which you can use in a filter expression."
         ),
-        "此索引没有可供选择取值的字段。“索引信息”列出了全部字段，可用于下面的筛选表达式。",
+        "此索引的字段没有可供选择的取值。全部字段见“索引信息”，可写入下面的筛选表达式。",
     ),
     "from": ("{} from", "{} 最小值"),
     "to": ("{} to", "{} 最大值"),
@@ -94,7 +94,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "索引为空。添加图片后会显示在这里。",
     ),
     "your_picture": ("your picture", "您的图片"),
-    "your_crop": ("part of your picture", "您的图片的一部分"),
+    "your_crop": ("part of your picture", "您的图片的局部"),
     "score": ("score", "分数"),
     "source": ("source", "来源"),
     "more": ("More like this", "查找相似图片"),
