@@ -26,7 +26,7 @@ from imagesearch import ImageIndex
 from imagesearch.copying import copy_records
 from imagesearch.embedders import Preprocess
 from imagesearch.embedders.timm import TimmEmbedder
-from imagesearch.evaluation import Contender, compare
+from imagesearch.evaluation import System, compare
 from imagesearch.stores.local import LocalStore
 from imagesearch.types import Hit
 
@@ -81,8 +81,8 @@ def measure(embedder: TimmEmbedder, folder: Path) -> None:
         source.close()
         store.close()
         indexes[dim, dtype] = ImageIndex(store=stored(paths, dim, dtype), embedder=embedder)
-    contenders = [Contender(index, f"{dim} {dtype}") for (dim, dtype), index in indexes.items()]
-    comparison = compare(contenders, str(SHARED / IMAGES / "test"), progress=False)
+    systems = [System(index, f"{dim} {dtype}") for (dim, dtype), index in indexes.items()]
+    comparison = compare(systems, str(SHARED / IMAGES / "test"), progress=False)
     gains = comparison.differences()
     print(f"{full.count()} records, {len(comparison.evaluations[0].queries)} queries\n")
     print("| dim | dtype | bytes | " + " | ".join(METRICS) + " | score off: mean, max | same ten |")

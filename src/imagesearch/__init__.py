@@ -96,7 +96,7 @@ _MOVED = {
     "Calibration": "imagesearch.calibration.Calibration",
     "Capability": "imagesearch.protocols.Capability",
     "Comparison": "imagesearch.evaluation.Comparison",
-    "Contender": "imagesearch.evaluation.Contender",
+    "Contender": "imagesearch.evaluation.System",
     "DuplicateGroup": "imagesearch.duplicates.DuplicateGroup",
     "DuplicateReport": "imagesearch.duplicates.DuplicateReport",
     "Estimate": "imagesearch.evaluation.Estimate",
@@ -108,7 +108,7 @@ _MOVED = {
     "Picture": "imagesearch.duplicates.DuplicateImage",
     "Projection": "imagesearch.types.Projection",
     "QueryResult": "imagesearch.evaluation.QueryResult",
-    "Unjudgeable": "imagesearch.evaluation.Unjudgeable",
+    "Unjudgeable": "imagesearch.evaluation.UnjudgedQuery",
 }
 
 logging.getLogger("imagesearch").addHandler(logging.NullHandler())

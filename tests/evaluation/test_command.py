@@ -33,7 +33,7 @@ def rows(output):
 def test_a_gallery_is_built_and_measured_in_one_command(run):
     code, output, errors = run("eval", "test", "--gallery", "train", "-e", "descriptors", "-k", 6)
     assert code == 0, errors
-    assert "6 queries judged, 0 unjudgeable, 0 failed; 18 records of 3 labels, 6 each" in output
+    assert "6 queries judged, 0 unjudged, 0 failed; 18 records of 3 labels, 6 each" in output
     assert "1.000 [1.000, 1.000]" in rows(output)["mAP@6"]
     assert "mAP@6 (tutorial)" in output
     assert "searching ms p50/p95/p99" in output
@@ -82,7 +82,7 @@ def test_what_cannot_be_read_or_judged_is_named_on_standard_error(run, tmp_path)
     (tmp_path / "extra" / "blue").rename(tmp_path / "test" / "violet")
     code, output, errors = run("eval", "test", "--gallery", "train", "-e", "descriptors")
     assert code == 1
-    assert "6 queries judged, 1 unjudgeable, 1 failed" in output
+    assert "6 queries judged, 1 unjudged, 1 failed" in output
     assert "broken.png" in errors
     assert "damaged.png" in errors
     assert "no record labelled 'violet'" in errors

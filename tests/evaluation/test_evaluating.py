@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from imagesearch import Hit, ImageIndex, Item, MemoryStore, Query
+from imagesearch import evaluation as evaluation_names
 from imagesearch.errors import ConfigError, QueryError
-from imagesearch.evaluation import Contender, EvaluationQuery, compare, evaluate
+from imagesearch.evaluation import EvaluationQuery, System, compare, evaluate
 from tests.evaluation.colours import picture, save_folders
 from tests.small_embedder import SmallEmbedder
 
@@ -96,18 +97,18 @@ def test_a_class_without_records_is_reported_and_changes_no_number(index, querie
     stranger = queries / "violet"
     (queries.parent / "more" / "red").rename(stranger)
     evaluation = evaluate(index, queries, k=4)
-    [unjudgeable] = evaluation.unjudgeable
-    assert "violet" in unjudgeable.name
-    assert "no record labelled 'violet'" in unjudgeable.reason
+    [unjudged] = evaluation.unjudged
+    assert "violet" in unjudged.name
+    assert "no record labelled 'violet'" in unjudged.reason
     assert evaluation.metrics == plain.metrics
-    assert "1 unjudgeable" in str(evaluation)
+    assert "1 unjudged" in str(evaluation)
 
 
 def test_the_only_record_of_a_class_cannot_judge_itself(index, tmp_path):
     lone = save_folders(tmp_path / "lone", each=1, first=20, kinds=("blue",)) / "blue"
     lone.rename(tmp_path / "lone" / "sky")
     index.add(tmp_path / "lone")
-    with pytest.raises(QueryError, match="beside the query itself"):
+    with pytest.raises(QueryError, match="no other record labelled"):
         evaluate(index, tmp_path / "lone")
 
 
@@ -155,9 +156,9 @@ def test_search_options_and_search_functions_are_compared(index, queries):
 
     comparison = compare(
         [
-            Contender(index, "plain"),
-            Contender(index, "strict", {"min_score": 1.1}),
-            Contender(index, "backwards", search=backwards),
+            System(index, "plain"),
+            System(index, "strict", {"min_score": 1.1}),
+            System(index, "backwards", search=backwards),
         ],
         queries,
         k=4,
@@ -178,7 +179,7 @@ def test_a_search_function_may_look_at_the_image_itself(index, queries):
         asked.append(str(query))
         return index.search(query, k=k)
 
-    evaluation = evaluate(Contender(index, search=search, embed_first=False), queries, k=2)
+    evaluation = evaluate(System(index, search=search, embed_first=False), queries, k=2)
     assert all(text.startswith("image ") for text in asked)
     assert evaluation.embedding is None
     assert "mAP@2" in evaluation.metrics
@@ -189,14 +190,14 @@ def test_a_record_that_is_returned_twice_is_refused(index, queries):
         return [Hit("a", 1.0, "/a.png", {})] * 2
 
     with pytest.raises(ConfigError, match="twice"):
-        evaluate(Contender(index, "twice", search=twice), queries)
+        evaluate(System(index, "twice", search=twice), queries)
 
 
 def test_what_must_be_the_same_for_all_is_no_option_of_one(index, queries):
     with pytest.raises(ConfigError, match="'where'"):
-        compare([Contender(index, "a", {"where": "n > 1"})], queries)
-    with pytest.raises(ConfigError, match="two contenders"):
-        compare([Contender(index), Contender(index)], queries)
+        compare([System(index, "a", {"where": "n > 1"})], queries)
+    with pytest.raises(ConfigError, match="two systems"):
+        compare([System(index), System(index)], queries)
     with pytest.raises(ConfigError, match="k must"):
         evaluate(index, queries, k=0)
 
@@ -237,7 +238,7 @@ def test_the_worst_queries_come_first(index, queries):
 def test_results_are_json_and_one_page_that_loads_nothing(index, queries, tmp_path):
     weird = queries / "red" / "<b>&.png"
     picture("blue", 30).save(weird)
-    comparison = compare([Contender(index, "a<b"), Contender(index, "other")], queries, k=3)
+    comparison = compare([System(index, "a<b"), System(index, "other")], queries, k=3)
     facts = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
     assert facts["evaluations"][0]["judged"] == 7
     assert len(facts["evaluations"][0]["queries"][0]["hits"]) == 3
@@ -261,7 +262,7 @@ def test_records_that_were_judged_not_relevant_lower_nothing(gallery):
     for asked in ([perfect, without], iter([perfect, without])):
         evaluation = evaluate(index, asked, k=2)
         assert evaluation["P@1"] == 1.0
-        assert [query.name for query in evaluation.unjudgeable] == ["blue"]
+        assert [query.name for query in evaluation.unjudged] == ["blue"]
 
 
 @pytest.mark.parametrize(
@@ -289,9 +290,18 @@ def test_numbers_of_numpy_and_indexes_in_a_list_are_taken(index, queries):
         lambda index, queries: evaluate(index, queries, seed=-1),
         lambda index, queries: evaluate("x.idx", queries),
         lambda index, queries: compare({"a": "x.idx"}, queries),
-        lambda index, queries: compare([Contender(index, "a", {"nope": 1})], queries),
+        lambda index, queries: compare([System(index, "a", {"nope": 1})], queries),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_words(index, queries, ask):
     with pytest.raises(ConfigError):
         ask(index, queries)
+
+
+def test_old_names_still_work_with_a_warning(index, queries):
+    with pytest.warns(DeprecationWarning, match="System"):
+        assert evaluation_names.Contender is System
+    with pytest.warns(DeprecationWarning, match="systems="):
+        comparison = compare(contenders=[index], queries=queries, k=1)
+    with pytest.warns(DeprecationWarning, match=r"Evaluation\.unjudged"):
+        assert comparison.evaluations[0].unjudgeable == ()

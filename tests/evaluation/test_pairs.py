@@ -65,10 +65,10 @@ def test_a_copy_that_is_named_as_relevant_is_not_excluded(index, tmp_path):
     assert result.values["P@1"] == 1.0
 
 
-def test_queries_that_lack_all_their_records_are_unjudgeable(index, tmp_path):
+def test_queries_that_lack_all_their_records_are_unjudged(index, tmp_path):
     file = pairs(tmp_path, "query_text,relevant_id", "red,sku-1", "blue,sku-99")
     evaluation = evaluate(index, paired_queries(file))
-    assert [query.name for query in evaluation.unjudgeable] == ["blue"]
+    assert [query.name for query in evaluation.unjudged] == ["blue"]
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_batch_takes_tuples_and_lists_alone():
 
 
 def test_compare_takes_a_list_of_indexes(index):
-    with pytest.raises(ConfigError, match="contenders must be a list"):
+    with pytest.raises(ConfigError, match="systems must be a list"):
         compare(3, [Query.id("red")])
 
 

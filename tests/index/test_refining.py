@@ -13,7 +13,7 @@ from imagesearch import EmbeddingSpec, ImageIndex, MemoryStore, Query, RecordBat
 from imagesearch.cli import main
 from imagesearch.config import PluginConfig
 from imagesearch.errors import QueryError
-from imagesearch.evaluation import Contender, PerLabel, build_gallery, compare, draw_gallery
+from imagesearch.evaluation import PerLabel, System, build_gallery, compare, draw_gallery
 from imagesearch.plugins import make_embedder
 from imagesearch.stores.local import LocalStore
 from imagesearch.vectors import normalise
@@ -290,9 +290,9 @@ def test_the_published_gains_are_reproduced(shared):
     def measured(gallery):
         projected = gallery.fit_projection(MemoryStore(), dim=min(128, gallery.count() - 1))
         ways = [
-            Contender(gallery, "plain"),
-            Contender(projected, "projected"),
-            Contender(projected, "recommended", recommended),
+            System(gallery, "plain"),
+            System(projected, "projected"),
+            System(projected, "recommended", recommended),
         ]
         return compare(ways, str(images / "test"), r_precision=True, exact=False)
 

@@ -26,8 +26,8 @@ from imagesearch.cli._terminal import complain, say, terminal_width
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.evaluation import (
     Comparison,
-    Contender,
     PerLabel,
+    System,
     build_gallery,
     compare,
     draw_gallery,
@@ -37,17 +37,17 @@ from imagesearch.index import ImageIndex
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.types import Failure
 
-__all__ = ["Drawing", "evaluate"]
+__all__ = ["evaluate"]
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
-    """Opens or builds what is searched, and draws from it if that is wanted.
+class Galleries:
+    """Opens or builds the indexes to search, and samples them on request.
 
     Attributes:
-        label: Field of the label.
-        per_label: How many images of each label are drawn; None for all.
-        progress: Whether a bar is shown; None for a terminal only.
+        label: Metadata field with the label.
+        per_label: Number of images of each label; None for all.
+        progress: Whether to show a progress bar; None: on a terminal.
     """
 
     label: str
@@ -57,23 +57,23 @@ class Drawing:
     def indexes(
         self, stores: Sequence[Path], configs: Sequence[Path]
     ) -> Iterator[tuple[str, ImageIndex]]:
-        """Open the indexes that are named, or the usual one."""
+        """Open the given indexes, or the default one."""
         for store in stores:
-            yield str(store), self._draw(open_existing(None, store))
+            yield str(store), self._sampled(open_existing(None, store))
         # As everywhere, --store takes precedence over a config that the environment names.
         for config in configs if not stores or given("configs") else ():
-            yield str(config), self._draw(open_existing(config, None, embeds=True))
+            yield str(config), self._sampled(open_existing(config, None, embeds=True))
         if not stores and not configs:
-            yield DEFAULT_STORE, self._draw(open_existing(None, None))
+            yield DEFAULT_STORE, self._sampled(open_existing(None, None))
 
-    def galleries(
+    def built(
         self,
         gallery: str,
         embedders: Sequence[str],
         configs: Sequence[Path],
         failures: list[Failure],
     ) -> Iterator[tuple[str, ImageIndex]]:
-        """Build one index in memory with each embedder; adds to `failures` what gave no record."""
+        """Build an index in memory with each embedder, and extend `failures`."""
         for name, config in _embedders(embedders, configs):
             index, report = build_gallery(
                 gallery,
@@ -85,7 +85,7 @@ class Drawing:
             failures.extend(report.failed)
             yield name, index
 
-    def _draw(self, index: ImageIndex) -> ImageIndex:
+    def _sampled(self, index: ImageIndex) -> ImageIndex:
         if self.per_label is None:
             return index
         with index:
@@ -290,33 +290,33 @@ def evaluate(
         raise click.UsageError("--embedder needs --gallery; an existing index knows its own")
     if gallery is not None and given("stores"):
         raise click.UsageError("give either --gallery or --store, not both")
-    asked = paired_queries(pairs) if pairs is not None else queries
-    drawing = Drawing(
+    judged = paired_queries(pairs) if pairs is not None else queries
+    galleries = Galleries(
         index_label if index_label is not None else label,
         PerLabel.parse(per_class, seed=seed) if per_class is not None else None,
         progress,
     )
     failures: list[Failure] = []
     with ExitStack() as open_indexes:
-        contenders: list[Contender] = []
+        systems: list[System] = []
         named = (
-            drawing.indexes(stores, configs)
+            galleries.indexes(stores, configs)
             if gallery is None
-            else drawing.galleries(gallery, embedders, configs, failures)
+            else galleries.built(gallery, embedders, configs, failures)
         )
         for name, index in named:
             open_indexes.enter_context(index)
-            contenders.append(Contender(index, name))
+            systems.append(System(index, name))
             for dim in projections:
                 memory = make_store(PluginConfig("memory"))
                 projected = index.fit_projection(memory, dim=dim, progress=progress)
                 open_indexes.enter_context(projected)
-                contenders.append(Contender(projected, f"{name} projected to {dim}"))
+                systems.append(System(projected, f"{name} projected to {dim}"))
         if expand or augment:
-            contenders += _refined(contenders, {"expand": expand, "augment": augment})
+            systems += _refined(systems, {"expand": expand, "augment": augment})
         comparison = compare(
-            contenders,
-            asked,
+            systems,
+            judged,
             k=depths,
             label=label,
             index_label=index_label,
@@ -334,12 +334,9 @@ def evaluate(
     return _print_failures(comparison, failures)
 
 
-def _refined(contenders: Sequence[Contender], options: Mapping[str, int]) -> list[Contender]:
+def _refined(systems: Sequence[System], options: Mapping[str, int]) -> list[System]:
     words = ", ".join(f"{name} {number}" for name, number in options.items() if number)
-    return [
-        replace(contender, name=f"{contender.name}, {words}", options=options)
-        for contender in contenders
-    ]
+    return [replace(system, name=f"{system.name}, {words}", options=options) for system in systems]
 
 
 def _print(comparison: Comparison, *, as_json: bool) -> None:
@@ -360,12 +357,15 @@ def _print_failures(comparison: Comparison, gallery: Sequence[Failure]) -> int:
     first = comparison.evaluations[0]
     failed = {
         (failure.source, str(failure.error))
-        for failure in (*gallery, *(f for each in comparison.evaluations for f in each.failed))
+        for failure in (
+            *gallery,
+            *(f for evaluation in comparison.evaluations for f in evaluation.failed),
+        )
     }
     for source, reason in sorted(failed):
         complain(f"{source}: {reason}", word="failed")
-    for query in first.unjudgeable:
-        complain(f"{query.name}: {query.reason}", word="unjudgeable", role="warning")
+    for query in first.unjudged:
+        complain(f"{query.name}: {query.reason}", word="unjudged", role="warning")
     for name in first.missing:
         complain(name, word="not in the index", role="warning")
     return _EXIT_SOME_FAILED if failed else 0

@@ -1,26 +1,28 @@
-"""Evaluation: how well an index answers queries whose right answers are known.
+"""Evaluation: the quality of hits, measured with judged queries.
 
-`evaluate` measures one index, `compare` several ways of searching with the same queries.
+`evaluate` measures one index, `compare` several search systems with the same queries.
 """
 
+from typing import TYPE_CHECKING
+
+from imagesearch._deprecation import deprecated_names
 from imagesearch.evaluation._compare import compare, evaluate
 from imagesearch.evaluation._measure import ann_recall
-from imagesearch.evaluation._run import Contender, SearchFunction
+from imagesearch.evaluation._relevance import Gallery
+from imagesearch.evaluation._run import SearchFunction, System
 from imagesearch.evaluation.gallery import PerLabel, build_gallery, draw_gallery
 from imagesearch.evaluation.intervals import Estimate, bootstrap
-from imagesearch.evaluation.judgements import Gallery
 from imagesearch.evaluation.results import (
     Comparison,
     Evaluation,
     Latency,
     QueryResult,
-    Unjudgeable,
+    UnjudgedQuery,
 )
 from imagesearch.qrels import EvaluationQuery, labelled_queries, paired_queries
 
 __all__ = [
     "Comparison",
-    "Contender",
     "Estimate",
     "Evaluation",
     "EvaluationQuery",
@@ -29,7 +31,8 @@ __all__ = [
     "PerLabel",
     "QueryResult",
     "SearchFunction",
-    "Unjudgeable",
+    "System",
+    "UnjudgedQuery",
     "ann_recall",
     "bootstrap",
     "build_gallery",
@@ -39,3 +42,11 @@ __all__ = [
     "labelled_queries",
     "paired_queries",
 ]
+
+_MOVED = {
+    "Contender": "imagesearch.evaluation.System",
+    "Unjudgeable": "imagesearch.evaluation.UnjudgedQuery",
+}
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that exists
+    __getattr__ = deprecated_names(__name__, _MOVED)

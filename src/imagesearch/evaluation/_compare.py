@@ -1,15 +1,16 @@
-"""evaluate and compare: the same queries against one index, or against several side by side."""
+"""evaluate and compare: measure one search system, or several with the same queries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from imagesearch._deprecation import deprecated_parameters
 from imagesearch._printable import shorten
-from imagesearch._validation import at_least
+from imagesearch._validation import whole
 from imagesearch.errors import ConfigError
 from imagesearch.evaluation._measure import Settings, measure
-from imagesearch.evaluation._run import Contender, Prepared, prepare, read_only
+from imagesearch.evaluation._run import Prepared, System, prepare, read_only
 from imagesearch.evaluation.results import Comparison, Evaluation
 from imagesearch.filters import Filter
 from imagesearch.index import ImageIndex
@@ -19,11 +20,11 @@ from imagesearch.qrels import EvaluationQuery, labelled_queries
 __all__ = ["compare", "evaluate"]
 
 
-_SETTLED = frozenset({"k", "where", "exclude_self"})
+_COMMON_OPTIONS = frozenset({"k", "where", "exclude_self"})
 
 
 def evaluate(
-    index: ImageIndex | Contender,
+    index: ImageIndex | System,
     queries: object,
     *,
     k: int | Sequence[int] = 10,
@@ -37,33 +38,33 @@ def evaluate(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Evaluation:
-    """Measure how well an index answers queries whose right answers are known.
+    """Measure the quality of an index's hits with judged queries.
 
     Args:
-        index: What is measured, or a `Contender` with search options or a search function.
+        index: The index, or a `System` with search options or a search function.
         queries: Images with labels (class folders, a CSV or JSONL manifest, items), or a list of
             `EvaluationQuery`, such as `paired_queries` reads from a pairs file.
-        k: Depth of the metrics, ≥ 1, or several.
-        label: The queries' metadata field with the label. When no query has it, the folder of
-            the image is its label.
+        k: One or several depths of the metrics, ≥ 1.
+        label: The queries' metadata field with the label. If no query has it, the label is the
+            name of the image's folder.
         index_label: The same for the records of the index; None for the same field.
-        where: Only records that match are searched, and count as relevant.
-        exclude_self: Whether a query that is in the index itself, by id, URI or bytes, is taken
-            out of its own answers (leave-one-out).
-        r_precision: Whether to measure R-precision too; every search then asks for as many hits
-            as the largest number of relevant records.
-        exact: Whether to compare the store's search with an exact scan of all vectors; None does
-            it up to 200,000 records.
-        resamples: Bootstrap resamples behind the intervals, ≥ 1.
-        seed: Of the bootstrap, ≥ 0.
-        progress: Whether to show a bar on standard error; None: if that is a terminal.
+        where: Only matching records are searched and count as relevant.
+        exclude_self: Whether records that are the query itself, by id, URI or bytes, are excluded
+            from its hits (leave-one-out).
+        r_precision: Whether to measure R-precision too; searches then go as deep as the largest
+            number of relevant records.
+        exact: Whether to compare the store's search with an exact scan of all vectors; None: up to
+            200,000 records.
+        resamples: Number of bootstrap resamples for the intervals, ≥ 1.
+        seed: Seed of the bootstrap, ≥ 0.
+        progress: Whether to show a progress bar on standard error; None: if it is a terminal.
 
     Returns:
-        Means with 95 % intervals, latencies, and every query's own result. Queries without any
-        right answer in the index are listed as unjudgeable and count nowhere.
+        Means with 95 % intervals, latencies, and the result of every query. Queries without
+        relevant records in the index are listed as unjudged and do not count.
 
     Raises:
-        QueryError: No query can be judged; the message says why.
+        QueryError: No query can be judged; the message gives the reasons.
         ConfigError: A number is out of range.
         SourceError: `queries` names nothing.
         StoreError: The store failed.
@@ -72,16 +73,16 @@ def evaluate(
         >>> from PIL import Image
         >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
         >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
-        >>> def picture(colour, kind):
+        >>> def item(colour, kind):
         ...     return Item(Image.new("RGB", (32, 32), colour), metadata={"label": kind})
-        >>> _ = index.add([picture("red", "warm"), picture("orange", "warm"), picture("navy", "cold")])
-        >>> evaluation = evaluate(index, [picture("crimson", "warm"), picture("blue", "cold")], k=2)
+        >>> _ = index.add([item("red", "warm"), item("orange", "warm"), item("navy", "cold")])
+        >>> evaluation = evaluate(index, [item("crimson", "warm"), item("blue", "cold")], k=2)
         >>> evaluation["P@1"], evaluation["mAP@2"]
         (1.0, 1.0)
     """
-    contender = index if isinstance(index, Contender) else Contender(index)
+    system = index if isinstance(index, System) else System(index)
     comparison = compare(
-        [contender],
+        [system],
         queries,
         k=k,
         label=label,
@@ -97,8 +98,9 @@ def evaluate(
     return comparison.evaluations[0]
 
 
+@deprecated_parameters(renamed={"contenders": "systems"})
 def compare(
-    contenders: Mapping[str, ImageIndex] | Sequence[Contender | ImageIndex],
+    systems: Mapping[str, ImageIndex] | Sequence[System | ImageIndex],
     queries: object,
     *,
     k: int | Sequence[int] = 10,
@@ -112,14 +114,14 @@ def compare(
     seed: int = 0,
     progress: bool | None = None,
 ) -> Comparison:
-    """Measure several ways of searching with the same queries.
+    """Measure several search systems with the same queries.
 
-    Each query is embedded once for each embedder. Gains over the first contender are paired.
+    Each query is embedded once for each embedder. Gains over the first system are paired.
 
     Args:
-        contenders: Indexes by name, or a list of indexes and `Contender` objects; the first is the
-            yardstick.
-        queries: As for `evaluate`, and all that follows too.
+        systems: Indexes by name, or a list of indexes and `System` objects; the first is the
+            baseline.
+        queries: As for `evaluate`, and so are the other arguments.
         k: As for `evaluate`.
         label: As for `evaluate`.
         index_label: As for `evaluate`.
@@ -132,17 +134,17 @@ def compare(
         progress: As for `evaluate`.
 
     Raises:
-        ImageSearchError: As `evaluate`; also when two contenders have one name.
+        ImageSearchError: As `evaluate`; also if two systems have the same name.
 
     Example:
         >>> from PIL import Image
         >>> from imagesearch import DescriptorEmbedder, Item, MemoryStore
         >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
-        >>> def picture(colour, kind):
+        >>> def item(colour, kind):
         ...     return Item(Image.new("RGB", (32, 32), colour), metadata={"label": kind})
-        >>> _ = index.add([picture("red", "warm"), picture("orange", "warm"), picture("navy", "cold")])
-        >>> ways = [Contender(index, "plain"), Contender(index, "strict", {"min_score": 0.99})]
-        >>> comparison = compare(ways, [picture("crimson", "warm")], k=2)
+        >>> _ = index.add([item("red", "warm"), item("orange", "warm"), item("navy", "cold")])
+        >>> systems = [System(index, "plain"), System(index, "strict", {"min_score": 0.99})]
+        >>> comparison = compare(systems, [item("crimson", "warm")], k=2)
         >>> comparison["strict"]["recall@2"] <= comparison["plain"]["recall@2"]
         True
     """
@@ -153,19 +155,19 @@ def compare(
         exclude_self=exclude_self,
         r_precision=r_precision,
         exact=exact,
-        resamples=at_least(1, resamples, "resamples"),
-        seed=at_least(0, seed, "seed"),
+        resamples=whole(resamples, "resamples", least=1),
+        seed=whole(seed, "seed", least=0),
     )
-    named = _named(contenders)
-    asked, failures = labelled_queries(queries, label=label)
+    named = _named(systems)
+    judged, failures = labelled_queries(queries, label=label)
     prepared: dict[str | None, list[Prepared]] = {}
     evaluations = []
-    for contender in named:
-        bar = make_progress(progress, 2 * len(asked), unit="query")
+    for system in named:
+        bar = make_progress(progress, 2 * len(judged), unit="query")
         try:
-            ready = _prepared(contender, asked, prepared, bar)
+            ready = _prepared(system, judged, prepared, bar)
             evaluations.append(
-                measure(contender, asked, ready, failures=failures, settings=settings, progress=bar)
+                measure(system, judged, ready, failures=failures, settings=settings, progress=bar)
             )
         finally:
             bar.close()
@@ -173,50 +175,48 @@ def compare(
 
 
 def _depths(k: int | Sequence[int]) -> tuple[int, ...]:
-    depths = {at_least(1, depth, "k") for depth in (k if isinstance(k, Iterable) else [k])}
+    depths = {whole(depth, "k", least=1) for depth in (k if isinstance(k, Iterable) else [k])}
     if not depths:
-        raise ConfigError("k is empty; give one whole number ≥ 1, or several")
+        raise ConfigError("k must be one or several whole numbers ≥ 1, got none")
     return tuple(sorted(depths))
 
 
 def _named(
-    contenders: Mapping[str, ImageIndex] | Sequence[Contender | ImageIndex],
-) -> list[Contender]:
-    if isinstance(contenders, Mapping):
-        given = [Contender(index, name) for name, index in contenders.items()]
-    elif not isinstance(contenders, Iterable):
-        raise ConfigError(f"contenders must be a list of indexes, got {shorten(contenders)}")
+    systems: Mapping[str, ImageIndex] | Sequence[System | ImageIndex],
+) -> list[System]:
+    if isinstance(systems, Mapping):
+        given = [System(index, name) for name, index in systems.items()]
+    elif not isinstance(systems, Iterable):
+        raise ConfigError(f"systems must be a list of indexes, got {shorten(systems)}")
     else:
         given = []
-        for each in contenders:
-            contender = each if isinstance(each, Contender) else Contender(each)
-            name = contender.name or contender.index.meta.embedding.name
-            given.append(replace(contender, name=name))
+        for element in systems:
+            system = element if isinstance(element, System) else System(element)
+            name = system.name or system.index.meta.embedding.name
+            given.append(replace(system, name=name))
     if not given:
-        raise ConfigError("there is nothing to compare: give at least one index")
-    names = [each.name for each in given]
-    for each in given:
-        if names.count(each.name) > 1:
+        raise ConfigError("systems is empty; give at least one index")
+    names = [system.name for system in given]
+    for system in given:
+        if names.count(system.name) > 1:
+            raise ConfigError(f"two systems have the name {system.name!r}; use different names")
+        common = sorted(_COMMON_OPTIONS & system.options.keys())
+        if common:
             raise ConfigError(
-                f"two contenders are called {each.name!r}; give each a name of its own"
-            )
-        settled = sorted(_SETTLED & each.options.keys())
-        if settled:
-            raise ConfigError(
-                f"{each.name!r} has the search option {settled[0]!r}, which must be the same for "
-                "all that is compared: give it to the evaluation"
+                f"{system.name!r} has the search option {common[0]!r}, which must be the same for "
+                "all systems: pass it to evaluate or compare"
             )
     return given
 
 
 def _prepared(
-    contender: Contender,
+    system: System,
     queries: Sequence[EvaluationQuery],
     done: dict[str | None, list[Prepared]],
     bar: Progress,
 ) -> list[Prepared]:
-    index = contender.index
-    key = index.meta.embedding.fingerprint if contender.embed_first else None
+    index = system.index
+    key = index.meta.embedding.fingerprint if system.embed_first else None
     if key in done:
         bar.advance(len(queries))
     elif key is None:

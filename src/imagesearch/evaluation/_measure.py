@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._validation import batched
 from imagesearch.errors import QueryError
 from imagesearch.evaluation import metrics
-from imagesearch.evaluation._run import QUERY_ERRORS, Contender, Prepared, ask, query_image
+from imagesearch.evaluation._relevance import Gallery, Qrels, find_relevant
+from imagesearch.evaluation._run import QUERY_ERRORS, Prepared, System, query_image, search
 from imagesearch.evaluation.intervals import Estimate, bootstrap
-from imagesearch.evaluation.judgements import Gallery, Judgement, judge
-from imagesearch.evaluation.results import Evaluation, Latency, QueryResult, Unjudgeable
+from imagesearch.evaluation.results import Evaluation, Latency, QueryResult, UnjudgedQuery
 from imagesearch.filters import Filter, as_filter
 from imagesearch.index import ImageIndex
 from imagesearch.index._ingest import Progress
@@ -42,23 +43,23 @@ def ann_recall(
 ) -> NDArray[np.float64]:
     """Compare the store's search with an exact scan of its vectors.
 
-    Scores are computed here, not taken from the store. What scores as well as the k-th true
-    neighbour counts as found, so that ties cost nothing. Memory is one batch of vectors, its
-    scores, and k scores for each query.
+    Scores are computed here, not taken from the store. Records that score as high as the k-th true
+    neighbour count as found, so ties cost nothing. Memory is one batch of vectors, its scores, and
+    k scores for each query.
 
     Args:
-        index: Its store is scanned once for every 256 queries, vectors included.
-        queries: What is asked.
-        k: Neighbours wanted, ≥ 1.
-        where: Only records that match.
+        index: An index; its store is scanned with vectors once for every 256 queries.
+        queries: The queries.
+        k: Number of neighbours, ≥ 1.
+        where: Only matching records.
         batch_size: Records in one block of the scan, ≥ 1.
 
     Returns:
         float64 of shape (n,): the share of the min(k, matching records) true neighbours that the
-        store's own search returned; 1.0 where no record matches.
+        store's own search returned; 1.0 if no record matches.
 
     Raises:
-        QueryError: A query cannot be asked of this index.
+        QueryError: A query does not suit this index.
         StoreError: The store failed.
 
     Example:
@@ -71,29 +72,26 @@ def ann_recall(
     """
     filter = as_filter(where)
     vectors = QueryVectors(index.store, index.meta, lambda: index.embedder).of(queries)
-    parts = [
-        _of_some(index, vectors[first : first + _QUERIES], k, filter, batch_size)
-        for first in range(0, len(vectors), _QUERIES)
-    ]
+    parts = [_recalls(index, batch, k, filter, batch_size) for batch in batched(vectors, _QUERIES)]
     return np.concatenate(parts) if parts else np.empty(0)
 
 
-def _of_some(
+def _recalls(
     index: ImageIndex, vectors: NDArray[np.float32], k: int, filter: Filter | None, batch_size: int
 ) -> NDArray[np.float64]:
-    answers = index.store.search(vectors, k=k, where=filter)
-    places: dict[str, list[int]] = {}
-    for query, answer in enumerate(answers):
-        for hit in answer:
-            places.setdefault(hit.id, []).append(query)
+    results = index.store.search(vectors, k=k, where=filter)
+    queries_of: dict[str, list[int]] = {}
+    for query, hits in enumerate(results):
+        for hit in hits:
+            queries_of.setdefault(hit.id, []).append(query)
     best = np.full((len(vectors), 0), -np.inf, np.float32)
-    returned: list[list[float]] = [[] for _ in answers]
+    returned: list[list[float]] = [[] for _ in results]
     metric = index.meta.metric
     for batch in index.scan(where=filter, batch_size=batch_size, vectors=True):
         stored = unit_or_as_is(batch.vectors) if metric == "cosine" else batch.vectors
         block = scores(vectors, stored, metric)
         for row, id in enumerate(batch.ids):
-            for query in places.get(id, ()):
+            for query in queries_of.get(id, ()):
                 returned[query].append(float(block[query, row]))
         merged = np.concatenate([best, block], axis=1)
         best = merged if merged.shape[1] <= k else np.partition(merged, -k, axis=1)[:, -k:]
@@ -101,20 +99,20 @@ def _of_some(
         return np.ones(len(vectors))
     lowest = best.min(axis=1)
     lowest -= _SLACK * np.maximum(1.0, np.abs(lowest))
-    found = [
+    counts = [
         sum(score >= limit for score in of_query)
         for of_query, limit in zip(returned, lowest.tolist(), strict=True)
     ]
-    return np.minimum(np.asarray(found, np.float64) / best.shape[1], 1.0)
+    return np.minimum(np.asarray(counts, np.float64) / best.shape[1], 1.0)
 
 
 _EXACT_UP_TO = 200_000
-"""Records up to which the exact scan runs unasked: seconds, not minutes, at 2048 dimensions."""
+"""Records up to which the exact scan runs by default: seconds, not minutes, at 2048 dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What all contenders have in common; see `evaluate` for the meaning."""
+    """Options that all systems have in common; see `evaluate`."""
 
     k: tuple[int, ...]
     label: str
@@ -127,7 +125,7 @@ class Settings:
 
 
 def measure(
-    contender: Contender,
+    system: System,
     queries: Sequence[EvaluationQuery],
     prepared: Sequence[Prepared],
     *,
@@ -135,22 +133,22 @@ def measure(
     settings: Settings,
     progress: Progress,
 ) -> Evaluation:
-    """Judge, search, and sum up.
+    """Find relevant records, search with all queries, and compute the metrics.
 
     Args:
-        contender: What is measured.
-        queries: What is asked.
-        prepared: The same queries, embedded for this contender.
-        failures: What gave no query, for the record.
-        settings: What all contenders have in common.
-        progress: Called for every query.
+        system: The system to measure.
+        queries: The queries.
+        prepared: The same queries, embedded for this system.
+        failures: Failures of invalid query inputs, for the report.
+        settings: Options that all systems have in common.
+        progress: Advanced for every query.
 
     Raises:
         QueryError: No query can be judged.
         ImageSearchError: As `evaluate`.
     """
-    judgements, gallery = judge(
-        contender.index,
+    all_qrels, gallery = find_relevant(
+        system.index,
         queries,
         [ready.digest for ready in prepared],
         label=settings.label,
@@ -158,21 +156,21 @@ def measure(
         exclude_self=settings.exclude_self,
     )
     answers = _Answers([], [], list(failures))
-    depth = _depth(settings, judgements)
-    for position, (query, ready, judgement) in enumerate(
-        zip(queries, prepared, judgements, strict=True)
+    depth = _depth(settings, all_qrels)
+    for position, (query, ready, qrels) in enumerate(
+        zip(queries, prepared, all_qrels, strict=True)
     ):
         progress.advance(1)
         if ready.error is not None:
             answers.failed.append(Failure(query.name, ready.error))
-        elif judgement.problem:
-            answers.unjudgeable.append(Unjudgeable(query.name, judgement.problem))
+        elif qrels.problem:
+            answers.unjudged.append(UnjudgedQuery(query.name, qrels.problem))
         else:
             try:
-                found = _search(
-                    contender,
+                result = _search(
+                    system,
                     ready,
-                    judgement,
+                    qrels,
                     depth=depth,
                     where=settings.where,
                     first=not answers.judged,
@@ -181,65 +179,62 @@ def measure(
                 answers.failed.append(Failure(query.name, error))
                 continue
             answers.judged.append(
-                _result(position, query, ready, judgement, found=found, settings=settings)
+                _result(position, query, ready, qrels, found=result, settings=settings)
             )
     if not answers.judged:
-        raise answers.nothing_judged(contender.name)
-    missing = tuple(dict.fromkeys(name for one in judgements for name in one.missing))
-    return _summed_up(
-        contender, answers, prepared, gallery=gallery, missing=missing, settings=settings
-    )
+        raise answers.nothing_judged(system.name)
+    missing = tuple(dict.fromkeys(name for qrels in all_qrels for name in qrels.missing))
+    return _summary(system, answers, prepared, gallery=gallery, missing=missing, settings=settings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """What became of every query."""
+    """The outcome of every query."""
 
     judged: list[QueryResult]
-    unjudgeable: list[Unjudgeable]
+    unjudged: list[UnjudgedQuery]
     failed: list[Failure]
 
     def nothing_judged(self, name: str) -> QueryError:
         reasons = [
-            *(f"{query.name}: {query.reason}" for query in self.unjudgeable[:2]),
+            *(f"{query.name}: {query.reason}" for query in self.unjudged[:2]),
             *(f"{failure.source}: {failure.error}" for failure in self.failed[:2]),
         ]
         return QueryError(
-            f"{name}: no query can be judged ({len(self.unjudgeable)} unjudgeable, "
+            f"{name}: no query can be judged ({len(self.unjudged)} unjudged, "
             f"{len(self.failed)} failed): {'; '.join(reasons)}. Queries and records must have "
-            "labels in common: name the field that holds them, or keep each label in a folder of "
-            "its own"
+            "labels in common: name the field with the labels, or use one folder for each label"
         )
 
 
-def _depth(settings: Settings, judgements: Sequence[Judgement]) -> int:
+def _depth(settings: Settings, all_qrels: Sequence[Qrels]) -> int:
     depth = max(settings.k)
     if settings.r_precision:
-        depth = max([depth, *(len(judgement.relevant) for judgement in judgements)])
+        depth = max([depth, *(len(qrels.relevant) for qrels in all_qrels)])
     return depth
 
 
 def _search(
-    contender: Contender,
+    system: System,
     ready: Prepared,
-    judgement: Judgement,
+    qrels: Qrels,
     *,
     depth: int,
     where: Filter | str | None,
     first: bool,
 ) -> tuple[list[Hit], float]:
-    # Its own records are fetched on top, so that as many others remain as without them.
-    wanted = depth + len(judgement.own)
+    # Enough to fill the depth after the query's own records are excluded.
+    k = depth + len(qrels.own)
     if first:
-        # The first search pays for what is opened once, such as files and graphs.
-        ask(contender, ready, k=wanted, where=where)
-    hits, seconds = ask(contender, ready, k=wanted, where=where)
-    return [hit for hit in hits if hit.id not in judgement.own][:depth], seconds
+        # Warm up: the first search opens files and loads graphs.
+        search(system, ready, k=k, where=where)
+    hits, seconds = search(system, ready, k=k, where=where)
+    return [hit for hit in hits if hit.id not in qrels.own][:depth], seconds
 
 
-def _values(hits: Sequence[Hit], judgement: Judgement, settings: Settings) -> dict[str, float]:
+def _values(hits: Sequence[Hit], qrels: Qrels, settings: Settings) -> dict[str, float]:
     ranked = [hit.id for hit in hits]
-    relevant = judgement.relevant
+    relevant = qrels.relevant
     values = {"P@1": metrics.precision(ranked, relevant, 1)}
     for k in settings.k:
         values[f"precision@{k}"] = metrics.precision(ranked, relevant, k)
@@ -258,7 +253,7 @@ def _result(
     position: int,
     query: EvaluationQuery,
     ready: Prepared,
-    judgement: Judgement,
+    qrels: Qrels,
     *,
     found: tuple[list[Hit], float],
     settings: Settings,
@@ -269,18 +264,18 @@ def _result(
         position=position,
         name=query.name,
         label=query.label if query.relevant is None else None,
-        relevant=len(judgement.relevant),
+        relevant=len(qrels.relevant),
         hits=tuple(shown),
-        correct=tuple(hit.id in judgement.relevant for hit in shown),
-        values=_values(hits, judgement, settings),
+        correct=tuple(hit.id in qrels.relevant for hit in shown),
+        values=_values(hits, qrels, settings),
         embedding_seconds=ready.seconds,
         searching_seconds=seconds,
         image=query_image(query.query),
     )
 
 
-def _summed_up(
-    contender: Contender,
+def _summary(
+    system: System,
     answers: _Answers,
     prepared: Sequence[Prepared],
     *,
@@ -292,21 +287,23 @@ def _summed_up(
     names = list(judged[0].values)
     table = [[result.values[name] for name in names] for result in judged]
     means = bootstrap(table, resamples=settings.resamples, seed=settings.seed)
-    embedding = [one.embedding_seconds for one in judged if one.embedding_seconds is not None]
+    embedding = [
+        result.embedding_seconds for result in judged if result.embedding_seconds is not None
+    ]
     exact = settings.exact if settings.exact is not None else gallery.records <= _EXACT_UP_TO
-    meta = contender.index.meta
+    meta = system.index.meta
     return Evaluation(
-        name=contender.name,
+        name=system.name,
         embedder=meta.embedding.name,
         dim=meta.dim,
-        store=repr(contender.index.store),
+        store=repr(system.index.store),
         gallery=gallery,
         metrics=dict(zip(names, means, strict=True)),
         embedding=Latency.of(embedding) if embedding else None,
         searching=Latency.of([result.searching_seconds for result in judged]),
-        ann_recall=_compare_with_exact(contender, judged, prepared, settings) if exact else None,
+        ann_recall=_compare_with_exact(system, judged, prepared, settings) if exact else None,
         queries=tuple(judged),
-        unjudgeable=tuple(answers.unjudgeable),
+        unjudged=tuple(answers.unjudged),
         failed=tuple(answers.failed),
         missing=missing,
         k=settings.k,
@@ -316,14 +313,14 @@ def _summed_up(
 
 
 def _compare_with_exact(
-    contender: Contender,
+    system: System,
     judged: Sequence[QueryResult],
     prepared: Sequence[Prepared],
     settings: Settings,
 ) -> Estimate:
     recalls = ann_recall(
-        contender.index,
-        [prepared[result.position].for_index(contender.index) for result in judged],
+        system.index,
+        [prepared[result.position].for_index(system.index) for result in judged],
         k=max(settings.k),
         where=settings.where,
     )

@@ -1,4 +1,4 @@
-"""Asking: queries through the model and through the search, one by one, with a clock."""
+"""Run queries one by one through the model and the search, and measure the times."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from imagesearch._pipeline import embed_one
 from imagesearch._printable import shorten
+from imagesearch._validation import did_you_mean
 from imagesearch.errors import (
     ConfigError,
     EmbeddingError,
@@ -30,41 +31,40 @@ from imagesearch.vectors import normalise
 
 __all__ = [
     "QUERY_ERRORS",
-    "Contender",
     "Prepared",
     "SearchFunction",
-    "ask",
+    "System",
     "prepare",
     "query_image",
     "read_only",
+    "search",
 ]
 
 
 SearchFunction: TypeAlias = Callable[[Query, int], Sequence[Hit]]
-"""Takes a query and k, and returns at most k hits, best first."""
+"""A function of a query and k that returns at most k hits, best first."""
 
 QUERY_ERRORS = (QueryError, SourceError, EmbeddingError)
-"""What spoils one query only; a store that fails ends the evaluation."""
+"""Errors that fail one query only; a failure of the store ends the evaluation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Contender:
-    """One way of searching that is to be measured.
+class System:
+    """A search system under evaluation: an index with search options or a search function.
 
     Attributes:
-        index: What is searched; the judgements come from its records.
-        name: In reports; empty for the embedder's name.
-        options: Arguments for `ImageIndex.search_many`, beside k, where and exclude_self.
-        search: Searches in place of `ImageIndex.search_many`; it must return the query's own
-            record too, should the index hold it, and heeds `options` and ``where`` by itself.
-        embed_first: Whether an image query is embedded before, apart from the search, and handed
-            over as `Query.vector`, projected if the index is; False hands it over as it was asked, for a search that looks
-            at the image itself.
+        index: The index to search; its records are judged.
+        name: Its name in reports; empty for the embedder's name.
+        options: Arguments for `ImageIndex.search_many` other than k, where and exclude_self.
+        search: A function to call instead of `ImageIndex.search_many`. It must not exclude the
+            query's own record, and must apply `options` and ``where`` itself.
+        embed_first: Whether image queries are embedded before the search and passed as
+            `Query.vector`, projected if the index is. False passes the image itself.
 
     Example:
         >>> from imagesearch import DescriptorEmbedder, MemoryStore
         >>> index = ImageIndex(embedder=DescriptorEmbedder(), store=MemoryStore())
-        >>> Contender(index, "strict", {"min_score": 0.5}).name
+        >>> System(index, "strict", {"min_score": 0.5}).name
         'strict'
     """
 
@@ -77,26 +77,29 @@ class Contender:
     def __post_init__(self) -> None:
         if not isinstance(self.index, ImageIndex):
             raise ConfigError(
-                f"{shorten(self.index)} is no ImageIndex; open what shall be measured: ImageIndex(…)"
+                f"index must be an ImageIndex, got {shorten(self.index)}; open it with ImageIndex(…)"
             )
         if self.search is not None:
             return
-        known = inspect.signature(ImageIndex.search_many).parameters
-        unknown = sorted(self.options.keys() - known.keys())
+        parameters = inspect.signature(ImageIndex.search_many).parameters
+        unknown = sorted(self.options.keys() - parameters.keys())
         if unknown:
-            raise ConfigError(f"a search has no option {unknown[0]!r}; see ImageIndex.search_many")
+            raise ConfigError(
+                f"unknown search option {unknown[0]!r}; see ImageIndex.search_many"
+                + did_you_mean(unknown[0], parameters)
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A query that is ready to be searched for.
+    """A query that is ready to search with.
 
     Attributes:
-        query: What was asked.
-        vector: The embedder's own vector of the query image; None when the search embeds.
+        query: The query.
+        vector: The embedder's vector of the query image; None if the search embeds.
         digest: Hex SHA-256 of the query image, or empty.
-        seconds: Reading, decoding and embedding; None when the search does it.
-        error: Why the query cannot be asked.
+        seconds: Seconds for reading, decoding and embedding; None if the search does it.
+        error: Why the query cannot be used.
     """
 
     query: Query
@@ -106,10 +109,10 @@ class Prepared:
     error: ImageSearchError | None = None
 
     def for_index(self, index: ImageIndex) -> Query:
-        """Return what to hand to a search of `index`: a vector as its store holds them.
+        """Return the query for a search of `index`, with a vector as its store has them.
 
         Raises:
-            EmbeddingError: The vector has no direction after the index's projection.
+            EmbeddingError: The projected vector is zero.
         """
         if self.vector is None:
             return self.query
@@ -120,7 +123,7 @@ class Prepared:
 
 
 def query_image(query: Query) -> ImageSource | None:
-    """Return the image of a query that is nothing but one whole image."""
+    """Return the image of a query that is one whole image, or None."""
     match query.terms:
         case (ImageTerm(source=source, weight=1.0, box=None),):
             return source
@@ -136,9 +139,9 @@ def prepare(
     """Embed the queries that are one image each, as a user's program would: one at a time.
 
     Args:
-        queries: What will be asked.
-        embedder: Gives the embedder when a query needs it; making it is not timed.
-        advance: Called for every query.
+        queries: The queries.
+        embedder: Returns the embedder; its creation is not timed.
+        advance: Called with the number of queries done.
     """
     prepared: list[Prepared] = []
     warm = False
@@ -148,7 +151,7 @@ def prepare(
             prepared.append(Prepared(query.query))
         else:
             if not warm:
-                # The first image pays for what is made once, such as threads and kernels.
+                # Warm up: the first image creates threads and kernels.
                 _embed(query.query, source, embedder())
                 warm = True
             prepared.append(_embed(query.query, source, embedder()))
@@ -157,7 +160,7 @@ def prepare(
 
 
 def read_only(queries: Sequence[EvaluationQuery]) -> list[Prepared]:
-    """Read the query images to know who they are, and leave the embedding to the search."""
+    """Read the query images for their digests, and leave the embedding to the search."""
     prepared: list[Prepared] = []
     for query in queries:
         source = query_image(query.query)
@@ -169,26 +172,26 @@ def read_only(queries: Sequence[EvaluationQuery]) -> list[Prepared]:
     return prepared
 
 
-def ask(
-    contender: Contender, prepared: Prepared, *, k: int, where: Filter | str | None
+def search(
+    system: System, prepared: Prepared, *, k: int, where: Filter | str | None
 ) -> tuple[list[Hit], float]:
-    """Search, and return the hits with the seconds that it took.
+    """Search, and return the hits and the duration in seconds.
 
     Raises:
-        ConfigError: One record came back twice, which would count twice.
+        ConfigError: The search returned a record twice.
         ImageSearchError: As `ImageIndex.search_many`.
     """
-    options: dict[str, Any] = {**contender.options, "where": where, "exclude_self": False}
+    options: dict[str, Any] = {**system.options, "where": where, "exclude_self": False}
     started = time.perf_counter()
-    query = prepared.for_index(contender.index)
-    if contender.search is not None:
-        hits = contender.search(query, k)
+    query = prepared.for_index(system.index)
+    if system.search is not None:
+        hits = system.search(query, k)
     else:
-        [hits] = contender.index.search_many([query], k=k, **options)
+        [hits] = system.index.search_many([query], k=k, **options)
     seconds = time.perf_counter() - started
     if len({hit.id for hit in hits}) != len(hits):
         raise ConfigError(
-            f"{contender.name!r} returned one record twice for {query}; return each once"
+            f"{system.name!r} returned one record twice for {query}; return each once"
         )
     return list(hits[:k]), seconds
 

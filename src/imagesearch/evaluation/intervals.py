@@ -1,4 +1,4 @@
-"""Intervals: how far a mean over queries could be off, had other queries been asked."""
+"""Confidence intervals of means over queries, by bootstrap."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from imagesearch.errors import ConfigError
+from imagesearch._validation import whole
 
 __all__ = ["Estimate", "bootstrap"]
 
@@ -46,30 +46,29 @@ def bootstrap(values: ArrayLike, *, resamples: int = 2000, seed: int = 0) -> lis
 
     The percentile bootstrap of Efron (1979): the interval holds the middle 95 % of the means of
     the resamples. All columns see the same resamples, and the same seed gives the same interval.
-    It speaks of other queries of the same kind, not of another gallery or other classes, and it
-    is too narrow for a handful of queries, above all when they all have the same value.
+    It covers other queries of the same kind, not other galleries or classes, and is too narrow for
+    a handful of queries, especially if all have the same value.
 
     Args:
         values: (queries, metrics), at least one row.
-        resamples: How many, ≥ 1.
-        seed: Of the random numbers.
+        resamples: Number of resamples, ≥ 1.
+        seed: Seed of the random numbers.
 
     Raises:
-        ConfigError: `resamples` is less than 1.
+        ConfigError: `resamples` is out of range.
 
     Example:
         >>> bootstrap([[0.0], [1.0], [1.0], [0.0]], seed=1)
         [Estimate(value=0.5, low=0.0, high=1.0)]
     """
-    if resamples < 1:
-        raise ConfigError(f"resamples={resamples}; an interval needs at least 1, better 1000")
+    resamples = whole(resamples, "resamples", least=1)
     matrix: NDArray[np.float64] = np.asarray(values, np.float64)
     rows, columns = matrix.shape
-    dice = np.random.default_rng(seed)
+    random = np.random.default_rng(seed)
     step = max(1, _CELLS // (rows * columns))
     means = np.vstack(
         [
-            matrix[dice.integers(rows, size=(min(step, resamples - first), rows))].mean(axis=1)
+            matrix[random.integers(rows, size=(min(step, resamples - first), rows))].mean(axis=1)
             for first in range(0, resamples, step)
         ]
     )

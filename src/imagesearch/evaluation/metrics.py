@@ -1,9 +1,9 @@
-"""Metrics: how good one ranking is, as pure functions of ranked ids and relevant grades.
+"""Metrics of one ranking, as pure functions of ranked ids and relevance grades.
 
-Every function takes ids best first, no id twice, and the grades of all relevant records by id
-(1.0 where relevance has no degrees; a grade ≤ 0 is not relevant). A ranking that is shorter than
-``k`` counts as filled up with records that are not relevant. Where nothing is relevant every
-metric is 0.0, as in trec_eval; `evaluate` leaves such queries out instead of counting them.
+Every function takes ids, best first and without repeats, and the grades of all relevant records by
+id (1.0 for binary relevance; a grade ≤ 0 is not relevant). A ranking shorter than ``k`` counts as if
+padded with irrelevant records. If no record is relevant, every metric is 0.0, as in trec_eval;
+`evaluate` leaves such queries out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def precision(ranked: Sequence[str], relevant: Mapping[str, float], k: int) -> float:
-    """Share of the first k places that hold a relevant record: hits / k.
+    """Share of the first k records that are relevant: hits / k.
 
     Example:
         >>> precision(["a", "x", "b"], {"a": 1, "b": 1}, k=2)
@@ -46,7 +46,7 @@ def recall(ranked: Sequence[str], relevant: Mapping[str, float], k: int) -> floa
 
 
 def average_precision(ranked: Sequence[str], relevant: Mapping[str, float], k: int) -> float:
-    """Precision at the rank of each hit, summed, over min(relevant, k), the hits possible.
+    """Precision at the rank of each hit, summed, over min(relevant, k), the number of possible hits.
 
     trec_eval's ``map_cut`` divides by all relevant instead, so that a class larger than k can
     never reach 1; the two agree where no more than k records are relevant.
@@ -61,11 +61,11 @@ def average_precision(ranked: Sequence[str], relevant: Mapping[str, float], k: i
 def tutorial_average_precision(
     ranked: Sequence[str], relevant: Mapping[str, float], k: int
 ) -> float:
-    """Precision at the rank of each hit, summed, over the hits that were found.
+    """Precision at the rank of each hit, summed, over the number of hits.
 
-    The definition of the reverse image search tutorials. It flatters, as what was not found costs
-    nothing: three hits at ranks 1 to 3 score 1.0 however many more are relevant. For comparison
-    with their published figures alone.
+    The definition of the reverse image search tutorials, only for comparison with their published
+    figures. It is too high, because records that are not found cost nothing: three hits at ranks 1
+    to 3 score 1.0 however many more are relevant.
 
     Example:
         >>> tutorial_average_precision(["a", "b", "x"], {"a": 1, "b": 1, "c": 1, "d": 1}, k=3)
@@ -75,7 +75,7 @@ def tutorial_average_precision(
 
 
 def ndcg(ranked: Sequence[str], relevant: Mapping[str, float], k: int) -> float:
-    """Discounted grades of the first k, over those of the best order possible.
+    """Discounted grades of the first k, over those of the best possible order.
 
     Gains are the grades themselves, discounted by log2(rank + 1): Järvelin and Kekäläinen (2002)
     in the form of trec_eval's ``ndcg_cut``.
@@ -103,9 +103,9 @@ def reciprocal_rank(ranked: Sequence[str], relevant: Mapping[str, float], k: int
 
 
 def r_precision(ranked: Sequence[str], relevant: Mapping[str, float]) -> float:
-    """Share of the first R that are relevant, R being how many are relevant.
+    """Share of the first R records that are relevant, where R is the number of relevant records.
 
-    The fair single number where classes differ in size. `ranked` must go as deep as R.
+    The fairest single number if classes differ in size. `ranked` must have R ids or more.
 
     Example:
         >>> r_precision(["a", "x", "b"], {"a": 1, "b": 1})

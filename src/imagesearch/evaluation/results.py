@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from imagesearch._deprecation import warn_deprecated
 from imagesearch._rendering import Tile, render, text_table
+from imagesearch.evaluation._relevance import Gallery
 from imagesearch.evaluation.intervals import Estimate, bootstrap
-from imagesearch.evaluation.judgements import Gallery
 from imagesearch.sources import open_thumbnail
 from imagesearch.types import Failure, Hit, ImageSource
 
@@ -21,7 +22,7 @@ __all__ = [
     "Evaluation",
     "Latency",
     "QueryResult",
-    "Unjudgeable",
+    "UnjudgedQuery",
     "html_report",
     "text_report",
 ]
@@ -29,12 +30,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long one query took, in milliseconds.
+    """Percentiles of the time of one query, in milliseconds.
 
     Attributes:
-        p50: Half of the queries were answered in this time or less.
-        p95: 95 % of them.
-        p99: 99 % of them.
+        p50: The median.
+        p95: The 95th percentile.
+        p99: The 99th percentile.
 
     Example:
         >>> print(Latency.of([0.010, 0.030, 0.020]))
@@ -47,7 +48,7 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Latency:
-        """Take percentiles of at least one duration in seconds, interpolated linearly."""
+        """Return the percentiles of one or more durations in seconds, interpolated linearly."""
         p50, p95, p99 = np.percentile(np.asarray(seconds) * 1000, [50, 95, 99])
         return cls(float(p50), float(p95), float(p99))
 
@@ -62,19 +63,20 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryResult:
-    """One query that was asked and judged.
+    """The result of one query.
 
     Attributes:
-        position: Of the query among all that were given.
-        name: The query in words.
-        label: Its label, or None when its answers were named.
-        relevant: How many records are relevant.
-        hits: What was found, best first, without the query itself.
-        correct: For each hit whether it is relevant.
-        values: Every metric of this query.
-        embedding_seconds: Reading, decoding and embedding; None when it was not measured apart.
-        searching_seconds: The search.
-        image: The query image, for pictures.
+        position: Position of the query in the input.
+        name: The query's name.
+        label: Its label, or None if its relevant records were listed.
+        relevant: Number of relevant records.
+        hits: The hits, best first, without the query itself.
+        correct: Whether each hit is relevant.
+        values: The query's metrics by name.
+        embedding_seconds: Seconds for reading, decoding and embedding; None if not measured
+            separately.
+        searching_seconds: Seconds for the search.
+        image: The query image, for thumbnails.
     """
 
     position: int
@@ -89,7 +91,7 @@ class QueryResult:
     image: ImageSource | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values; hits as their ids, scores and whether they are relevant."""
+        """Return JSON values; hits with their ids, scores, URIs and relevance."""
         return {
             "query": self.name,
             "label": self.label,
@@ -103,12 +105,12 @@ class QueryResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Unjudgeable:
-    """A query without any right answer in the index; it was not asked and does not count.
+class UnjudgedQuery:
+    """A query without relevant records in the index; it was not run and does not count.
 
     Attributes:
-        name: The query in words.
-        reason: Why.
+        name: The query's name.
+        reason: Why it could not be judged.
     """
 
     name: str
@@ -117,25 +119,25 @@ class Unjudgeable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """What was measured of one index. ``print`` shows it as a table.
+    """The measurements of one system; ``print`` shows them as a table.
 
     Attributes:
-        name: What was measured.
+        name: The system's name.
         embedder: Name of its embedder.
         dim: Length of its vectors.
-        store: Its store in words.
-        gallery: What was searched.
-        metrics: Mean over queries and 95 % interval, by the metric's name.
-        embedding: Reading, decoding and embedding one query; None when not measured apart.
-        searching: One search.
-        ann_recall: Share of the true neighbours that the store finds; None when not measured.
-        queries: Every query that was judged.
-        unjudgeable: Queries without any right answer in the index.
-        failed: Queries that could not be read or asked.
-        missing: Names of relevant records that the index does not hold.
-        k: The depths that were measured.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        store: Its store, as text.
+        gallery: The records that were searched.
+        metrics: Mean over queries with 95 % interval, by the metric's name.
+        embedding: Time to read, decode and embed a query; None if not measured separately.
+        searching: Time of a search.
+        ann_recall: Share of the true neighbours that the store finds; None if not measured.
+        queries: The judged queries.
+        unjudged: Queries without relevant records in the index.
+        failed: Queries that could not be read or run.
+        missing: Names of relevant records that are not in the index.
+        k: The depths of the metrics.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
     """
 
     name: str
@@ -148,7 +150,7 @@ class Evaluation:
     searching: Latency
     ann_recall: Estimate | None
     queries: tuple[QueryResult, ...]
-    unjudgeable: tuple[Unjudgeable, ...]
+    unjudged: tuple[UnjudgedQuery, ...]
     failed: tuple[Failure, ...]
     missing: tuple[str, ...]
     k: tuple[int, ...]
@@ -159,11 +161,17 @@ class Evaluation:
         """Return the mean of a metric, such as ``evaluation["mAP@10"]``."""
         return self.metrics[metric].value
 
+    @property
+    def unjudgeable(self) -> tuple[UnjudgedQuery, ...]:
+        """Deprecated: use `unjudged`."""
+        warn_deprecated("Evaluation.unjudgeable", "Evaluation.unjudged")
+        return self.unjudged
+
     def __str__(self) -> str:
         return Comparison((self,)).to_table()
 
     def worst(self, count: int = 12) -> list[QueryResult]:
-        """Return the queries that were answered worst, by average precision, then nDCG."""
+        """Return the worst queries, by average precision, then nDCG."""
         depth = max(self.k)
         return sorted(
             self.queries,
@@ -178,7 +186,7 @@ class Evaluation:
         """Return JSON values.
 
         Args:
-            queries: Whether with every query's own values and hits.
+            queries: Whether to include the values and hits of every query.
         """
         facts: dict[str, Any] = {
             "name": self.name,
@@ -197,9 +205,7 @@ class Evaluation:
             "confidence": 0.95,
             "resamples": self.resamples,
             "seed": self.seed,
-            "unjudgeable": [
-                {"query": query.name, "reason": query.reason} for query in self.unjudgeable
-            ],
+            "unjudged": [{"query": query.name, "reason": query.reason} for query in self.unjudged],
             "failed": [
                 {"query": failure.source, "reason": str(failure.error)} for failure in self.failed
             ],
@@ -235,10 +241,10 @@ class Comparison:
         return self.to_table()
 
     def differences(self) -> dict[str, dict[str, Estimate]]:
-        """Return how much each evaluation after the first gains over the first, by metric.
+        """Return the gain of each evaluation over the first, by metric.
 
-        Paired: only queries that both judged, each with its own difference, so that the intervals
-        are much narrower than those of the two means. One that holds 0 shows no difference.
+        Gains are paired by query, over the queries that both judged, so their intervals are much
+        narrower than those of the means. An interval that contains 0 shows no difference.
         """
         first, *others = self.evaluations
         before = {query.position: query.values for query in first.queries}
@@ -263,7 +269,7 @@ class Comparison:
         """Return a text table: one row for each metric, one column for each evaluation.
 
         Args:
-            width: Columns to fit into; None for as wide as needed.
+            width: Maximum width in columns; None for no limit.
         """
         return text_report(self, width=width)
 
@@ -271,10 +277,10 @@ class Comparison:
         """Return JSON values.
 
         Args:
-            queries: Whether with every query's own values and hits.
+            queries: Whether to include the values and hits of every query.
         """
         return {
-            "evaluations": [each.to_dict(queries=queries) for each in self.evaluations],
+            "evaluations": [evaluation.to_dict(queries=queries) for evaluation in self.evaluations],
             "differences": {
                 name: {metric: gain.to_dict() for metric, gain in gains.items()}
                 for name, gains in self.differences().items()
@@ -282,13 +288,13 @@ class Comparison:
         }
 
     def save_html(self, path: str | os.PathLike[str], *, worst: int = 12) -> Path:
-        """Write one HTML page with the tables and the worst queries as pictures.
+        """Write one HTML page with the tables and the worst queries, with thumbnails.
 
-        Pictures are inside the page; it loads nothing else.
+        Images are embedded in the page, which loads nothing else.
 
         Args:
-            path: Where to.
-            worst: How many queries of each evaluation to show.
+            path: Path of the page.
+            worst: Number of queries of each evaluation to show.
 
         Returns:
             The absolute path of the page.
@@ -306,7 +312,7 @@ _LISTED = 10
 
 
 def text_report(comparison: Comparison, *, width: int | None = None) -> str:
-    """Return all that was measured as text tables; see `Comparison.to_table`."""
+    """Return the measurements as text tables; see `Comparison.to_table`."""
     header, rows = _table(comparison)
     parts = [*_facts(comparison), "", text_table(header, rows, width=width)]
     gains = _gains(comparison)
@@ -345,21 +351,22 @@ def html_report(comparison: Comparison, *, worst: int) -> str:
 
 def _facts(comparison: Comparison) -> list[str]:
     lines = []
-    for each in comparison.evaluations:
+    for evaluation in comparison.evaluations:
+        gallery = evaluation.gallery
         sizes = (
-            f"{each.gallery.smallest}"
-            if each.gallery.smallest == each.gallery.largest
-            else f"{each.gallery.smallest} to {each.gallery.largest}"
+            f"{gallery.smallest}"
+            if gallery.smallest == gallery.largest
+            else f"{gallery.smallest} to {gallery.largest}"
         )
         text = (
-            f"{each.name}: {len(each.queries)} queries judged, {len(each.unjudgeable)} "
-            f"unjudgeable, {len(each.failed)} failed; {each.gallery.records} records"
+            f"{evaluation.name}: {len(evaluation.queries)} queries judged, {len(evaluation.unjudged)} "
+            f"unjudged, {len(evaluation.failed)} failed; {gallery.records} records"
         )
-        if any(query.label is not None for query in each.queries):
-            text += f" of {each.gallery.labels} labels, {sizes} each"
-        text += f"; {each.embedder}, dim {each.dim}"
-        if each.missing:
-            text += f"; {len(each.missing)} relevant records are missing from the index"
+        if any(query.label is not None for query in evaluation.queries):
+            text += f" of {gallery.labels} labels, {sizes} each"
+        text += f"; {evaluation.embedder}, dim {evaluation.dim}"
+        if evaluation.missing:
+            text += f"; {len(evaluation.missing)} relevant records are missing from the index"
         lines.append(text)
     first = comparison.evaluations[0]
     lines.append(
@@ -371,19 +378,30 @@ def _facts(comparison: Comparison) -> list[str]:
 
 def _table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
     evaluations = comparison.evaluations
-    names = list(dict.fromkeys(name for each in evaluations for name in each.metrics))
+    names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.metrics))
     rows = [
-        [name, *(str(each.metrics[name]) if name in each.metrics else "" for each in evaluations)]
+        [
+            name,
+            *(
+                str(evaluation.metrics[name]) if name in evaluation.metrics else ""
+                for evaluation in evaluations
+            ),
+        ]
         for name in names
     ]
-    if any(each.ann_recall for each in evaluations):
+    if any(evaluation.ann_recall for evaluation in evaluations):
         title = f"ANN recall@{max(evaluations[0].k)} of exact"
-        rows.append([title, *(str(each.ann_recall or "not measured") for each in evaluations)])
+        rows.append(
+            [title, *(str(evaluation.ann_recall or "not measured") for evaluation in evaluations)]
+        )
     rows += [
-        ["embedding ms p50/p95/p99", *(str(each.embedding or "") for each in evaluations)],
-        ["searching ms p50/p95/p99", *(str(each.searching) for each in evaluations)],
+        [
+            "embedding ms p50/p95/p99",
+            *(str(evaluation.embedding or "") for evaluation in evaluations),
+        ],
+        ["searching ms p50/p95/p99", *(str(evaluation.searching) for evaluation in evaluations)],
     ]
-    return ["metric", *(each.name for each in evaluations)], rows
+    return ["metric", *(evaluation.name for evaluation in evaluations)], rows
 
 
 def _gains_title(comparison: Comparison) -> str:
@@ -394,14 +412,14 @@ def _gains(comparison: Comparison) -> tuple[list[str], list[list[str]]] | None:
     gains = comparison.differences()
     if not gains:
         return None
-    names = list(dict.fromkeys(name for of_one in gains.values() for name in of_one))
+    names = list(dict.fromkeys(name for by_metric in gains.values() for name in by_metric))
     rows = [
         [
             name,
             *(
                 f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
-                for of_one in gains.values()
-                if (gain := of_one.get(name)) is not None
+                for by_metric in gains.values()
+                if (gain := by_metric.get(name)) is not None
             ),
         ]
         for name in names
@@ -411,17 +429,17 @@ def _gains(comparison: Comparison) -> tuple[list[str], list[list[str]]] | None:
 
 def _heading(evaluation: Evaluation, query: QueryResult) -> str:
     depth = max(evaluation.k)
-    found = sum(query.correct[:depth])
+    count = sum(query.correct[:depth])
     words = f"{query.label}: " if query.label is not None else ""
     return (
-        f"{words}{found} of {query.relevant} relevant in the first {depth}, "
+        f"{words}{count} of {query.relevant} relevant in the first {depth}, "
         f"AP@{depth} {query.values[f'mAP@{depth}']:.3f}"
     )
 
 
 def _tiles(query: QueryResult) -> Iterator[Tile]:
-    picture = open_thumbnail(query.image) if query.image is not None else None
-    yield Tile(picture, "query", Path(query.name).name, query.label or "", is_query=True)
+    thumbnail = open_thumbnail(query.image) if query.image is not None else None
+    yield Tile(thumbnail, "query", Path(query.name).name, query.label or "", is_query=True)
     for hit, correct in list(zip(query.hits, query.correct, strict=True))[:_HITS_SHOWN]:
         folder = Path(hit.uri).parent.name
         yield Tile(
@@ -433,10 +451,10 @@ def _tiles(query: QueryResult) -> Iterator[Tile]:
 
 
 def _lists(evaluation: Evaluation) -> Iterator[dict[str, Any]]:
-    unjudgeable = [f"{query.name}: {query.reason}" for query in evaluation.unjudgeable]
+    unjudged = [f"{query.name}: {query.reason}" for query in evaluation.unjudged]
     failed = [f"{failure.source}: {failure.error}" for failure in evaluation.failed]
     for title, lines in (
-        ("unjudgeable", unjudgeable),
+        ("unjudged", unjudged),
         ("failed", failed),
         ("relevant, but not in the index", list(evaluation.missing)),
     ):
