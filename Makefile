@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 FAST := -m "not slow and not browser" -n 2 --dist loadscope
+EXAMPLE_PATHS := examples/plugin/src:examples/products
 COVER := $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 .PHONY: help demo test slow wheel pythons floors lint check docs clean
@@ -74,6 +75,8 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	MYPYPATH=$(EXAMPLE_PATHS) $(BIN)/mypy --explicit-package-bases $$(find examples -name '*.py' -not -path '*/tests/*')
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/codespell src tests benchmarks examples docs README.md CHANGELOG.md
 

@@ -1,4 +1,4 @@
-"""How the photos of the recipes were drawn: dishes from above. No example needs it.
+"""Draw the photos of the recipes, dishes from above. No example needs this script.
 
 python draw_dishes.py recipes
 """
@@ -6,16 +6,20 @@ python draw_dishes.py recipes
 import math
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
+
+Colour = tuple[int, int, int]
+Dish = Callable[[ImageDraw.ImageDraw, random.Random], None]
 
 SIZE, SIDE = (160, 120), 600  # of a photo; of a dish, which is drawn large and scaled down
 TABLES = [(150, 105, 70), (96, 70, 54), (205, 190, 165), (84, 90, 98), (170, 140, 110)]
 LEAF = (58, 125, 48)
 
 
-def pizza(paint, dice):
+def pizza(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     disc(paint, 0, 0, 270, (208, 152, 86))
     disc(paint, 0, 0, 232, (196, 62, 36))
     for x, y in scatter(dice, 11, 190, apart=70):
@@ -24,7 +28,7 @@ def pizza(paint, dice):
         disc(paint, x, y, 22, LEAF, flat=0.6)
 
 
-def soup(paint, dice):
+def soup(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     bowl(paint, (244, 244, 240), (232, 132, 36))
     for step in range(150):
         angle, radius = step / 13 + dice.uniform(0, 0.05), 25 + step * 0.8
@@ -33,7 +37,7 @@ def soup(paint, dice):
         disc(paint, x, y, 13, (86, 98, 44), flat=0.5)
 
 
-def salad(paint, dice):
+def salad(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     bowl(paint, (226, 232, 240), (112, 160, 62))
     for x, y in scatter(dice, 34, 195, apart=30):
         disc(paint, x, y, 36, (dice.randint(70, 130), dice.randint(150, 185), 60), flat=0.7)
@@ -46,7 +50,7 @@ def salad(paint, dice):
         disc(paint, x, y, 20, (52, 40, 58))
 
 
-def sushi(paint, dice):
+def sushi(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     box(paint, 0, 0, (285, 200), (52, 54, 60))
     topping = dice.choice([(244, 128, 84), (240, 112, 92)])
     for column in range(4):
@@ -59,7 +63,7 @@ def sushi(paint, dice):
     disc(paint, 262, 0, 22, (150, 180, 80))
 
 
-def spaghetti(paint, dice):
+def spaghetti(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     disc(paint, 0, 0, 280, (248, 248, 246))
     disc(paint, 0, 0, 228, (234, 234, 230))
     for _ in range(170):
@@ -75,7 +79,7 @@ def spaghetti(paint, dice):
         disc(paint, x, y, 24, LEAF, flat=0.6)
 
 
-def mapo_tofu(paint, dice):
+def mapo_tofu(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     bowl(paint, (44, 70, 128), (150, 34, 20))
     for x, y in scatter(dice, 17, 180, apart=72):
         box(paint, x, y, (33, 33), (248, 238, 214))
@@ -84,10 +88,10 @@ def mapo_tofu(paint, dice):
         disc(paint, x, y, 5, (190, 220, 140))
 
 
-def pancakes(paint, dice):
+def pancakes(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     disc(paint, 0, 0, 280, (250, 250, 250))
     for shift in (24, 8, -8):
-        x, y = shift + dice.uniform(-8, 8), shift
+        x, y = shift + dice.uniform(-8, 8), float(shift)
         disc(paint, x, y, 205, (168, 106, 48))
         disc(paint, x, y, 190, (214, 156, 84))
     disc(paint, dice.uniform(-40, 40), 30, 120, (160, 84, 24))
@@ -97,7 +101,7 @@ def pancakes(paint, dice):
         disc(paint, x - 6, y - 6, 8, (120, 126, 180))
 
 
-def shakshuka(paint, dice):
+def shakshuka(paint: ImageDraw.ImageDraw, dice: random.Random) -> None:
     box(paint, 330, 0, (90, 30), (34, 34, 36))
     bowl(paint, (34, 34, 36), (186, 56, 26))
     for x, y in scatter(dice, 30, 205, apart=30):
@@ -111,26 +115,44 @@ def shakshuka(paint, dice):
         disc(paint, x, y, 12, LEAF)
 
 
-def bowl(paint, rim, content):
+def bowl(paint: ImageDraw.ImageDraw, rim: Colour, content: Colour) -> None:
     disc(paint, 0, 0, 280, rim)
     disc(paint, 0, 0, 238, content)
 
 
-def disc(paint, x, y, radius, colour, *, flat=1.0):
+def disc(
+    paint: ImageDraw.ImageDraw,
+    x: float,
+    y: float,
+    radius: float,
+    colour: Colour,
+    *,
+    flat: float = 1.0,
+) -> None:
     corners = (x - radius, y - radius * flat, x + radius, y + radius * flat)
     paint.ellipse([corner + SIDE // 2 for corner in corners], colour)
 
 
-def box(paint, x, y, reach, colour, *, round=8):
+def box(
+    paint: ImageDraw.ImageDraw,
+    x: float,
+    y: float,
+    reach: tuple[float, float],
+    colour: Colour,
+    *,
+    round: float = 8,
+) -> None:
     corners = (x - reach[0], y - reach[1], x + reach[0], y + reach[1])
     paint.rounded_rectangle(
         [corner + SIDE // 2 for corner in corners], min(round, reach[1]), colour
     )
 
 
-def scatter(dice, count, radius, apart):
+def scatter(
+    dice: random.Random, count: int, radius: float, apart: float
+) -> list[tuple[float, float]]:
     """Return points in a disc that keep their distance from each other."""
-    points = []
+    points: list[tuple[float, float]] = []
     for _ in range(50 * count):
         x, y = dice.uniform(-radius, radius), dice.uniform(-radius, radius)
         if math.hypot(x, y) <= radius and all(math.dist((x, y), p) >= apart for p in points):
@@ -140,7 +162,7 @@ def scatter(dice, count, radius, apart):
     return points
 
 
-def photo(dish, number):
+def photo(dish: Dish, number: int) -> Image.Image:
     """Draw a dish as in a casual photo: on some table, turned, near or far."""
     dice = random.Random(f"{dish.__name__} {number}")
     width, height = (5 * side for side in SIZE)
@@ -157,17 +179,20 @@ def photo(dish, number):
     x = (width - plate.width) // 2 + dice.randint(-30, 30)
     y = (height - plate.height) // 2 + dice.randint(-15, 15)
     shadow = Image.new("L", scene.size)
-    shadow.paste(plate.getchannel("A").point(lambda alpha: alpha // 2), (x + 14, y + 18))
+    shadow.paste(
+        plate.getchannel("A").point([alpha // 2 for alpha in range(256)]), (x + 14, y + 18)
+    )
     scene.paste((20, 14, 10), (0, 0), shadow.filter(ImageFilter.GaussianBlur(12)))
     scene.paste(plate, (x, y), plate)
     light = dice.uniform(0.88, 1.08)
-    return scene.resize(SIZE, Image.Resampling.LANCZOS).point(lambda value: min(255, value * light))
+    brightness = [min(255, round(value * light)) for value in range(256)]
+    return scene.resize(SIZE, Image.Resampling.LANCZOS).point(brightness * 3)
 
 
 DISHES = [pizza, soup, salad, sushi, spaghetti, mapo_tofu, pancakes, shakshuka]
 
 
-def main(folder):
+def main(folder: str) -> None:
     photos = Path(folder) / "photos"
     photos.mkdir(parents=True, exist_ok=True)
     for dish in DISHES:

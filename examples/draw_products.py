@@ -1,13 +1,17 @@
-"""How the photos of the products were drawn: each from three sides. No example needs it.
+"""Draw the photos of the products, each from three sides. No example needs this script.
 
 python draw_products.py products
 """
 
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+Colour = tuple[int, int, int]
+Shape = Callable[[ImageDraw.ImageDraw, Colour], None]
 
 SIZE, SIDE = (160, 120), 600  # of a photo; of a product, which is drawn large and scaled down
 COLOURS = {
@@ -19,7 +23,7 @@ COLOURS = {
 }
 
 
-def sneaker(paint, colour):
+def sneaker(paint: ImageDraw.ImageDraw, colour: Colour) -> None:
     upper = [(60, 355), (66, 190), (150, 170), (215, 235), (330, 262), (450, 300), (530, 320)]
     paint.polygon([*upper, (556, 355)], colour)
     paint.polygon([(60, 355), (66, 190), (112, 180), (124, 355)], darker(colour))
@@ -31,7 +35,7 @@ def sneaker(paint, colour):
     paint.polygon([(150, 335), (290, 300), (330, 318), (230, 342)], (250, 250, 250))
 
 
-def boot(paint, colour):
+def boot(paint: ImageDraw.ImageDraw, colour: Colour) -> None:
     paint.rounded_rectangle((120, 90, 310, 430), 26, colour)
     paint.rounded_rectangle((120, 300, 520, 440), 66, colour)
     paint.rectangle((120, 90, 310, 135), darker(colour))
@@ -41,14 +45,14 @@ def boot(paint, colour):
         paint.line((240, y, 312, y + 16), (235, 220, 180), 9)
 
 
-def bag(paint, colour):
+def bag(paint: ImageDraw.ImageDraw, colour: Colour) -> None:
     paint.arc((190, 70, 410, 370), 180, 360, darker(colour), 26)
     paint.polygon([(110, 220), (490, 220), (540, 500), (60, 500)], colour)
     paint.polygon([(110, 220), (490, 220), (500, 290), (100, 290)], darker(colour))
     paint.rounded_rectangle((272, 262, 328, 322), 10, (226, 190, 96))
 
 
-def mug(paint, colour):
+def mug(paint: ImageDraw.ImageDraw, colour: Colour) -> None:
     paint.ellipse((370, 190, 530, 400), darker(colour))
     paint.ellipse((405, 230, 490, 360), (0, 0, 0, 0))
     paint.rounded_rectangle((120, 140, 420, 480), 34, colour)
@@ -57,11 +61,12 @@ def mug(paint, colour):
     paint.rounded_rectangle((150, 210, 176, 420), 13, (250, 250, 250))
 
 
-def darker(colour):
-    return tuple(value * 7 // 10 for value in colour)
+def darker(colour: Colour) -> Colour:
+    red, green, blue = (value * 7 // 10 for value in colour)
+    return red, green, blue
 
 
-def photo(shape, colour, view):
+def photo(shape: Shape, colour: str, view: int) -> Image.Image:
     """Draw a product: 0 in front of white, 1 from the other side, 2 close up, 3 at home."""
     dice = random.Random(f"{shape.__name__} {colour} {view}")
     product = Image.new("RGBA", (SIDE, SIDE))
@@ -79,7 +84,9 @@ def photo(shape, colour, view):
     x = (scene.width - side) // 2 + dice.randint(-20, 20)
     y = (scene.height - side) // 2 + dice.randint(-10, 10)
     shadow = Image.new("L", scene.size)
-    shadow.paste(product.getchannel("A").point(lambda alpha: alpha // 3), (x + 10, y + 14))
+    shadow.paste(
+        product.getchannel("A").point([alpha // 3 for alpha in range(256)]), (x + 10, y + 14)
+    )
     scene.paste((30, 26, 24), (0, 0), shadow.filter(ImageFilter.GaussianBlur(10)))
     scene.paste(product, (x, y), product)
     return scene.resize(SIZE, Image.Resampling.LANCZOS)
@@ -100,7 +107,7 @@ PRODUCTS = [
 ]
 
 
-def main(folder):
+def main(folder: str) -> None:
     photos = Path(folder) / "photos"
     photos.mkdir(parents=True, exist_ok=True)
     for shape, colour in PRODUCTS:

@@ -1,6 +1,5 @@
-"""How the photos of scenes were drawn: smaller ones of those of `imagesearch demo`.
+"""Draw the photos of scenes, those of `imagesearch demo` in small. No example needs this script.
 
-No example needs it.
 python draw_scenes.py .
 """
 
@@ -14,13 +13,13 @@ from imagesearch._demo_images import draw_scene, kinds
 SIZE = (160, 120)
 
 
-def draw(kind, number, path):
+def draw(kind: str, number: int, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scene = draw_scene(kind, number).resize(SIZE, Image.Resampling.LANCZOS)
     scene.save(path, quality=75)
 
 
-def main(folder):
+def main(folder: str) -> None:
     for kind in kinds():
         for number in range(1, 7):
             draw(kind, number, Path(folder, "photos", kind, f"{number}.jpg"))

@@ -4,6 +4,7 @@ import hashlib
 import io
 import logging
 import os
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, File, Form, HTTPException, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, Json
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagesearch import Hits, ImageIndex, ImageSearchError, Item, Record, errors
 from imagesearch.sources import open_image
@@ -23,7 +25,7 @@ UNAVAILABLE = (errors.StoreUnavailableError, errors.StoreLockedError)
 
 
 @asynccontextmanager
-async def lifespan(app):
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     UPLOADS.mkdir(parents=True, exist_ok=True)
     with ImageIndex.from_config(CONFIG) as app.state.index:
         _ = app.state.index.embedder  # load the model at the start, not at a request
@@ -33,13 +35,13 @@ async def lifespan(app):
 class BodyLimit:
     """Refuse a request as soon as it is too large, before it is stored anywhere."""
 
-    def __init__(self, app):
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         size = 0
 
-        async def limited():
+        async def limited() -> Message:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
@@ -55,10 +57,10 @@ app.add_middleware(BodyLimit)
 
 
 @app.exception_handler(ImageSearchError)
-def tell(_request: Request, error: ImageSearchError):
+def answer_error(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, REFUSED):
         return JSONResponse({"detail": str(error)}, 422)
-    # These words are for us: they may name hosts and paths.
+    # Logged, not returned: the message may name hosts and paths.
     logging.getLogger("uvicorn.error").error("%s", error, exc_info=error)
     status = 503 if isinstance(error, UNAVAILABLE) else 500
     return JSONResponse({"detail": "the index cannot answer now"}, status)
@@ -77,7 +79,8 @@ class Found(BaseModel):
 
 
 async def opened(request: Request) -> ImageIndex:
-    return request.app.state.index
+    index: ImageIndex = request.app.state.index
+    return index
 
 
 Index = Annotated[ImageIndex, Depends(opened)]
@@ -105,12 +108,13 @@ def add(
 ) -> dict[str, str]:
     open_image(picture, shrink_to=256)  # refuses files that are not images before they are stored
     digest = hashlib.sha256(picture).hexdigest()
-    item = Item(picture, id or digest[:32], metadata or {}, uri=str(UPLOADS / digest))
+    id = id or digest[:32]
+    item = Item(picture, id, metadata or {}, uri=str(UPLOADS / digest))
     report = index.add(item, on_error="raise", progress=False)
     index.release()  # so that others may write between two uploads
     (UPLOADS / digest).write_bytes(picture)
     outcome = "added" if report.added else "updated" if report.updated else "unchanged"
-    return {"id": item.id, "outcome": outcome}
+    return {"id": id, "outcome": outcome}
 
 
 @app.get("/images/{id:path}/thumbnail", response_class=Response)

@@ -11,12 +11,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagesearch import DescriptorEmbedder, ImageIndex
+from imagesearch import DescriptorEmbedder, Embedder, ImageIndex
 
 SAMPLES = Path(__file__).parents[1] / "photos"
 
 
-def main(folder, path="photos.idx", embedder=None):  # None: ResNet50
+def main(
+    folder: str | Path,
+    path: str | Path = "photos.idx",
+    embedder: Embedder | None = None,  # None: ResNet50
+) -> None:
     with ImageIndex(path, embedder=embedder) as index:
         report = index.sync(folder)
         print(f"{report}; {report.embedded} went through the model")
@@ -28,10 +32,10 @@ def main(folder, path="photos.idx", embedder=None):  # None: ResNet50
         for group in sorted(copies, key=lambda group: group.keep.uri):
             print("  keep", Path(group.keep.uri).name, group.keep.dimensions)
             for copy in group.copies:
-                print(f"  copy {Path(copy.uri).name} {copy.picture.dimensions}, {copy.tier}")
+                print(f"  copy {Path(copy.uri).name} {copy.image.dimensions}, {copy.tier}")
 
 
-def change(photos):
+def change(photos: Path) -> None:
     shutil.copy(SAMPLES / "house" / "3.jpg", photos / "new.jpg")  # added
     (photos / "flower.jpg").rename(photos / "moved.jpg")  # added and removed, keeps its vector
     (photos / "trees.jpg").unlink()  # removed
@@ -41,7 +45,7 @@ def change(photos):
     (photos / "broken.jpg").write_bytes((photos / "boat.jpg").read_bytes()[:999])  # failed
 
 
-def sample():
+def sample() -> None:
     with tempfile.TemporaryDirectory() as place:
         photos = Path(place, "photos")
         photos.mkdir()

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from colour_words import ColourWords
 
-from imagesearch import Field, ImageIndex, Query
+from imagesearch import Embedder, Field, Hits, ImageIndex, Query
 
 HERE = Path(__file__).parent
 
 
-def main(manifest, photo, embedder, path="products.idx"):
+def main(
+    manifest: str | Path, photo: str | Path, embedder: Embedder, path: str = "products.idx"
+) -> None:
     with ImageIndex(path, embedder=embedder) as index:
         # Columns: path,product_id,name,price. A product has a row for each of its photos.
         print(index.add(manifest))
@@ -30,7 +32,7 @@ def main(manifest, photo, embedder, path="products.idx"):
         show("the same in red", index.search(red, k=3, group_by="product_id"))
 
 
-def show(title, hits):
+def show(title: str, hits: Hits) -> None:
     print(f"\n{title}")
     for hit in hits:
         print(f"{hit.score:.2f}  {hit.metadata['name']:14}{hit.metadata['price']:7.2f}")
@@ -40,7 +42,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         from imagesearch import OpenClipEmbedder
 
-        main(*sys.argv[1:], OpenClipEmbedder())
+        main(sys.argv[1], sys.argv[2], OpenClipEmbedder())
     else:
         main(HERE / "products.csv", HERE / "photo.jpg", ColourWords(), "sample-products.idx")
 

@@ -7,12 +7,17 @@ python quickstart.py photos/ query.jpg     your own, with ResNet50, downloaded o
 import sys
 from pathlib import Path
 
-from imagesearch import DescriptorEmbedder, Field, ImageIndex
+from imagesearch import DescriptorEmbedder, Embedder, Field, Hits, ImageIndex
 
 HERE = Path(__file__).parent
 
 
-def main(photos, query, path="photos.idx", embedder=None):  # None: ResNet50
+def main(
+    photos: str | Path,
+    query: str | Path,
+    path: str = "photos.idx",
+    embedder: Embedder | None = None,  # None: ResNet50
+) -> None:
     with ImageIndex(path, embedder=embedder) as index:
         print(index.add(photos))
 
@@ -30,7 +35,7 @@ def main(photos, query, path="photos.idx", embedder=None):  # None: ResNet50
         print("\nonce more:", index.add(photos))  # unchanged files are not even decoded
 
 
-def show(title, hits):
+def show(title: str, hits: Hits) -> None:
     print(f"\n{title}")
     for hit in hits:
         print(f"{hit.score:.2f} {'/'.join(Path(hit.uri).parts[-2:])}")
@@ -38,7 +43,7 @@ def show(title, hits):
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        main(*sys.argv[1:])
+        main(sys.argv[1], sys.argv[2])
     else:
         main(HERE.parent / "photos", HERE / "query.jpg", "sample-photos.idx", DescriptorEmbedder())
 

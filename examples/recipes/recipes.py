@@ -7,12 +7,17 @@ python recipes.py recipes.csv photo.jpg …    your own, with ResNet50, download
 import sys
 from pathlib import Path
 
-from imagesearch import DescriptorEmbedder, Field, ImageIndex
+from imagesearch import DescriptorEmbedder, Embedder, Field, Hits, ImageIndex
 
 HERE = Path(__file__).parent
 
 
-def main(manifest, *photos, path="recipes.idx", embedder=None):  # None: ResNet50
+def main(
+    manifest: str | Path,
+    *photos: str | Path,
+    path: str = "recipes.idx",
+    embedder: Embedder | None = None,  # None: ResNet50
+) -> None:
     with ImageIndex(path, embedder=embedder) as index:
         # Columns: path,title,link,cuisine,minutes. A recipe has a row for each of its photos.
         print(index.add(manifest))
@@ -31,7 +36,7 @@ def main(manifest, *photos, path="recipes.idx", embedder=None):  # None: ResNet5
         show("The like, Chinese or Italian, in half an hour", dishes)
 
 
-def show(title, hits):
+def show(title: str, hits: Hits) -> None:
     print(f"\n{title}")
     for hit in hits:
         dish = hit.metadata

@@ -10,22 +10,21 @@ import os
 import sys
 from pathlib import Path
 
-from imagesearch import Field, ImageIndex, Item, LocalStore, TencentStore
+from imagesearch import Embedder, Field, ImageIndex, Item, LocalStore, TencentStore, VectorStore
 from imagesearch.stores.tencent import HNSW
 
-PLACE = {"database": "image-search", "collection": "reverse_image_search", "uri_field": "uri"}
-SHAPE = {"shards": 3, "index": HNSW(M=16, ef_construction=200)}
 
-
-def open_store():
+def open_store() -> VectorStore:
     if "TCVDB_URL" not in os.environ:
         return LocalStore("reverse_image_search.idx")
-    fields = {"path": "string", "label": "string"}
-    url = os.environ["TCVDB_URL"]
-    return TencentStore(url=url, key="env:TCVDB_KEY", fields=fields, **PLACE, **SHAPE)
+    return TencentStore(
+        url=os.environ["TCVDB_URL"], key="env:TCVDB_KEY", shards=3,
+        database="image-search", collection="reverse_image_search", uri_field="uri",
+        fields={"path": "string", "label": "string"}, index=HNSW(M=16, ef_construction=200),
+    )  # fmt: skip
 
 
-def main(manifest, pattern, embedder=None):
+def main(manifest: str | Path, pattern: str, embedder: Embedder | None = None) -> None:
     rows = list(csv.DictReader(Path(manifest).read_text().splitlines()))
     images = [Item(Path(manifest).parent / row["path"], row.pop("id"), row) for row in rows]
     with ImageIndex(store=open_store(), embedder=embedder) as index:
@@ -37,4 +36,4 @@ def main(manifest, pattern, embedder=None):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], sys.argv[2])

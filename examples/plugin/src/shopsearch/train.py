@@ -35,12 +35,12 @@ def train(photos: Path, weights: Path, *, epochs: int = 20) -> float:
     optimiser = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=3e-3)
     for _ in range(epochs):
         network.train()
-        for rows in torch.randperm(len(paths)).split(16):
+        for rows in torch.split(torch.randperm(len(paths)), 16):
             # Mirror the images in every second epoch.
             seen = pixels[rows].flip(2) if torch.rand(1) < 0.5 else pixels[rows]
             loss = nn.functional.cross_entropy(head(network(seen)), labels[rows])
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
     torch.save(network.state_dict(), weights)
     with torch.inference_mode():
@@ -50,4 +50,4 @@ def train(photos: Path, weights: Path, *, epochs: int = 20) -> float:
 
 if __name__ == "__main__":
     share = train(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(f"saved {sys.argv[2]}; it knows the folder of {share:.0%} of the pictures")
+    print(f"saved {sys.argv[2]}; it knows the folder of {share:.0%} of the images")
