@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -30,6 +30,7 @@ __all__ = [
     "Embedder",
     "SupportsAdoption",
     "SupportsCheck",
+    "SupportsDiagnosis",
     "SupportsFilterDeletion",
     "SupportsMetadataUpdate",
     "SupportsNotes",
@@ -447,6 +448,39 @@ class SupportsFilterDeletion(VectorStore, Protocol):
         Raises:
             UnsupportedFilterError: The store cannot express `where`; nothing was deleted.
             StoreError: The store failed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsDiagnosis(Protocol):
+    """A class of embedders or stores that checks what they need, for ``imagesearch doctor``.
+
+    Asked of the class, because an embedder may not even be constructed without its weights.
+
+    Example:
+        >>> from imagesearch.stores.local import LocalStore
+        >>> supports(LocalStore, SupportsDiagnosis)
+        True
+    """
+
+    def diagnose(self, options: Mapping[str, Any]) -> Iterable[CheckResult]:
+        """Check what an instance with these options needs: weights, a server; a class method.
+
+        It takes seconds at most, and creates, changes and downloads nothing. An embedder does not
+        load its model; it runs in a process of its own with ``HF_HUB_OFFLINE=1``.
+
+        Args:
+            options: All arguments of the constructor, checked, with the defaults of those that
+                the config omits; read-only ones for a class that `SupportsReadOnly`.
+
+        Returns:
+            Results with the topic ``store`` or ``weights``, each warning and problem with a remedy.
+
+        Raises:
+            ImageSearchError: What is wrong; reported as a problem with the error's remedy. A
+                `WeightsUnavailableError` with a `repository` means that the weights are not in the
+                cache and are downloaded on first use.
         """
         ...
 

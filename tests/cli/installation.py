@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -59,6 +60,8 @@ class Installation:
         info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(exist_ok=True)
         lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {r}" for r in requires)]
+        extras = re.findall(r'extra == "([\w-]+)"', " ".join(requires))
+        lines += [f"Provides-Extra: {extra}" for extra in dict.fromkeys(extras)]
         (info / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *lines, ""]))
         (info / "entry_points.txt").write_text(entry_points)
 
@@ -75,8 +78,12 @@ class Installation:
             for name, value in os.environ.items()
             if not name.startswith(("HF_", "IMAGESEARCH_"))
         }
-        paths = [str(self.folder), str(ROOT)]
-        environment |= {"PYTHONPATH": os.pathsep.join(paths), **self.variables, **variables}
+        paths = [str(self.folder), str(ROOT), os.environ.get("PYTHONPATH", "")]
+        environment |= {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            **self.variables,
+            **variables,
+        }
         command = ["-m", "imagesearch"] if code is None else ["-c", code]
         return subprocess.run(
             [sys.executable, *command, *map(str, arguments)],

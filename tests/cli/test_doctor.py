@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
 import re
 import socket
@@ -11,15 +13,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
 
 from imagesearch import DescriptorEmbedder, ImageIndex, Item, LocalStore
+from imagesearch._disk import check_disk
 from imagesearch.config import PluginConfig, load_config
-from imagesearch.diagnosis import Finding
-from imagesearch.diagnosis._machine import read_requirement, room_findings
-from imagesearch.diagnosis._plugins import config_findings, hub_findings
+from imagesearch.diagnosis._doctor import check_config, check_hub, check_store
+from imagesearch.diagnosis._machine import Dependency, dependencies
 from imagesearch.diagnosis._probe import Probe, ProbeError
-from imagesearch.diagnosis._stores import store_findings
+from imagesearch.types import CheckResult
 from tests.cli.installation import about, contents
 from tests.embedders.hub_server import HubServer
 
@@ -46,7 +49,7 @@ def index(tmp_path):
 def look_at(path, **options):
     """Return what is found out about a local store."""
     table = PluginConfig("local", {"path": str(path), **options})
-    return [finding.to_dict() for finding in store_findings(table)]
+    return [finding.to_dict() for finding in check_store(table)]
 
 
 def problems(findings):
@@ -69,7 +72,7 @@ def test_in_a_sound_installation_all_is_well_and_extras_are_information(installa
     assert missing["remedy"] == 'pip install "imagesearch-index[clip]"'
     assert about(findings, "12 images, ")["status"] == "ok"
     assert about(findings, "the index's embedder (descriptors)")["status"] == "ok"
-    assert "PNG" in about(findings, "can be read: JPEG")["text"]
+    assert "PNG" in about(findings, "readable: JPEG")["text"]
     assert about(findings, "HF_TOKEN is set")["status"] == "ok"
     assert "hf_hidden_token" not in str(findings)
     assert contents(index) == before
@@ -98,7 +101,7 @@ def test_each_thing_that_is_broken_is_told_and_hides_nothing_behind_it(installat
     assert "libgreat.so.1" in about(findings, "raises 1.0", status="problem")["text"]
     assert "exit code 7" in about(findings, "leaves 1.0", status="problem")["text"]
     assert about(findings, "whole 3.2")["status"] == "ok"
-    assert "needs >= 2, < 3" in about(findings, "old 1.9", status="problem")["text"]
+    assert "needs old<3,>=2" in about(findings, "old 1.9", status="problem")["text"]
     missing = about(findings, "not-made-yet", status="problem")
     assert missing["remedy"] == 'pip install "not-made-yet"'
     torchvision = about(findings, "torchvision 1.0", status="warning")
@@ -136,6 +139,7 @@ def test_an_index_that_another_embedder_made_than_the_config_names_is_a_problem(
     assert code == 1
     found = about(findings, "made with the embedder descriptors", status="problem")
     assert "names fine" in found["text"]
+    assert about(findings, "loads its own weights; not checked", status="info")
 
 
 def test_a_driver_without_a_torch_for_it_is_a_warning(installation):
@@ -150,7 +154,7 @@ def test_a_driver_without_a_torch_for_it_is_a_warning(installation):
 
 def test_the_hub_is_asked_only_when_told_to(monkeypatch):
     def ask(*, online):
-        return [f.to_dict() for f in hub_findings(probe, online=online, needed=False)]
+        return [f.to_dict() for f in check_hub(probe, online=online, needed=False)]
 
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     files = {"timm/resnet50.a1_in1k": {"config.json": b"{}"}}
@@ -159,7 +163,7 @@ def test_the_hub_is_asked_only_when_told_to(monkeypatch):
         with Probe() as probe:
             assert len(ask(online=False)) == 1
             assert hub.requests == []
-            assert about(ask(online=True), f"the hub {hub.url} answers")["status"] == "ok"
+            assert about(ask(online=True), f"the hub {hub.url} responds")["status"] == "ok"
     monkeypatch.setenv("HF_ENDPOINT", hub.url.replace("//", "//ann:hidden@"))
     with Probe() as probe:
         findings = ask(online=True)
@@ -196,21 +200,43 @@ def test_weights_that_are_not_here_are_told_and_without_the_hub_a_problem(tmp_pa
 @pytest.mark.parametrize(
     ("text", "inside", "outside"),
     [
-        ("torch>=2.2", ("2.2", "2.13.0+cpu", "3.0.1"), ("2.1.9", "1.13")),
-        ('gradio>=6,<7; extra == "ui"', ("6.0", "6.31.0"), ("5.9", "7", "7.0.1")),
+        ("torch>=2.2", ("2.2", "2.13.0+cpu", "3.0.1", "2.3rc1"), ("2.1.9", "1.13", "unknown")),
+        ("gradio>=6,<7", ("6.0", "6.31.0"), ("5.9", "7", "7.0.1")),
+        ("timm~=1.0.16", ("1.0.16", "1.0.99"), ("1.0.15", "1.1")),
+        ("pillow!=11.4,>=11.3", ("11.3", "11.5"), ("11.4", "11.2")),
         ("numpy", ("0.1", "99"), ()),
     ],
 )
-def test_versions_are_compared_by_number(text, inside, outside):
-    requirement = read_requirement(text)
-    assert all(map(requirement.allows, inside))
-    assert not any(map(requirement.allows, outside))
+def test_versions_are_compared_as_pip_compares_them(text, inside, outside):
+    dependency = Dependency(Requirement(text))
+    assert all(map(dependency.allows, inside))
+    assert not any(map(dependency.allows, outside))
+
+
+def test_what_another_platform_needs_is_not_asked_for(installation):
+    installation.add_distribution(
+        "widely-used",
+        "1.0",
+        requires=[
+            "click>=8",
+            'colorama; sys_platform == "amiga"',
+            'gradio>=6; extra == "ui"',
+            'gradio>=6; extra == "all"',
+            'winloop; extra == "ui" and sys_platform == "amiga"',
+        ],
+    )
+    [distribution] = importlib.metadata.distributions(
+        name="widely-used", path=[str(installation.folder)]
+    )
+    named = {dependency.name: dependency.extra for dependency in dependencies(distribution)}
+    assert named == {"click": "", "torchvision": "", "gradio": "ui"}
 
 
 def test_a_package_that_hangs_is_given_up(tmp_path):
     (tmp_path / "hangs.py").write_text("import time\ntime.sleep(3600)")
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     with (
-        Probe({"PYTHONPATH": str(tmp_path)}, patience=3) as probe,
+        Probe({"PYTHONPATH": path}, patience=3) as probe,
         pytest.raises(ProbeError, match="no answer within 3 s"),
     ):
         probe.ask("package", module="hangs")
@@ -218,7 +244,7 @@ def test_a_package_that_hangs_is_given_up(tmp_path):
 
 def test_a_warning_without_a_remedy_cannot_be_made():
     with pytest.raises(ValueError, match="no remedy"):
-        Finding("store", "problem", "it is broken")
+        CheckResult("store", "problem", "it is broken")
 
 
 # The config.
@@ -236,12 +262,12 @@ def test_a_warning_without_a_remedy_cannot_be_made():
 )
 def test_what_is_wrong_in_the_config_is_said(tmp_path, text, words):
     (tmp_path / "imagesearch.toml").write_text(text)
-    findings = [f.to_dict() for f in config_findings(tmp_path / "imagesearch.toml")]
+    findings = [f.to_dict() for f in check_config(tmp_path / "imagesearch.toml")]
     assert words in problems(findings)[0]["text"] + problems(findings)[0]["remedy"]
 
 
 def test_a_config_that_is_not_there_is_a_problem(tmp_path):
-    [finding] = config_findings(tmp_path / "nowhere.toml")
+    [finding] = check_config(tmp_path / "nowhere.toml")
     assert finding.status == "problem"
     assert "nowhere.toml" in finding.text
 
@@ -320,7 +346,7 @@ def test_the_search_graph_is_fresh_behind_damaged_or_not_there(tmp_path):
     def graph():
         return about(look_at(folder, exact_below=10), "search graph")["text"]
 
-    assert "has all 60 vectors" in graph()
+    assert "contains all 60 vectors" in graph()
     [saved] = folder.glob("graph-*.hnsw")
     whole = saved.read_bytes()
     saved.write_bytes(whole[:-1] + b"?")
@@ -340,9 +366,9 @@ def test_a_place_that_may_not_be_written_or_has_no_room_is_told(tmp_path, monkey
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     # Root may write anywhere, so that taking the right away would tell nothing.
     monkeypatch.setattr("os.access", lambda *_: False)
-    findings = [f.to_dict() for f in room_findings("store", "the index", tmp_path / "a" / "b")]
+    findings = [f.to_dict() for f in check_disk("store", "the index", tmp_path / "a" / "b")]
     assert about(findings, "0.0 GB free", status="problem")
-    assert str(tmp_path) in about(findings, "may not be written", status="warning")["text"]
+    assert str(tmp_path) in about(findings, "is not writable", status="warning")["text"]
 
 
 # Tencent Cloud VectorDB.
@@ -378,17 +404,16 @@ def test_a_tencent_store_is_looked_at_step_by_step_and_nothing_is_made(
 ):
     monkeypatch.setenv("GREAT_KEY", "a-great-secret")
     table = configured(tmp_path, server.url)
-    findings = [finding.to_dict() for finding in store_findings(table)]
+    findings = [finding.to_dict() for finding in check_store(table)]
     assert problems(findings) == []
-    assert "root is let in" in about(findings, f"{server.url} answers")["text"]
+    assert "accepts the account root" in about(findings, f"{server.url} responds")["text"]
     assert about(findings, "the database photos does not exist yet")["status"] == "info"
     path = tmp_path / "imagesearch.toml"
     path.write_text(f'{path.read_text()}\n[embedder]\nkind = "descriptors"\n')
     ImageIndex.from_config(path).close()
     before = len(server.requests)
-    findings = [finding.to_dict() for finding in store_findings(table)]
-    assert about(findings, "there is a collection photos/all")["status"] == "ok"
-    assert "0 images, made with descriptors" in about(findings, "made with")["text"]
+    findings = [finding.to_dict() for finding in check_store(table)]
+    assert "0 images, made with descriptors" in about(findings, "photos/all contains")["text"]
     asked = {request.path for request in server.requests[before:]}
     assert asked == {
         "/database/list",
@@ -417,9 +442,59 @@ def test_a_server_that_is_not_there_and_a_key_that_is_not_set_are_problems(tmp_p
         port = taken.getsockname()[1]
     table = configured(tmp_path, f"http://127.0.0.1:{port}")
     monkeypatch.delenv("GREAT_KEY", raising=False)
-    [unset] = store_findings(table)
+    [unset] = check_store(table)
     assert "GREAT_KEY, which is not set" in unset.text
     monkeypatch.setenv("GREAT_KEY", "a-great-secret")
-    [gone] = store_findings(table)
+    [gone] = check_store(table)
     assert (gone.status, "no connection" in gone.text) == ("problem", True)
     assert gone.remedy
+
+
+# Plug-ins.
+
+STORES = """
+from imagesearch.errors import StoreUnavailableError
+from imagesearch.stores.memory import MemoryStore
+from imagesearch.types import CheckResult
+
+class Plain(MemoryStore):
+    pass
+
+class Careful(MemoryStore):
+    def __init__(self, *, shards: int = 2):
+        super().__init__()
+    @classmethod
+    def diagnose(cls, options):
+        yield CheckResult("store", "warning", f"{options['shards']} shards are few", "use 3")
+
+class Unreachable(MemoryStore):
+    @classmethod
+    def diagnose(cls, options):
+        raise StoreUnavailableError("there is no route to it", remedy="plug it in")
+
+class Broken(MemoryStore):
+    def describe(self):
+        raise KeyError("shards")
+"""
+CHECK = """
+import json, sys
+from imagesearch.config import PluginConfig
+from imagesearch.diagnosis._doctor import check_store
+for kind in ("plain", "careful", "unreachable", "broken"):
+    for result in check_store(PluginConfig(kind)):
+        print(json.dumps(result.to_dict()))
+"""
+
+
+def test_a_store_of_another_package_is_checked_by_its_own_class_or_by_opening_it(installation):
+    installation.add_module("own_stores", STORES)
+    names = ("Plain", "Careful", "Unreachable", "Broken")
+    points = "".join(f"{name.lower()} = own_stores:{name}\n" for name in names)
+    installation.add_distribution("own-stores", "1.0", f"[imagesearch.stores]\n{points}")
+    done = installation.run(code=CHECK)
+    assert done.returncode == 0, done.stderr
+    plain, careful, unreachable, broken = map(json.loads, done.stdout.splitlines())
+    assert (plain["status"], "no index yet" in plain["text"]) == ("info", True)
+    assert (careful["text"], careful["remedy"]) == ("2 shards are few", "use 3")
+    assert (unreachable["status"], unreachable["remedy"]) == ("problem", "plug it in")
+    assert (broken["status"], "KeyError" in broken["remedy"]) == ("problem", True)

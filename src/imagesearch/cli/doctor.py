@@ -9,12 +9,12 @@ import click
 
 from imagesearch.cli._options import DEFAULT_STORE, json_option, print_json, store_options
 from imagesearch.cli._terminal import Role, fitted_lines, painted, terminal_width
-from imagesearch.diagnosis import Finding, Status, diagnose
+from imagesearch.types import CheckResult, CheckStatus
 
 __all__ = ["doctor"]
 
 _EXIT_PROBLEM = 1
-_ROLES: dict[Status, Role] = {
+_ROLES: dict[CheckStatus, Role] = {
     "ok": "ok",
     "info": "faint",
     "warning": "warning",
@@ -24,56 +24,59 @@ _ROLES: dict[Status, Role] = {
 _INDENT = 11
 
 
-@click.command(short_help="Say what is installed and what is wrong.")
+@click.command(short_help="Check the installation and suggest fixes.")
 @click.option(
     "--online",
     is_flag=True,
-    help="Ask the model hub whether it can be reached, for a few seconds at most.",
+    help="Also check whether the model hub can be reached; takes a few seconds at most.",
 )
 @store_options
 @json_option
 def doctor(online: bool, config: Path | None, store: Path | None, as_json: bool) -> int:
-    """Look at what is installed and configured, say what is wrong, and how to fix it.
+    """Check what is installed and configured, report what is wrong, and how to fix it.
 
-    Packages, the device, image formats, plug-ins, the config, the store, the weights of the model,
-    and the room for both. Nothing is made or changed, and no secret is shown. A store on the network that
-    the config names is asked; the model hub is not, unless --online is given.
+    Checks packages, the device, image formats, plug-ins, the config, the store, the weights of the
+    model, and the disk space for both. Nothing is created or changed, and no secret is shown. A
+    store on the network that the config names is contacted; the model hub only with --online.
 
-    What is missing but optional is reported as info. The exit code is 1 if there is a problem.
+    Missing optional packages are reported as info. The exit code is 1 if there is a problem.
 
     \b
     Examples:
       imagesearch doctor
       imagesearch doctor --config imagesearch.toml --online
     """
+    # Imported here, so that the help of all commands loads no further package.
+    from imagesearch.diagnosis import diagnose
+
     if config is None and store is None:
         store = Path(DEFAULT_STORE)
     width = terminal_width()
-    seen: Counter[Status] = Counter()
+    seen: Counter[CheckStatus] = Counter()
     topic = ""
-    for finding in diagnose(config=config, store=store, online=online):
-        seen[finding.status] += 1
+    for result in diagnose(config=config, store=store, online=online):
+        seen[result.status] += 1
         if as_json:
-            print_json(**finding.to_dict())
+            print_json(**result.to_dict())
             continue
-        if finding.topic != topic:
-            topic = finding.topic
+        if result.topic != topic:
+            topic = result.topic
             click.echo(painted(topic, "heading"))
-        click.echo(_lines(finding, width))
+        click.echo(_lines(result, width))
     if not as_json:
         click.echo(f"\n{_summary(seen)}")
     return _EXIT_PROBLEM if seen["problem"] else 0
 
 
-def _lines(finding: Finding, width: int | None) -> str:
-    word = painted(f"{finding.status:7}", _ROLES[finding.status])
-    lines = f"  {word}  {fitted_lines(finding.text, width, indent=_INDENT)}"
-    if finding.remedy:
-        lines += f"\n{' ' * _INDENT}{fitted_lines(f'→ {finding.remedy}', width, indent=_INDENT)}"
+def _lines(result: CheckResult, width: int | None) -> str:
+    word = painted(f"{result.status:7}", _ROLES[result.status])
+    lines = f"  {word}  {fitted_lines(result.text, width, indent=_INDENT)}"
+    if result.remedy:
+        lines += f"\n{' ' * _INDENT}{fitted_lines(f'→ {result.remedy}', width, indent=_INDENT)}"
     return lines
 
 
-def _summary(seen: Counter[Status]) -> str:
+def _summary(seen: Counter[CheckStatus]) -> str:
     problems, warnings = seen["problem"], seen["warning"]
     parts = [
         painted(f"{count} {word}{'s' if count > 1 else ''}", role)
@@ -83,4 +86,4 @@ def _summary(seen: Counter[Status]) -> str:
         )
         if count
     ]
-    return " and ".join(parts) or painted("all is well", "ok")
+    return " and ".join(parts) or painted("no problems", "ok")

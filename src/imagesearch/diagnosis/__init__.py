@@ -1,6 +1,5 @@
 """Diagnosis: what is installed and configured here, whether it works, and how to fix it."""
 
-from imagesearch.diagnosis._examine import diagnose
-from imagesearch.diagnosis.finding import Finding, Status
+from imagesearch.diagnosis._doctor import diagnose
 
-__all__ = ["Finding", "Status", "diagnose"]
+__all__ = ["diagnose"]

@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from imagesearch.embedders import file_sha256
 from imagesearch.errors import WeightsUnavailableError
+from imagesearch.types import CheckResult
 
-__all__ = ["WeightsFile", "find_weights"]
+__all__ = ["WeightsFile", "check_weights", "find_weights"]
 
 
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -109,6 +110,14 @@ class WeightsFile:
                 remedy="save the model's state_dict()",
             )
         return tensors
+
+
+def check_weights(file: WeightsFile | None) -> CheckResult:
+    """Return the result of a diagnosis: where the weights are; None for a package's own way."""
+    if file is None:
+        return CheckResult("weights", "info", "the package loads the weights itself; not checked")
+    size = file.path.stat().st_size / 1e6
+    return CheckResult("weights", "ok", f"{size:.0f} MB in {file.path}")
 
 
 def find_weights(path: Path) -> Path:

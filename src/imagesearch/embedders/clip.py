@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from imagesearch._validation import is_one_of
 from imagesearch.embedders import choose_device, fingerprint
 from imagesearch.embedders._preprocess import ImageTransform
 from imagesearch.errors import ConfigError, EmbeddingError
-from imagesearch.types import EmbeddingSpec
+from imagesearch.types import CheckResult, EmbeddingSpec
 
 __all__ = ["OpenClipEmbedder"]
 
@@ -143,6 +143,22 @@ class OpenClipEmbedder:
             {'resize': 'exact'}
         """
         return _upgrade(options)
+
+    @classmethod
+    def diagnose(cls, options: Mapping[str, Any]) -> Iterator[CheckResult]:
+        """Check the device, find the weights and make the tokenizer; see `SupportsDiagnosis`.
+
+        Raises:
+            ImageSearchError: The device, the model, its weights or tokenizer are not available.
+        """
+        from imagesearch.embedders._clip_models import find_model
+        from imagesearch.embedders._clip_text import make_tokenizer
+        from imagesearch.embedders._weights import check_weights
+
+        choose_device(options["device"])
+        source = find_model(options["model"], options["pretrained"], options["weights"])
+        make_tokenizer(source.create_name, source.config, source.folder)
+        yield check_weights(source.file)
 
     @property
     def spec(self) -> EmbeddingSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagesearch.embedders import fingerprint
 from imagesearch.errors import EmbeddingError
-from imagesearch.types import EmbeddingSpec
+from imagesearch.types import CheckResult, EmbeddingSpec
 from imagesearch.vectors import normalise
 
 __all__ = ["DescriptorEmbedder"]
@@ -75,6 +75,12 @@ class DescriptorEmbedder:
             decode_size=2 * _SIDE,
             kind="descriptors",
         )
+
+    @classmethod
+    def diagnose(cls, options: Mapping[str, Any]) -> Iterator[CheckResult]:
+        """Report that no weights are needed; see `SupportsDiagnosis`."""
+        del options
+        yield CheckResult("weights", "ok", "needs no weights")
 
     @property
     def spec(self) -> EmbeddingSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +18,7 @@ from imagesearch._printable import shorten
 from imagesearch.embedders import choose_device, fingerprint
 from imagesearch.embedders._preprocess import ImageTransform, Preprocess
 from imagesearch.errors import ConfigError, EmbeddingError
-from imagesearch.types import EmbeddingSpec
+from imagesearch.types import CheckResult, EmbeddingSpec
 
 if TYPE_CHECKING:
     import torch
@@ -186,6 +186,19 @@ class TimmEmbedder:
             {'model': 'resnet50', 'resize': 'exact'}
         """
         return _upgrade(options)
+
+    @classmethod
+    def diagnose(cls, options: Mapping[str, Any]) -> Iterator[CheckResult]:
+        """Check the device and find the weights, without loading them; see `SupportsDiagnosis`.
+
+        Raises:
+            ImageSearchError: The device, the model or its weights are not available.
+        """
+        from imagesearch.embedders._timm_models import find_model
+        from imagesearch.embedders._weights import check_weights
+
+        _device(options["runtime"], options["device"])
+        yield check_weights(find_model(options["model"], options["weights"]).file)
 
     @property
     def spec(self) -> EmbeddingSpec:

@@ -1,26 +1,33 @@
-"""Inspect an index on the disk without changing it."""
+"""Inspect an index on the disk without changing it, for `imagesearch doctor`."""
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sqlite3
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from imagesearch._disk import check_disk
+from imagesearch.protocols import VectorStore
 from imagesearch.stores.local import _schema as schema
-from imagesearch.stores.local._connections import read_database, translated
+from imagesearch.stores.local._connections import RESTORE, read_database, translated
 from imagesearch.stores.local._graph_file import GraphState
 from imagesearch.stores.local._paths import Layout, without_side_files
+from imagesearch.types import CheckResult, CheckStatus
 
-__all__ = ["GraphAge", "Inspection", "inspect_index"]
+__all__ = ["Inspection", "diagnose_index", "inspect_index"]
 
 
-GraphAge: TypeAlias = Literal["none", "fresh", "behind", "damaged"]
+_GraphState: TypeAlias = Literal["none", "fresh", "behind", "damaged"]
 
-# Operations of SQLite's virtual machine between two looks at the clock.
-_LOOK_EVERY = 100_000
+_TOPIC = "store"
+# Instructions of SQLite's virtual machine between two looks at the clock.
+_CLOCK_INTERVAL = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +35,16 @@ class Inspection:
     """The state of an index on the disk.
 
     Attributes:
-        format: Version of the format on the disk.
+        format: The version of its format.
         current_format: The version that this program writes.
-        records: How many there are.
-        size: Bytes of all its files.
-        damage: What SQLite finds wrong with its database; empty if nothing.
-        checked: Whether the database was looked through to its end in the time given.
-        writer: Which process writes to it, such as ``process 4711``; empty if none does.
+        records: The number of records.
+        size: The size of all its files in bytes.
+        damage: The first damage that SQLite finds in the database; empty if none.
+        checked: Whether the whole database was checked in the time given.
+        writer: The process that writes to it, such as ``process 4711``; empty if none.
         graph: The state of the saved search graph.
-        covered: Rows that the saved graph knows.
-        rows: Rows there are, those of deleted records among them.
+        covered: The number of rows in the saved graph.
+        rows: The number of rows, including those of deleted records.
     """
 
     format: int
@@ -47,21 +54,21 @@ class Inspection:
     damage: str
     checked: bool
     writer: str
-    graph: GraphAge
+    graph: _GraphState
     covered: int
     rows: int
 
 
 def inspect_index(path: Path, *, patience: float = 10.0) -> Inspection | None:
-    """Look through an index; None where there is none.
+    """Inspect an index; returns None if there is none.
 
     Args:
-        path: Its folder.
-        patience: Seconds after which the search for damage in the database stops.
+        path: The folder of the index.
+        patience: Seconds after which the check of the database stops.
 
     Raises:
         IncompatibleIndexError: The path holds something else, or a newer format.
-        StoreCorruptError: The database is damaged so much that it cannot be read.
+        StoreCorruptError: The database is too damaged to be read.
         StoreUnavailableError: It cannot be read.
 
     Example:
@@ -99,9 +106,86 @@ def inspect_index(path: Path, *, patience: float = 10.0) -> Inspection | None:
         )
 
 
+def diagnose_index(
+    store: VectorStore, path: str | os.PathLike[str], engine: str, exact_below: int
+) -> Iterator[CheckResult]:
+    """Check an index, and open it; see `LocalStore.diagnose`.
+
+    Args:
+        store: The store, not open, and read-only.
+        path: The folder of the index.
+        engine: The store's option.
+        exact_below: The store's option.
+    """
+    folder = Path(path)
+    state = inspect_index(folder)
+    if state is None:
+        command = f"imagesearch add FOLDER --store {folder}"
+        yield _result("info", f"there is no index at {folder} yet", command)
+        yield from check_disk(_TOPIC, "a new index", folder)
+        return
+    if state.damage:
+        yield _result("problem", f"{folder} is damaged: {state.damage}", RESTORE)
+    with without_side_files(folder):
+        meta = store.describe()
+        if meta is not None:
+            store.open(meta)
+            store.count()
+        store.close()
+    if meta is not None:
+        yield _result(
+            "ok",
+            f"{folder}: {state.records} images, {state.size / 1e6:.1f} MB, made with "
+            f"{meta.embedding.name}, dim {meta.dim}",
+        )
+    if not state.checked:
+        yield _result("info", f"the database of {folder} is too large for a full check here")
+    if state.format < state.current_format:
+        yield _result(
+            "info",
+            f"{folder} has format {state.format}; opening it for writing upgrades it to "
+            f"{state.current_format}",
+        )
+    if state.writer:
+        yield _result(
+            "warning",
+            f"{state.writer} is writing to {folder}: searches work, other writers are refused",
+            "wait until it closes the index, or stop it",
+        )
+    yield _graph_result(state, engine, exact_below)
+    yield from check_disk(_TOPIC, "the index", folder)
+
+
+def _graph_result(state: Inspection, engine: str, exact_below: int) -> CheckResult:
+    if state.records <= exact_below or engine == "exact":
+        return _result("ok", "searches scan all vectors, which is exact")
+    if importlib.util.find_spec("hnswlib") is None:
+        return _result(
+            "info",
+            f"searches scan all {state.records} vectors, which is exact and slow",
+            'pip install "imagesearch-index[hnsw]"',
+        )
+    match state.graph:
+        case "fresh":
+            return _result("ok", f"the search graph contains all {state.rows} vectors")
+        case "behind":
+            text = f"the search graph contains {state.covered} of {state.rows} vectors"
+            return _result("info", text, "nothing: the next search updates it")
+        case "damaged":
+            text = "the saved search graph is damaged"
+            return _result("warning", text, "nothing: the next search rebuilds it")
+        case "none":
+            text = "there is no search graph yet"
+            return _result("info", text, "nothing: the first search builds it")
+
+
+def _result(status: CheckStatus, text: str, remedy: str = "") -> CheckResult:
+    return CheckResult(_TOPIC, status, text, remedy)
+
+
 def _damage(connection: sqlite3.Connection, patience: float) -> tuple[str, bool]:
     deadline = time.monotonic() + patience
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, _LOOK_EVERY)
+    connection.set_progress_handler(lambda: time.monotonic() > deadline, _CLOCK_INTERVAL)
     try:
         (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.OperationalError as error:
@@ -113,7 +197,7 @@ def _damage(connection: sqlite3.Connection, patience: float) -> tuple[str, bool]
     return ("" if answer == "ok" else str(answer)), True
 
 
-def _graph(layout: Layout, generation: int, rows: int) -> tuple[GraphAge, int]:
+def _graph(layout: Layout, generation: int, rows: int) -> tuple[_GraphState, int]:
     if not layout.graph_state.exists():
         return "none", 0
     loaded = GraphState(layout).load()
@@ -126,7 +210,7 @@ def _graph(layout: Layout, generation: int, rows: int) -> tuple[GraphAge, int]:
 
 
 def _writer(lock: Path) -> str:
-    """Name the process that writes; the lock's file is empty when it was given back."""
+    """Name the process that writes; the lock file is empty after its release."""
     try:
         with lock.open("rb") as file:
             owner = file.read(20).decode("ascii", "replace").strip()
@@ -140,14 +224,14 @@ def _writer(lock: Path) -> str:
 if sys.platform == "win32":
 
     def _is_free(descriptor: int) -> bool:
-        """Believe what the file says: there, asking for the lock is taking it."""
+        """Trust the file: on Windows the lock cannot be tested without taking it."""
         del descriptor
         return False
 else:
     import fcntl
 
     def _is_free(descriptor: int) -> bool:
-        # Shared, and only where a process has died in the lock: no writer is kept out by a look.
+        # A shared lock, and only if a process died with the lock, so that no writer is kept out.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ from imagesearch.stores.local._create import Engine, Options, describe_index
 from imagesearch.stores.local._fork_safety import pool_lock
 from imagesearch.stores.local._graph_file import require_graphs
 from imagesearch.stores.local._lock import WriterLock
-from imagesearch.stores.local._paths import Layout
+from imagesearch.stores.local._paths import Layout, without_side_files
 from imagesearch.stores.local._repair import repair_index
 from imagesearch.stores.local._rows import hits_of, read_notes, require_matches, write_note
 from imagesearch.stores.local._session import (
@@ -146,7 +146,9 @@ class LocalStore:
             StoreCorruptError: The index is damaged.
             StoreUnavailableError: It cannot be read.
         """
-        with translated(self._path):
+        with translated(self._path), ExitStack() as stack:
+            if self._read_only and self._state is None:
+                stack.enter_context(without_side_files(self._path))
             return describe_index(self._layout, read_only=self._read_only)
 
     def open(self, meta: IndexMeta) -> None:
@@ -356,6 +358,20 @@ class LocalStore:
                 write_note(connection, name, text)
 
         self._write(opened, note)
+
+    @classmethod
+    def diagnose(cls, options: Mapping[str, Any]) -> Iterator[CheckResult]:
+        """Check the index, its search graph and its disk quickly; see `SupportsDiagnosis`.
+
+        Raises:
+            StoreError: The path holds something else, or the index cannot be opened.
+        """
+        from imagesearch.stores.local._inspect import diagnose_index
+
+        with closing(cls(**options)) as store:
+            yield from diagnose_index(
+                store, options["path"], options["engine"], options["exact_below"]
+            )
 
     def check(self, *, progress: CheckProgress | None = None) -> Iterator[CheckResult]:
         """Look through all files of the index, and change nothing; it need not be open.

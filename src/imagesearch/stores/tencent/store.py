@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,7 @@ from imagesearch.stores.tencent._settings import (
     upgrade_index_options,
 )
 from imagesearch.types import (
+    CheckResult,
     Hit,
     IndexMeta,
     Metadata,
@@ -201,17 +204,39 @@ class TencentStore:
         """It is persistent; filters name declared fields, and order only numbers."""
         return frozenset({Capability.PERSISTENT})
 
-    def ping(self) -> Literal["no database", "no collection", "collection"]:
-        """Contact the service, and return what exists of the database and the collection.
+    @classmethod
+    def diagnose(cls, options: Mapping[str, Any]) -> Iterator[CheckResult]:
+        """Check the address, the account, the database and the collection; see `SupportsDiagnosis`.
 
         Raises:
             StoreAuthError: The account was refused.
             StoreError: The service cannot be reached, or failed.
         """
-        if not self._connection.database_exists():
-            return "no database"
-        exists = self._connection.collection().describe() is not None
-        return "collection" if exists else "no collection"
+        with closing(cls(**options)) as store:
+            yield from cls._diagnose(store)
+
+    def _diagnose(self) -> Iterator[CheckResult]:
+        settings, info = self._settings, partial(CheckResult, "store", "info")
+        exists = self._connection.database_exists()
+        text = f"{settings.url} responds, and accepts the account {settings.username}"
+        yield CheckResult("store", "ok", text)
+        if not exists:
+            text = f"the database {settings.database} does not exist yet"
+            yield info(text, "imagesearch add creates it, with the collection")
+            return
+        collection = f"the collection {settings.database}/{settings.collection}"
+        if self._connection.collection().describe() is None:
+            yield info(f"{collection} does not exist yet", "imagesearch add creates it")
+            return
+        meta = self.describe()
+        if meta is None:
+            text = f"{collection} contains no index of imagesearch"
+            remedy = "a collection of another program opens with the option adopt or read_only"
+            yield info(text, remedy)
+            return
+        self.open(meta)
+        made = f"made with {meta.embedding.name}, dim {meta.dim}"
+        yield CheckResult("store", "ok", f"{collection} contains {self.count()} images, {made}")
 
     def describe(self) -> IndexMeta | None:
         """Return the index meta; None if the collection is absent, or another program created it."""
