@@ -340,14 +340,14 @@ def test_an_older_format_is_told_and_left_as_it_is(tmp_path):
 
 
 def test_the_search_graph_is_fresh_behind_damaged_or_not_there(tmp_path):
-    pytest.importorskip("hnswlib")
-    folder = make_index(tmp_path / "photos.idx", 60, exact_below=10, engine="hnsw")
+    pytest.importorskip("usearch")
+    folder = make_index(tmp_path / "photos.idx", 60, exact_below=10, engine="usearch")
 
     def graph():
         return about(look_at(folder, exact_below=10), "search graph")["text"]
 
     assert "contains all 60 vectors" in graph()
-    [saved] = folder.glob("graph-*.hnsw")
+    [saved] = folder.glob("graph-*.usearch")
     whole = saved.read_bytes()
     saved.write_bytes(whole[:-1] + b"?")
     assert "damaged" in graph()

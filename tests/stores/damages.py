@@ -253,7 +253,7 @@ def make(folder: Path) -> dict[str, tuple[Path, dict[str, object]]]:
         path = folder / f"{name}.idx"
         if name == "closed":
             store.close()
-            assert list(live.glob("graph-*.hnsw"))
+            assert list(live.glob("graph-*.usearch"))
         shutil.copytree(live, path, ignore=shutil.ignore_patterns("*-shm"))
         expected = answers(path)
         assert not any(isinstance(value, ImageSearchError) for value in expected.values())

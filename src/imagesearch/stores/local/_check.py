@@ -514,7 +514,7 @@ def _notes(connection: sqlite3.Connection, damage: Damage) -> Iterator[CheckResu
 
 
 def _graph(layout: Layout, state: State, damage: Damage) -> Iterator[CheckResult]:
-    graphs = list(layout.folder.glob("graph-*.hnsw"))
+    graphs = layout.graphs()
     if not layout.graph_state.exists():
         if graphs:
             yield CheckResult("graph", "info", "graph.state is missing; the graph is rebuilt")
@@ -525,7 +525,7 @@ def _graph(layout: Layout, state: State, damage: Damage) -> Iterator[CheckResult
         text = "the saved search graph is of an earlier version; the next search builds it again"
         yield CheckResult("graph", "info", text)
         return
-    if loaded is None:
+    if loaded is None or not loaded.verify():
         damage.graph = True
         yield CheckResult(
             "graph",
@@ -534,9 +534,8 @@ def _graph(layout: Layout, state: State, damage: Damage) -> Iterator[CheckResult
             "the next search builds it again; imagesearch check --repair removes it",
         )
         return
-    about, arrays, _ = loaded
-    covered = len(arrays["node_of_row"])
-    fresh = about.get("generation") == state.generation and covered <= state.rows
+    covered = len(loaded.arrays["node_of_row"])
+    fresh = loaded.about.get("generation") == state.generation and covered <= state.rows
     yield CheckResult(
         "graph",
         "ok" if fresh else "info",

@@ -152,7 +152,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection, Layout], None], ...] = (
 """MIGRATIONS[n] turns format n + 1 into n + 2."""
 
 
-Engine: TypeAlias = Literal["auto", "hnsw", "exact"]
+Engine: TypeAlias = Literal["auto", "usearch", "hnswlib", "exact"]
 
 
 @dataclass(frozen=True, slots=True)

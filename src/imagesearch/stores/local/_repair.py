@@ -78,7 +78,7 @@ def repair_index(
             schema.read_state(connection),
         )
     if damage.graph:
-        for path in (layout.graph_state, *layout.folder.glob("graph-*.hnsw")):
+        for path in (layout.graph_state, *layout.graphs()):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         done.append(
