@@ -12,7 +12,6 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._cpus import available_cpus
 from imagesearch._forks import on_fork
 from imagesearch.errors import StoreError
 from imagesearch.stores._ranking import Candidates, nearest
@@ -276,7 +275,7 @@ class Searcher:
             part = rows[first : first + _CHUNK]
             codes = graph.codes(snapshot, part)
             owners = graph.owners(snapshot, part, codes)
-            graph.insert(snapshot, part, codes, owners, threads=available_cpus())
+            graph.insert(snapshot, part, codes, owners)
 
     def _new_graph(self) -> Graph:
         options, engine = self._options, engine_of(self._options.engine)
