@@ -39,7 +39,7 @@ LIMITS = [
     ("import cycles", 1, 0),
     ("names in imagesearch.__all__", 45, 28),
     ("layers", 7, 7),
-    ("messages that are read for their meaning", 4, 0),
+    ("messages that are read for their meaning", 0, 0),
     ("banned words in source and documents", 76, 0),
     ("banned words in tests", 53, 0),
     ("locals with vague names", 257, 0),
