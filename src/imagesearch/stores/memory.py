@@ -16,6 +16,7 @@ from imagesearch._forks import ForkSafeLock
 from imagesearch.errors import StoreError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
+from imagesearch.stores._blocks import Block
 from imagesearch.stores._checks import (
     check_batch,
     check_batch_size,
@@ -27,8 +28,6 @@ from imagesearch.stores._ranking import nearest, order
 from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch, updated_metadata
 
 __all__ = ["MemoryStore"]
-
-_BLOCK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +120,16 @@ class MemoryStore:
         with self._lock.lock:
             meta = self._opened()
             queries = check_queries(vectors, meta, k)
-            rows = np.array([self._entries[id].row for id in self._matching(where)], np.int64)
+            everything = np.arange(len(self._id_of_row))
+            rows = everything
+            if where is not None:
+                matching = [self._entries[id].row for id in self._matching(where)]
+                rows = np.sort(np.array(matching, np.int64))
+            vectors = self._vectors[: len(everything)]
+            block = Block(vectors, slice(None) if len(rows) == len(everything) else rows)
             found = nearest(
                 queries,
-                lambda: self._blocks(rows),
+                lambda: [(rows, block)],
                 self._vectors.__getitem__,
                 k=k,
                 metric=meta.metric,
@@ -262,18 +267,6 @@ class MemoryStore:
             larger = np.empty((max(rows, 2 * len(self._vectors)), self._vectors.shape[1]), "f4")
             larger[: len(self._id_of_row)] = self._vectors[: len(self._id_of_row)]
             self._vectors = larger
-
-    def _blocks(
-        self, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        if len(rows) == len(self._id_of_row):
-            everything = len(self._id_of_row)
-            yield np.arange(everything), self._vectors[:everything]
-            return
-        step = max(1, _BLOCK_BYTES // (4 * self._vectors.shape[1]))
-        for first in range(0, len(rows), step):
-            some = rows[first : first + step]
-            yield some, self._vectors[some]
 
     def _hits(self, rows: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> list[Hit]:
         scored = order(
