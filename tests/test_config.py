@@ -133,7 +133,7 @@ def test_pyproject_may_hold_the_tables(tmp_path):
         ("[index]\nmetric = 'manhattan'", "cosine, dot, l2"),
         ("[index]\nsize = 3", "no option 'size'"),
         ("[store\n", "not valid TOML"),
-        ("[embedder]\nkind = 'descriptors'", "no table [store]; add one:\n[store]\n"),
+        ("[embedder]\nkind = 'descriptors'", "no [store] table; add one:\n[store]\n"),
         ("[store]\nkind = 'memory'\nshards = 2", "no option 'shards'"),
     ],
 )

@@ -223,7 +223,7 @@ def test_an_endless_generator_is_read_only_as_far_as_asked():
         ("https://me:hunter2@example.org/a.jpg", "user name or password"),
         ("http://[1::/a.jpg", "not a valid URL"),
         ("https:///a.jpg", "names no host"),
-        ("a\0.jpg", "cannot be a path"),
+        ("a\0.jpg", "not a valid path"),
         (Item("a.jpg", id=""), "id"),
         (Item(7), "source is 7"),
         (Item("a.jpg", metadata=["x"]), "metadata"),

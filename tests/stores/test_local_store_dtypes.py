@@ -165,7 +165,9 @@ def test_bytes_are_refused_where_lengths_count_and_nothing_is_made(tmp_path, met
 
 
 def test_an_unknown_dtype_is_refused_naming_those_there_are(tmp_path):
-    with pytest.raises(ConfigError, match=r"float64.*float32, float16, int8"):
+    with pytest.raises(
+        ConfigError, match="dtype must be 'float32', 'float16' or 'int8', got 'float64'"
+    ):
         LocalStore(tmp_path / "photos.idx", dtype="float64")
 
 

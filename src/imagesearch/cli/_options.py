@@ -405,7 +405,6 @@ def print_json(**values: object) -> None:
 
 def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:
     if embedder is not None:
-        kind, colon, model = embedder.partition(":")
-        return make_embedder(PluginConfig(kind, {"model": model} if colon else {}))
+        return make_embedder(PluginConfig.parse(embedder))
     table = load_config(config).embedder if config is not None else None
     return make_embedder(table) if table is not None else None

@@ -104,8 +104,7 @@ def _embedders(
             )
         yield str(config), table
     for embedder in embedders:
-        kind, colon, model = embedder.partition(":")
-        yield embedder, PluginConfig(kind, {"model": model} if colon else {})
+        yield embedder, PluginConfig.parse(embedder)
     if not embedders and not configs:
         yield "timm:resnet50.a1_in1k", PluginConfig("timm")
 

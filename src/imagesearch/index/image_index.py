@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagesearch._deprecation import warn_deprecated
 from imagesearch._printable import shorten
-from imagesearch._validation import at_least, chunks, elements, flag
+from imagesearch._validation import batched, elements, flag, whole
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
 from imagesearch.copying import copy_projected
@@ -136,7 +136,7 @@ class ImageIndex:
         metric: Metric | None = None,
         batch_size: int = 32,
     ) -> None:
-        self._batch_size = at_least(1, batch_size, "batch_size")
+        self._batch_size = whole(batch_size, "batch_size", least=1)
         self._index = open_index(path, store, embedder, metric)
 
     @classmethod
@@ -455,7 +455,7 @@ class ImageIndex:
         chosen = _chosen(ids, filter)
         if filter is not None and supports(store, SupportsFilterDeletion):
             return store.delete_where(filter)
-        return sum(map(store.delete, chunks(self._ids_of(chosen, filter), _BATCH)))
+        return sum(map(store.delete, batched(self._ids_of(chosen, filter), _BATCH)))
 
     @_accepts_ids_first
     def update_metadata(
@@ -501,7 +501,7 @@ class ImageIndex:
         if supports(store, SupportsMetadataUpdate):
             return store.update_metadata(fields, ids=chosen, where=filter, replace=only)
         written = 0
-        for batch in chunks(self._ids_of(chosen, filter), _BATCH):
+        for batch in batched(self._ids_of(chosen, filter), _BATCH):
             records = [
                 dataclasses.replace(
                     record, metadata=updated_metadata(record.metadata, fields, replace=only)

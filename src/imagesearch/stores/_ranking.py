@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._validation import batched
 from imagesearch.stores._blocks import Block
 from imagesearch.types import Metric
 
@@ -49,10 +50,9 @@ def nearest(
         >>> [(rows.tolist(), scores.tolist()) for rows, scores in found]
         [([0], [1.0])]
     """
-    for first in range(0, len(queries), _QUERIES):
-        some = queries[first : first + _QUERIES]
-        picked = _pick(some, blocks(), k, metric)
-        for query, rows in zip(some, picked, strict=True):
+    for batch in batched(queries, _QUERIES):
+        picked = _pick(batch, blocks(), k, metric)
+        for query, rows in zip(batch, picked, strict=True):
             exact = _score_rows(query, rows, fetch, metric)
             best = _above_kth(exact, k, 0.0)
             yield rows[best], exact[best]
@@ -198,8 +198,5 @@ def _score_rows(
 ) -> NDArray[np.float64]:
     # Thousands of equal vectors all tie with the k-th; they are fetched piece by piece.
     step = max(1, _CANDIDATE_BYTES // (8 * len(query)))
-    parts = [
-        exact_scores(query, fetch(rows[first : first + step]), metric)
-        for first in range(0, len(rows), step)
-    ]
+    parts = [exact_scores(query, fetch(part), metric) for part in batched(rows, step)]
     return np.concatenate(parts) if parts else np.empty(0)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._forks import ForkSafeLock
+from imagesearch._validation import batched
 from imagesearch.errors import StoreError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
@@ -284,13 +285,9 @@ class MemoryStore:
         return Record(id, entry.uri, entry.digest, deepcopy(dict(entry.metadata)), vector)
 
     def _batches(self, ids: list[str], size: int, vectors: bool) -> Iterator[RecordBatch]:
-        for first in range(0, len(ids), size):
+        for batch in batched(ids, size):
             with self._lock.lock:
                 self._opened()
-                records = [
-                    self._record(id, vectors)
-                    for id in ids[first : first + size]
-                    if id in self._entries
-                ]
+                records = [self._record(id, vectors) for id in batch if id in self._entries]
             if records:
                 yield RecordBatch.of(records)

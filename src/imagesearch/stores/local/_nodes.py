@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._validation import batched
+
 __all__ = ["NO_NODE", "Nodes", "RowsByNode", "digests"]
 
 NO_NODE = -1
@@ -112,8 +114,7 @@ class Nodes:
         )
         owners = everything[index[inverse[len(known) :]]]
         copies = np.flatnonzero(owners != rows)
-        for start in range(0, len(copies), _HASHED_ROWS):
-            some = copies[start : start + _HASHED_ROWS]
+        for some in batched(copies, _HASHED_ROWS):
             # A hash of 64 bits may be the same by chance.
             differ = (_bytes_of(codes(rows[some])) != _bytes_of(codes(owners[some]))).any(axis=1)
             owners[some[differ]] = rows[some[differ]]

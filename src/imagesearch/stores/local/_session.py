@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import (
     IncompatibleIndexError,
     StoreCorruptError,
@@ -253,9 +253,8 @@ def read_records(
 ) -> dict[str, Record]:
     """Return the records that exist among `ids`."""
     records: dict[str, Record] = {}
-    wanted = possible_ids(ids)
-    for first in range(0, len(wanted), _IDS):
-        some = json.dumps(wanted[first : first + _IDS], ensure_ascii=False)
+    for batch in batched(possible_ids(ids), _IDS):
+        some = json.dumps(batch, ensure_ascii=False)
         found = read_lines(
             connection,
             "id IN (SELECT value FROM json_each(?))",
@@ -315,7 +314,7 @@ def scan_records(
 def _lines_of(
     connection: sqlite3.Connection, rows: NDArray[np.int64], *, checked: bool
 ) -> Iterator[Line]:
-    for some in chunks(rows, _IDS):
+    for some in batched(rows, _IDS):
         numbers = json.dumps(some.tolist())
         yield from read_lines(
             connection, "row IN (SELECT value FROM json_each(?))", (numbers,), checked=checked

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._forks import on_fork
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Compare, Filter, FilterNode
 from imagesearch.stores._blocks import Block
@@ -144,7 +144,7 @@ class Snapshot:
         """
         rows = np.flatnonzero(mask)
         if len(rows) < _GATHER_BELOW * self.rows:
-            for some in chunks(rows, _BLOCK_ROWS):
+            for some in batched(rows, _BLOCK_ROWS):
                 self.vectors.require(some)
                 yield some, self.vectors.block(some)
             return

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._validation import batched
 from imagesearch.errors import StoreCorruptError
 from imagesearch.stores.local._checksums import (
     BLOCK,
@@ -184,9 +185,8 @@ class VerifiedRows:
             StoreCorruptError: Rows do not have their checksums; names the records.
         """
         unknown = self.lacks(rows)
-        for first in range(0, len(unknown), _STEP):
-            some = unknown[first : first + _STEP]
-            wrong = damaged_rows(connection, stored, some)
+        for part in batched(unknown, _STEP):
+            wrong = damaged_rows(connection, stored, part)
             if len(wrong):
                 found = connection.execute(
                     "SELECT id FROM records WHERE row IN (SELECT value FROM json_each(?))",
@@ -195,7 +195,7 @@ class VerifiedRows:
                 raise damaged_records(
                     [id for (id,) in found], "the stored vector does not have its checksum"
                 )
-            self._known[some] = True
+            self._known[part] = True
             self._uncovered = 0
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from imagesearch._deprecation import warn_deprecated
 from imagesearch._forks import ForkSafeLock
+from imagesearch._validation import batched, is_unicode
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability, CheckProgress
@@ -225,9 +226,8 @@ class LocalStore:
         ) -> list[list[Hit]]:
             answers: list[list[Hit]] = []
             allowed = None if where is None else snapshot.allowed(where, connection)
-            for first in range(0, len(queries), _QUERIES):
-                some = queries[first : first + _QUERIES]
-                found = list(opened.searcher.find(some, snapshot, k, allowed))
+            for batch in batched(queries, _QUERIES):
+                found = list(opened.searcher.find(batch, snapshot, k, allowed))
                 answers += hits_of(connection, found, k, checked=snapshot.checked)
             if where is not None and snapshot.checked:
                 require_matches(where, (hit for hits in answers for hit in hits))
@@ -587,9 +587,7 @@ def _usable(path: str | os.PathLike[str]) -> Path:
     problem = "is empty; give '.' for the current folder" if not text else ""
     if "\0" in text:
         problem = "contains a NUL character; remove it"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(text):
         problem = "is not valid Unicode (a lone surrogate)"
     if problem:
         raise ConfigError(f"the path of the index, {text!r}, {problem}")
