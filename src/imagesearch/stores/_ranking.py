@@ -159,11 +159,14 @@ def _pick(
             table[:, rows < 0] = -np.inf
         for number, row in enumerate(table):
             slack = _slack(float(lengths[number]), longest, metric)
-            good = np.flatnonzero(row >= least[number] - slack)
-            if len(good) > k:
-                best = np.partition(row[good], len(good) - k)[len(good) - k]
-                least[number] = max(least[number], float(best))
-                good = good[row[good] >= least[number] - slack]
+            good = np.flatnonzero(row >= least[number] - slack) if kept[number] else None
+            some = row if good is None else row[good]
+            if len(some) > k:
+                best = float(np.partition(some, len(some) - k)[len(some) - k])
+                least[number] = max(least[number], best)
+                good = np.flatnonzero(row >= least[number] - slack)
+            elif good is None:
+                good = np.arange(len(row))
             good = good[rows[good] >= 0]
             kept[number].append((rows[good], row[good]))
     picked = []

@@ -115,6 +115,7 @@ class Opened:
                 transaction = ExitStack()
                 with transaction:
                     connection = transaction.enter_context(self.database.reading())
+                    mapped = self.snapshots.mapped
                     try:
                         snapshot = self.snapshots.of(connection)
                     except GenerationChangedError as error:
@@ -131,8 +132,9 @@ class Opened:
                         # Files of two indexes contradict each other.
                         self.database.require_in_place()
                         raise
-                    # The vectors were found by their name: are they of the same index?
-                    self.database.require_in_place()
+                    if self.snapshots.mapped != mapped:
+                        # The vectors were found by their name: are they of the same index?
+                        self.database.require_in_place()
                     stack.push(transaction.pop_all())
                 break
             yield connection, snapshot

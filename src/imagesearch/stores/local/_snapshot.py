@@ -167,6 +167,9 @@ class Snapshots:
         dim: Numbers in a vector.
         encoding: How they are kept.
         identity: Of the index; empty if it has no checksums.
+
+    Attributes:
+        mapped: Grows when a vectors file is mapped.
     """
 
     def __init__(self, layout: Layout, dim: int, encoding: Encoding, identity: str) -> None:
@@ -175,6 +178,7 @@ class Snapshots:
         self._identity = identity
         self._columns = ColumnCache()
         self._last: Snapshot | None = None
+        self.mapped = 0
         self._verified: tuple[int, VerifiedRows] = (0, VerifiedRows())
         self._lock = threading.Lock()
         on_fork(self, in_child=Snapshots._renew_lock)
@@ -242,6 +246,7 @@ class Snapshots:
             dead_sum,
             self._columns,
         )
+        self.mapped += 1
         # What is kept for later transactions must be of one state.
         require_settled(connection)
         if same and last is not None:
