@@ -179,12 +179,12 @@ def test_notes_stay_behind_where_they_would_say_something_wrong():
 
     larger = filled(MemoryStore(), 12)
     report = copy_records(source, larger)
-    assert "source and target hold different records" in str(report)
+    assert "source and target have different records" in str(report)
     assert larger.notes() == {}
 
     projected = MemoryStore()
     report = copy_projected(source, projected, META, 4)
-    assert "scores mean something else after the projection" in str(report)
+    assert "scores differ after the projection" in str(report)
     assert projected.notes() == {}
     assert report.complete
 

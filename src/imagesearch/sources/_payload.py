@@ -344,8 +344,8 @@ def _content(source: ImageSource) -> bytes | Image.Image:
             return read_file(os.fsdecode(source), max_bytes=MAX_BYTES)
         case _:
             raise SourceError(
-                f"{describe(source)} is no image; give a path, an http(s) URL, bytes, a PIL image "
-                "or an array"
+                f"an image must be a path, an http(s) URL, bytes, a PIL image or an array, got "
+                f"{describe(source)}"
             )
 
 

@@ -114,7 +114,7 @@ class LocalStore:
         engine: Engine | Literal["hnsw"] = "auto",
         exact_below: int = 5000,
     ) -> None:
-        if engine == "hnsw":
+        if isinstance(engine, str) and engine == "hnsw":
             warn_deprecated('LocalStore(engine="hnsw")', 'engine="hnswlib"')
             engine = "hnswlib"
         self._options = Options(M, ef_construction, ef, engine, exact_below, dtype)
