@@ -162,7 +162,7 @@ def test_an_unknown_name_suggests_a_known_one():
 
 @pytest.fixture
 def third_party(tmp_path, monkeypatch):
-    """A package of somebody else, installed as pip would, with four entry points."""
+    """A third-party package, installed as pip would, with four entry points."""
     package = tmp_path / "third_party.py"
     package.write_text(
         "import numpy as np\n"

@@ -77,9 +77,9 @@ def test_changed_records_are_sent_again_and_progress_is_told():
     source.upsert(
         RecordBatch((record.id,), (record.uri,), ("ff",), ({"n": True},), record.vector[None])
     )
-    told = []
-    report = copy_records(source, target, advance=told.append)
-    assert (report.copied, report.unchanged, sum(told)) == (1, 9, 10)
+    advances = []
+    report = copy_records(source, target, advance=advances.append)
+    assert (report.copied, report.unchanged, sum(advances)) == (1, 9, 10)
     assert target.get(["id-3"])["id-3"].metadata == {"n": True}
 
 

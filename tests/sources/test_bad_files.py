@@ -46,7 +46,7 @@ def test_among_forty_kinds_of_bad_files_every_good_one_is_read_and_every_bad_one
     [
         ("empty.jpg", "empty"),
         ("zeros.jpg", "zero bytes"),
-        ("text.jpg", "'this is no picture"),
+        ("text.jpg", "'this is text"),
         ("error page.jpg", "HTML page"),
         ("answer.png", "JSON"),
         ("drawing.png", "SVG"),
