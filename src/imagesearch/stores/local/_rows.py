@@ -26,6 +26,7 @@ from imagesearch.types import Hit, Record
 __all__ = [
     "Line",
     "hits_of",
+    "ids_of",
     "metadata_of",
     "read_lines",
     "read_notes",
@@ -130,6 +131,16 @@ def _all_metadata(lines: Sequence[Line]) -> list[dict[str, Any]]:
         if len(metadata) == len(lines):
             return metadata
     return [metadata_of(line[1], line[4]) for line in lines]
+
+
+def ids_of(connection: sqlite3.Connection, rows: Sequence[int]) -> tuple[str, ...]:
+    """Return the ids of rows, in the order of the rows."""
+    found = connection.execute(
+        "SELECT id FROM records NOT INDEXED WHERE row IN (SELECT value FROM json_each(?))"
+        " ORDER BY row",
+        (json.dumps(list(rows)),),
+    )
+    return tuple(str(id) for (id,) in found)
 
 
 def require_matches(where: Filter, records: Iterable[Record | Hit]) -> None:
