@@ -175,7 +175,7 @@ def test_the_demo_finds_pictures_of_the_querys_own_kind(run, tmp_path, monkeypat
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    assert "going on with 'descriptors'" in done.stdout
+    assert "using 'descriptors'" in done.stdout
     assert done.stdout.count("balloon-") >= 7
     with Image.open(tmp_path / "shown" / "similar.png") as sheet:
         assert sheet.width > 800

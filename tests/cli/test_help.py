@@ -106,7 +106,7 @@ def test_an_unknown_command_names_the_one_that_may_be_meant(run, typed, meant):
 def test_a_path_instead_of_a_command_says_what_to_do_with_it(run, photos):
     assert f"imagesearch add {photos}" in run(photos)[2]
     assert "imagesearch search" in run(photos / "00.png")[2]
-    assert "there are: add, calibrate" in run("xyzzy")[2]
+    assert "the commands are: add, calibrate" in run("xyzzy")[2]
 
 
 def test_an_unknown_option_names_the_one_that_may_be_meant(run):

@@ -96,6 +96,6 @@ def test_an_embedder_with_other_options_is_refused_by_naming_them(run, photos, t
     )
     config.write_text(text.format(""))
     assert run("add", photos / "00.png", "--config", config)[0] == 0
-    config.write_text(text.format("mean = [0.1, 0.2, 0.3]\n"))
+    config.write_text(text.format("preprocess.mean = [0.1, 0.2, 0.3]\n"))
     code, _, errors = run("search", photos / "00.png", "--config", config)
-    assert (code, "they differ in mean = " in errors) == (3, True), errors
+    assert (code, "they differ in preprocess.mean = " in errors) == (3, True), errors

@@ -1,4 +1,4 @@
-"""The recipes: a dish is found by its photo, and a boat has no match."""
+"""The recipes: a dish is found by its photo, and a boat is no dish."""
 
 from __future__ import annotations
 

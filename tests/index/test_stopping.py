@@ -71,13 +71,13 @@ def test_an_interrupt_stores_what_is_embedded_and_waits_for_nothing_else(paths):
     """Ctrl-C while inputs are awaited: groups in the model are stored, a half one is not begun."""
     embedded = threading.Semaphore(0)
 
-    class Interrupted(SmallEmbedder):
+    class Told(SmallEmbedder):
         def embed(self, batch):
             vectors = super().embed(batch)
             embedded.release()
             return vectors
 
-    embedder = Interrupted()
+    embedder = Told()
 
     def from_database():
         yield from paths[:9]

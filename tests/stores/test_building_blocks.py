@@ -1,4 +1,4 @@
-"""The functions that third-party stores are built on."""
+"""What a store of somebody else can stand on."""
 
 from __future__ import annotations
 

@@ -1,15 +1,12 @@
-"""Options that commands share: where an index is, fields, output files, completion."""
+"""Options and parameter types that commands share, and their shell completion."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,197 +15,61 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from imagesearch._printable import printable, printable_json
-from imagesearch.cli._terminal import complain
-from imagesearch.config import PluginConfig, check_options, load_config
-from imagesearch.errors import ConfigError, ImageSearchError, StoreError
-from imagesearch.filters import parse_filter
-from imagesearch.filters._tree import fields_of
-from imagesearch.index import ImageIndex
-from imagesearch.plugins import make_embedder, make_store, plugin_class, plugin_names
-from imagesearch.protocols import Embedder, SupportsAdoption, supports
-from imagesearch.stores.local._sql import field_names
-from imagesearch.types import IndexMeta
+from imagesearch.cli._target import DEFAULT_STORE, given, known_fields
+from imagesearch.plugins import plugin_names
 
 __all__ = [
-    "DEFAULT_STORE",
-    "Foreign",
+    "ImageFile",
     "OutputFile",
-    "PictureFile",
     "complete_embedders",
     "complete_fields",
     "complete_files",
     "complete_filters",
     "complete_folders",
+    "dry_run_option",
     "embedder_option",
-    "foreign_collection",
-    "hint_at_unknown_fields",
     "json_option",
-    "known_fields",
-    "no_index",
-    "open_existing",
-    "open_index",
     "print_json",
     "progress_option",
     "store_options",
-    "store_table",
-    "table_at",
     "where_option",
 ]
 
 
-DEFAULT_STORE = "imagesearch.idx"
-
-
-def store_table(config: Path | None, store: Path | None) -> PluginConfig:
-    """Return which store the options name; ``--store`` takes precedence over ``--config``.
-
-    Raises:
-        ConfigError: The config file cannot be read, or has no such table.
-    """
-    if store is None and config is not None:
-        return _configured(config)
-    return table_at(store or Path(DEFAULT_STORE))
-
-
-def table_at(place: Path, **options: object) -> PluginConfig:
-    """Return the store that a TOML file describes, or a local one at that path.
-
-    Args:
-        place: Where.
-        options: Further options of a local store.
-
-    Raises:
-        ConfigError: The file cannot be read, or has no such table.
-    """
-    if place.suffix == ".toml":
-        return _configured(place)
-    return PluginConfig("local", {"path": str(place), **options})
-
-
-def no_index(config: Path | None, store: Path | None) -> StoreError:
-    """Return the error for an index that should exist, and does not."""
-    if store is None and config is not None:
-        cls = plugin_class("stores", _configured(config).kind)
-        hint = f"; {cls.adoption_hint()}" if supports(cls, SupportsAdoption) else ""
-        return StoreError(
-            f"the store of {config} holds no index yet; create one with: imagesearch add FOLDER "
-            f"--config {shlex.quote(str(config))}{hint}"
-        )
-    option = "" if store is None else f" --store {shlex.quote(str(store))}"
-    return StoreError(
-        f"there is no index at {store or DEFAULT_STORE}; create one with: imagesearch add "
-        f"FOLDER{option}, or name another with --store"
-    )
-
-
-def _configured(config: Path) -> PluginConfig:
-    table = load_config(config).store
-    if table is None:
-        raise ConfigError(f"{config} has no table [store]; add one, or name a local index")
-    return table
-
-
-_IDENTITY = frozenset({"id", "uri"})
-
-
-def known_fields(config: Path | None, store: Path | None) -> list[str] | None:
-    """Return the metadata fields of the index that the options name, if that costs next to nothing.
-
-    Returns:
-        Names, sorted; None for an index that is not local, or cannot be read.
-    """
-    try:
-        table = store_table(config, store)
-        if table.kind != "local":
-            return None
-        options = check_options(plugin_class("stores", "local"), table)
-        return field_names(Path(options["path"]))
-    except (ImageSearchError, OSError):
-        return None
-
-
-def hint_at_unknown_fields(config: Path | None, store: Path | None, where: str | None) -> None:
-    """Where nothing matched, say which fields of the filter no image has."""
-    known = known_fields(config, store) if where is not None else None
-    if where is None or known is None:
-        return
-    unknown = sorted(fields_of(parse_filter(where)) - _IDENTITY - set(known))
-    if unknown:
-        complain(
-            f"no image has the field {', '.join(map(repr, unknown))}; there are: "
-            f"{', '.join(known) or 'no fields at all'}",
-            word="Note",
-            role="warning",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Foreign:
-    """What a config says of a collection that says nothing of itself.
-
-    Attributes:
-        embedder: What made its vectors.
-        meta: What it is to be opened with.
-    """
-
-    embedder: Embedder
-    meta: IndexMeta
-
-
-def foreign_collection(config: Path | None) -> Foreign | None:
-    """Return what a config says of a collection that another program made.
-
-    Args:
-        config: TOML file; None where a local index was named.
-
-    Returns:
-        None unless the config has an [embedder], and its [store] says ``adopt`` or ``read_only``.
-
-    Raises:
-        StoreError: There is no such collection, or it cannot be opened.
-        IncompatibleIndexError: Its dimension or metric is another.
-    """
-    if config is None or config.suffix != ".toml":
-        return None
-    loaded = load_config(config)
-    store, embedder = loaded.store, loaded.embedder
-    if store is None or embedder is None or not {"adopt", "read_only"} & set(store.options):
-        return None
-    made = make_embedder(embedder)
-    meta = IndexMeta(made.spec, loaded.metric or "cosine")
-    # Opened for reading first, which makes nothing where nothing is.
-    with closing(make_store(replace(store, options={**store.options, "read_only": True}))) as there:
-        there.open(meta)
-    return Foreign(made, meta)
-
-
 class OutputFile(click.Path):
-    """A file to be written: in a folder that exists."""
+    """A file to write, in a folder that exists."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False, writable=True, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path, or fail."""
+        """Return the path.
+
+        Raises:
+            click.BadParameter: It cannot be written there.
+        """
         path = Path(str(super().convert(value, param, ctx)))
         if not path.absolute().parent.is_dir():
-            self.fail(f"the folder {path.parent} does not exist; make it first", param, ctx)
+            self.fail(f"the folder {path.parent} does not exist; create it first", param, ctx)
         return path
 
 
-class PictureFile(OutputFile):
-    """A picture to be written: its suffix names a format that can be."""
+class ImageFile(OutputFile):
+    """An image file to write; its suffix must be that of a supported format."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path, or fail."""
+        """Return the path.
+
+        Raises:
+            click.BadParameter: It cannot be written there.
+        """
         from PIL import Image
 
         path = super().convert(value, param, ctx)
         format = Image.registered_extensions().get(path.suffix.lower(), "")
         if format not in Image.SAVE:
             self.fail(
-                f"{str(path)!r} does not end in the name of a picture format; use .png, .jpg or "
-                ".webp",
+                f"{str(path)!r} must end in the suffix of an image format, such as .png, .jpg or .webp",
                 param,
                 ctx,
             )
@@ -222,7 +83,7 @@ _JOINT = re.compile(r"(^|\(|\b(and|or|not))\s*$")
 def complete_files(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Let the shell offer files, as it does for other programs."""
+    """Let the shell complete files, as for other programs."""
     del context, parameter
     return [CompletionItem(incomplete, type="file")]
 
@@ -230,7 +91,7 @@ def complete_files(
 def complete_folders(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Let the shell offer folders."""
+    """Let the shell complete folders."""
     del context, parameter
     return [CompletionItem(incomplete, type="dir")]
 
@@ -238,7 +99,7 @@ def complete_folders(
 def complete_embedders(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer the kinds of embedders, and behind ``timm:`` the models whose weights are here."""
+    """Complete the kinds of embedders, and after ``timm:`` the models whose weights are cached."""
     del context, parameter
     kind, colon, model = incomplete.partition(":")
     if not colon:
@@ -250,7 +111,7 @@ def complete_embedders(
 def complete_fields(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer the metadata fields of the index that the line names so far."""
+    """Complete the metadata fields of the index that the command line names so far."""
     del parameter
     return _items(_fields(context), incomplete)
 
@@ -258,7 +119,7 @@ def complete_fields(
 def complete_filters(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Offer metadata fields where a filter, as far as it is written, wants one."""
+    """Complete metadata fields where an unfinished filter expects one."""
     del parameter
     match = _UNFINISHED_NAME.fullmatch(incomplete)
     if match is None or not _JOINT.search(match["before"]):
@@ -268,7 +129,7 @@ def complete_filters(
 
 
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    # A shell shows what it completes as it is.
+    # A shell prints completions unescaped.
     safe = (name for name in names if name == printable(name))
     return [CompletionItem(name) for name in safe if name.startswith(incomplete)]
 
@@ -287,7 +148,7 @@ def _first(value: object) -> Path | None:
 
 
 def _cached_timm_models() -> list[str]:
-    """Look into the hub's cache without importing its library, which takes a while."""
+    """List the models in the hub's cache, without importing its library, which is slow."""
     home = os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser()
     cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub")
     prefix = "models--timm--"
@@ -304,7 +165,7 @@ def store_options(command: _Command) -> _Command:
             "--config",
             envvar="IMAGESEARCH_CONFIG",
             type=click.Path(dir_okay=False, path_type=Path),
-            # Before --store, which asks whether this was given.
+            # Parsed before --store, whose callback checks whether this was given.
             is_eager=True,
             help="TOML file with the tables [embedder] and [store].  [env: IMAGESEARCH_CONFIG]",
         ),
@@ -325,7 +186,7 @@ def store_options(command: _Command) -> _Command:
 def _unless_config_was_given(
     context: click.Context, _option: click.Parameter, store: Path | None
 ) -> Path | None:
-    """Let the file named on the command line take precedence over the environment."""
+    """Return the store, unless the command line gives --config and only the environment --store."""
     general = context.get_parameter_source("store") is ParameterSource.ENVIRONMENT
     return None if general and given("config") else store
 
@@ -340,71 +201,28 @@ embedder_option = click.option(
     "--embedder",
     metavar="KIND[:MODEL]",
     shell_complete=complete_embedders,
-    help="Embedder of a new index: 'timm', 'timm:MODEL', 'descriptors' …  An existing index knows "
+    help="Embedder of a new index: 'timm', 'timm:MODEL', 'descriptors' …  An existing index keeps "
     "its own.  [default: timm:resnet50.a1_in1k]",
 )
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object a line, for programs."
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line, for programs."
 )
 
+
+dry_run_option = click.option(
+    "-n", "--dry-run", is_flag=True, help="Show what would be done, and change nothing."
+)
 
 progress_option = click.option(
     "--progress/--no-progress",
     default=None,
-    help="Show a bar on standard error.  [default: on a terminal]",
+    help="Show a progress bar on standard error.  [default: on a terminal]",
 )
-
-
-def open_index(config: Path | None, store: Path | None, embedder: str | None) -> ImageIndex:
-    """Open the index that the options name, making it if need be."""
-    if config is not None and store is None and embedder is None:
-        return ImageIndex.from_config(config)
-    chosen = make_store(store_table(config, store))
-    metric = None if config is None else load_config(config).metric
-    return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder), metric=metric)
-
-
-def open_existing(config: Path | None, store: Path | None, *, embeds: bool = False) -> ImageIndex:
-    """Open an index that must exist.
-
-    Args:
-        config: Names the store, and the embedder where one is needed.
-        store: Folder of a local index; takes precedence over the config, whose embedder holds for it only if
-            this command named both.
-        embeds: Whether pictures or texts will be embedded. Only then is the config's embedder
-            made: it says where weights are today, and the index only where they were.
-
-    Raises:
-        StoreError: There is none.
-        IncompatibleIndexError: The config names another embedder than the index has.
-    """
-    chosen = make_store(store_table(config, store))
-    if chosen.describe() is None:
-        foreign = foreign_collection(None if store is not None else config)
-        if foreign is None:
-            raise no_index(config, store)
-        return ImageIndex(store=chosen, embedder=foreign.embedder, metric=foreign.meta.metric)
-    named = store is None or given("config")
-    embedder = _make_embedder(config, None) if embeds and named else None
-    return ImageIndex(store=chosen, embedder=embedder)
-
-
-def given(parameter: str) -> bool:
-    """Whether an option was given on the command line, and not by the environment."""
-    source = click.get_current_context().get_parameter_source(parameter)
-    return source is ParameterSource.COMMANDLINE
 
 
 def print_json(**values: object) -> None:
     """Print one JSON object on a line of its own, with all control characters escaped."""
-    # Escapes are right for every reader; readable text only where all of it can be written.
+    # Every reader understands escapes; unescaped text is used only where all of it can be encoded.
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     click.echo(printable_json(json.dumps(values, ensure_ascii=not unicode)))
-
-
-def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:
-    if embedder is not None:
-        return make_embedder(PluginConfig.parse(embedder))
-    table = load_config(config).embedder if config is not None else None
-    return make_embedder(table) if table is not None else None

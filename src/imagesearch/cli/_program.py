@@ -1,7 +1,8 @@
-"""The program: its commands, and how errors become messages and exit codes."""
+"""The program: its commands, and the messages and exit codes of errors."""
 
 from __future__ import annotations
 
+import difflib
 import io
 import logging
 import sys
@@ -11,7 +12,6 @@ from pathlib import Path
 import click
 
 import imagesearch
-from imagesearch._validation import did_you_mean
 from imagesearch.cli._terminal import Role, colour_choice, complain, say
 from imagesearch.cli.add import add, sync
 from imagesearch.cli.calibrate import calibrate
@@ -33,7 +33,7 @@ __all__ = ["main"]
 
 _EXIT_ERROR = 3
 _EXIT_INTERRUPTED = 130
-# What other programs call the same.
+# Names that other programs use for the same commands.
 _OTHER_WORDS = {
     "diagnose": "doctor",
     "evaluate": "eval",
@@ -61,7 +61,7 @@ _OTHER_WORDS = {
 
 
 class _Program(click.Group):
-    """A group that says what may have been meant by a command that it does not have."""
+    """A group that suggests a command for one that does not exist."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -69,42 +69,42 @@ class _Program(click.Group):
         name = args[0]
         if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
-        raise click.UsageError(f"there is no command {name!r}{self._meant(name)}", ctx)
+        raise click.UsageError(f"unknown command {name!r}{self._suggestion(name)}", ctx)
 
-    def _meant(self, name: str) -> str:
+    def _suggestion(self, name: str) -> str:
         word = _OTHER_WORDS.get(name.lower())
-        suggestion = f" (did you mean {word!r}?)" if word else did_you_mean(name, self.commands)
-        if suggestion:
-            return suggestion
+        close = [word] if word else difflib.get_close_matches(name, self.commands, 1)
+        if close:
+            return f"; did you mean {close[0]!r}?"
         if Path(name).is_dir():
             return f"; to index that folder: imagesearch add {name}"
         if Path(name).is_file():
-            return f"; to search for that picture: imagesearch search {name}"
-        return f"; there are: {', '.join(sorted(self.commands))}"
+            return f"; to search with that image: imagesearch search {name}"
+        return f"; the commands are: {', '.join(sorted(self.commands))}"
 
 
 @click.group(
     cls=_Program,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 all is well, 1 some inputs failed, or check or doctor found a "
-    "problem (each is named), 2 wrong usage, 3 nothing could be done (the message says why), 130 interrupted. "
-    "Colours are for terminals; NO_COLOR=1 turns them off, FORCE_COLOR=1 on.",
+    epilog="Exit codes: 0 success, 1 some inputs failed, or check or doctor found a problem (each is "
+    "named), 2 wrong usage, 3 the command failed (the message says why), 130 interrupted. "
+    "Output is coloured on terminals; NO_COLOR=1 turns colours off, FORCE_COLOR=1 on.",
 )
 @click.version_option(imagesearch.__version__, prog_name="imagesearch")
-@click.option("-v", "--verbose", is_flag=True, help="Tell more on standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more to standard error.")
 @click.pass_context
 def program(context: click.Context, verbose: bool) -> None:
     """Search images by image, by text and by both (以图搜图).
 
     \b
-    imagesearch add photos/               index a folder (made on first use)
-    imagesearch search query.jpg          find the pictures most like this one
-    imagesearch doctor                    say what is installed, and what is wrong
+    imagesearch add photos/               index a folder (the index is created on first use)
+    imagesearch search query.jpg          find the images most similar to this one
+    imagesearch doctor                    check the installation and the configuration
     """
     context.color = colour_choice()
-    logging.basicConfig(level=logging.WARNING, handlers=[_Complaints()])
+    logging.basicConfig(level=logging.WARNING, handlers=[_LogHandler()])
     logging.getLogger("imagesearch").setLevel(logging.DEBUG if verbose else logging.WARNING)
-    # It tells of every attempt that a store repeats; what fails in the end is reported anyway.
+    # It logs every retry of a store; final failures are reported in any case.
     logging.getLogger("urllib3").setLevel(logging.NOTSET if verbose else logging.ERROR)
 
 
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit.
 
     Args:
-        arguments: The words after the program's name; None takes the process's own.
+        arguments: The arguments after the program's name; None for those of the process.
 
     Raises:
         SystemExit: Always, with the exit code.
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         0
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal has no characters for must not end the program.
+        # A name that the terminal cannot encode must not stop the program.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = program.main(arguments, prog_name="imagesearch", standalone_mode=False)
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _show(error: click.ClickException) -> None:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        # Its message is the help; nothing else has to be said.
+        # Its message is the help text.
         say(error.format_message(), err=True)
         return
     if isinstance(error, click.UsageError) and error.ctx is not None:
@@ -174,12 +174,12 @@ def _show(error: click.ClickException) -> None:
         click.echo(f"Try '{error.ctx.command_path} --help' for help.\n", err=True)
     message = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.option_name in {"-v", "--verbose"}:
-        message += f" It stands before the command: imagesearch {error.option_name} COMMAND."
+        message += f" Give it before the command: imagesearch {error.option_name} COMMAND."
     complain(message)
 
 
-class _Complaints(logging.Handler):
-    """Shows what the library logs in the way of all other messages."""
+class _LogHandler(logging.Handler):
+    """Prints what the library logs in the format of other messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         role: Role = "faint"

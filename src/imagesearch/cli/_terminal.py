@@ -1,21 +1,23 @@
-"""The terminal: whether there is one, how wide it is, and whether it shows colours."""
+"""Output for terminals: width, colours, messages and tables."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import IO, Any, Literal
 
 import click
 
 from imagesearch._printable import printable
-from imagesearch._rendering import display_width
+from imagesearch._rendering import display_width, one_line
 
 __all__ = [
     "Role",
     "colour_choice",
     "complain",
+    "echo_listed",
     "echo_table",
     "fitted_lines",
     "is_terminal",
@@ -24,6 +26,8 @@ __all__ = [
     "terminal_width",
 ]
 
+
+_LISTED = 20  # lines of each kind that a person reads
 
 Role = Literal["error", "warning", "ok", "heading", "faint"]
 
@@ -37,10 +41,10 @@ _STYLES: dict[Role, dict[str, Any]] = {
 
 
 def colour_choice() -> bool | None:
-    """Return whether the environment asks for colours; None leaves it to each stream.
+    """Return whether the environment turns colours on or off; None leaves it to each stream.
 
-    ``NO_COLOR`` (no-color.org) takes precedence over ``FORCE_COLOR``, and both before ``TERM=dumb``, as in
-    Python's own programs.
+    ``NO_COLOR`` (no-color.org) takes precedence over ``FORCE_COLOR``, and both over ``TERM=dumb``, as
+    in Python's own programs.
     """
     if os.environ.get("NO_COLOR"):
         return False
@@ -50,7 +54,7 @@ def colour_choice() -> bool | None:
 
 
 def painted(text: str, role: Role) -> str:
-    """Return text in the colour of its role; `click.echo` takes it away where none are shown.
+    """Return text in the colour of its role; `click.echo` removes it where colours are off.
 
     Control characters in the text are escaped.
     """
@@ -58,27 +62,27 @@ def painted(text: str, role: Role) -> str:
 
 
 def is_terminal(stream: IO[Any] | None) -> bool:
-    """Return whether a person sees what is written there."""
+    """Return whether a stream is a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
 def terminal_width() -> int | None:
-    """Return the columns of the terminal on standard output; None where it goes elsewhere."""
+    """Return the columns of the terminal on standard output; None if it is not a terminal."""
     return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
 
 
 def complain(message: str, *, word: str = "Error", role: Role = "error") -> None:
-    """Write a message to standard error, after a word that gives its severity.
+    """Write a message to standard error after a word for its severity.
 
-    Control characters are escaped, and further lines are indented, so that no text from outside
-    looks like a message of the program.
+    Control characters are escaped and further lines indented, so that text from outside cannot pass
+    for a message of the program.
     """
     text = printable(message, lines=True).replace("\n", "\n  ")
     click.echo(f"{painted(f'{word}:', role)} {text}", err=True, color=colour_choice())
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print plain text that may hold words from outside, with control characters escaped."""
+    """Print plain text that may contain text from outside; control characters are escaped."""
     click.echo(printable(text, lines=True), err=err)
 
 
@@ -94,9 +98,9 @@ def fitted_lines(text: str, width: int | None, *, indent: int = 0) -> str:
     Words longer than a line, such as paths, stay whole. East Asian characters count as two columns.
 
     Args:
-        text: Line breaks in it stay.
-        width: Columns; None breaks nothing.
-        indent: Spaces before every line but the first, which has as much before it already.
+        text: The text; its line breaks are kept.
+        width: Columns; None for no limit.
+        indent: Spaces before every line but the first, which the caller has indented.
     """
     text = printable(text, lines=True)
     gap = "\n" + " " * indent
@@ -112,3 +116,14 @@ def fitted_lines(text: str, width: int | None, *, indent: int = 0) -> str:
                 line = word
         lines.append(line)
     return gap.join(lines)
+
+
+def echo_listed(word: str, role: Role, names: Iterable[str]) -> None:
+    """Print a line for each name, after a word; on a terminal only the first 20."""
+    listed = list(names)
+    shown = listed[:_LISTED] if is_terminal(sys.stdout) else listed
+    for name in shown:
+        click.echo(f"{painted(word, role)} {one_line(name)}")
+    if len(listed) > len(shown):
+        rest = f"… and {len(listed) - len(shown)} more; --json lists all"
+        click.echo(painted(rest, "faint"))

@@ -10,16 +10,15 @@ import click
 
 from imagesearch.cli._options import (
     complete_files,
+    dry_run_option,
     embedder_option,
     json_option,
-    open_index,
     print_json,
     progress_option,
     store_options,
-    store_table,
 )
-from imagesearch.cli._preview import dry_run_option, echo_listed, empty_index, open_untouched
-from imagesearch.cli._terminal import Role, complain, is_terminal
+from imagesearch.cli._target import empty_index, open_index, open_read_only, store_config
+from imagesearch.cli._terminal import Role, complain, echo_listed, is_terminal
 from imagesearch.errors import RemovalRefusedError
 from imagesearch.index import ImageIndex
 from imagesearch.index._ingest import OnError, ingest
@@ -68,7 +67,7 @@ def add(
 ) -> int:
     """Add images: files, folders, globs, CSV or JSONL manifests, URLs.
 
-    What is in the index and unchanged is skipped.
+    Images that are in the index and unchanged are skipped.
 
     \b
     Examples:
@@ -91,7 +90,10 @@ def add(
 @progress_option
 @_strict_option
 @click.option(
-    "-y", "--yes", is_flag=True, help="Remove also more than a tenth of the records, unasked."
+    "-y",
+    "--yes",
+    is_flag=True,
+    help="Also remove more than a tenth of the records, without asking.",
 )
 @json_option
 def sync(
@@ -105,15 +107,15 @@ def sync(
     yes: bool,
     as_json: bool,
 ) -> int:
-    """Add images, and remove those whose file is gone.
+    """Add images, and remove records whose file is gone.
 
-    For a folder only records below it are considered; a manifest or a glob is taken to name all
-    that the index should hold. A file that moved keeps its vector. Records whose image cannot be
-    looked at, as below an empty mount point, stay. --dry-run shows what would be added, updated and
+    For a folder, only records below it are considered; a manifest or a glob must name everything that
+    the index should contain. A file that moved keeps its vector. Records whose image cannot be read,
+    such as below an empty mount point, stay. --dry-run shows what would be added, updated and
     removed.
 
-    More than ten records that are more than a tenth are removed only after a question, or with
-    --yes.
+    More than ten records that are more than a tenth of the index are removed only after
+    confirmation, or with --yes.
 
     \b
     Examples:
@@ -130,9 +132,9 @@ def sync(
 
 
 def _require_there(sources: tuple[str, ...]) -> None:
-    """Refuse what is not there before a new index asks for its model's weights."""
+    """Refuse a missing source before a new index loads the weights of its model."""
     if len(sources) == 1:
-        expand(sources[0])  # which looks at the path itself now, and below it later
+        expand(sources[0])  # checks the path itself; what is below it is read later
 
 
 def _run(
@@ -156,8 +158,8 @@ def _run(
             report, refused = replace(report, removed=list(error.ids)), None
     except KeyboardInterrupt:
         complain(
-            f"what was embedded until now is stored ({index.count()} images in the index); run "
-            "the same command again to go on",
+            f"everything embedded so far is stored ({index.count()} images in the index); run the "
+            "same command again to continue",
             word="interrupted",
             role="warning",
         )
@@ -179,11 +181,11 @@ def _run(
 def _agreed(error: RemovalRefusedError) -> bool:
     try:
         return click.confirm(
-            f"Remove {len(error.ids):,} of {error.total:,} records, whose images are gone?",
+            f"Remove {len(error.ids):,} of {error.total:,} records whose images are gone?",
             err=True,
         )
     except click.Abort:
-        # The terminal's cursor stands behind its ^C.
+        # The cursor is after the ^C.
         click.echo(err=True)
         return False
 
@@ -201,7 +203,7 @@ def _dry_run(
 ) -> int:
     refused = None
     uris: dict[str, str] = {}
-    with open_untouched(store_table(config, store), config if store is None else None) as (
+    with open_read_only(store_config(config, store), config if store is None else None) as (
         opened,
         meta,
     ):
@@ -225,7 +227,7 @@ def _dry_run(
             )
         except RemovalRefusedError as error:
             refused = error
-            # Shown as with --yes, to help decide whether to pass it.
+            # Listed as with --yes, to help decide whether to give it.
             gone = list(error.ids) if error.allowable else []
             uris |= {id: record.uri for id, record in index.store.get(gone).items()}
             report = replace(error.report, removed=gone)

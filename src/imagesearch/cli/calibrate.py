@@ -10,17 +10,17 @@ from imagesearch.cli._options import (
     complete_fields,
     complete_files,
     json_option,
-    open_existing,
     print_json,
     progress_option,
     store_options,
 )
+from imagesearch.cli._target import open_existing
 from imagesearch.cli._terminal import say
 
 __all__ = ["calibrate"]
 
 
-@click.command(short_help="Learn which scores can be trusted.")
+@click.command(short_help="Learn a score threshold for relevant hits.")
 @click.argument("source", required=False, metavar="[SOURCE]", shell_complete=complete_files)
 @click.option(
     "--label",
@@ -28,21 +28,21 @@ __all__ = ["calibrate"]
     show_default=True,
     metavar="FIELD",
     shell_complete=complete_fields,
-    help="Column or metadata field with the label; with SOURCE, where none has it, the name of the "
-    "image's folder is its label.",
+    help="Column or metadata field with the label; if no image of SOURCE has it, the label is the name "
+    "of the image's folder.",
 )
 @click.option(
     "--pairs",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Instead of SOURCE: a CSV file with the columns query (or query_id, query_text) and "
-    "relevant (or relevant_id), which names all records that are right.",
+    "relevant (or relevant_id), which names all relevant records.",
 )
 @click.option(
     "--precision",
     default=0.95,
     show_default=True,
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of right hits to assure, with 95 % confidence.",
+    help="Share of relevant hits to guarantee, with 95 % confidence.",
 )
 @click.option(
     "-k", default=10, show_default=True, type=click.IntRange(min=1), help="Hits of each query."
@@ -52,14 +52,14 @@ __all__ = ["calibrate"]
     default=1000,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Without SOURCE and --pairs: how many records of the index ask, at most.",
+    help="Without SOURCE and --pairs: records of the index used as queries, at most.",
 )
-@click.option("--seed", default=0, show_default=True, help="Which records ask.")
+@click.option("--seed", default=0, show_default=True, help="Seed for choosing these records.")
 @click.option(
     "--save/--no-save",
     default=True,
     show_default=True,
-    help="Keep the threshold with the index, for search --min-score calibrated.",
+    help="Save the threshold in the index, for search --min-score calibrated.",
 )
 @progress_option
 @store_options
@@ -78,10 +78,10 @@ def calibrate(
     store: Path | None,
     as_json: bool,
 ) -> int:
-    """Learn the score from which on hits can be trusted, so that a search may find nothing.
+    """Learn a score threshold whose hits reach a precision, so that a search can return no hits.
 
-    SOURCE is class folders or a manifest of labelled query images. Without it the index's own
-    labels say what is right, or where it has none, its copies.
+    SOURCE is class folders or a manifest of labelled query images. Without it, the labels of the index
+    decide what is relevant, or if it has none, its copies.
 
     \b
     Examples:
@@ -107,5 +107,5 @@ def calibrate(
         print_json(**calibration.to_dict())
     else:
         say(str(calibration))
-    # As for inputs that fail: the answer is there, but not all was looked at.
+    # As for inputs that fail: there is a result, but some queries were skipped.
     return 1 if calibration.skipped else 0

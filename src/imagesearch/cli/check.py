@@ -13,9 +13,8 @@ from imagesearch.cli._options import (
     print_json,
     progress_option,
     store_options,
-    store_table,
-    table_at,
 )
+from imagesearch.cli._target import store_at, store_config
 from imagesearch.cli._terminal import Role, fitted_lines, painted, say, terminal_width
 from imagesearch.config import load_config
 from imagesearch.index._check import check_store
@@ -41,7 +40,7 @@ _INDENT = 9
 
 @click.command(short_help="Find damage in an index and repair it.")
 @click.argument(
-    "place",
+    "path",
     required=False,
     metavar="[INDEX|CONFIG]",
     type=click.Path(path_type=Path),
@@ -50,20 +49,20 @@ _INDENT = 9
 @click.option(
     "--repair",
     is_flag=True,
-    help="Repair what can be repaired: embed again the images of damaged vectors whose files are "
-    "there, rebuild what is kept twice, and accept a database that has lost acknowledged writes.",
+    help="Repair what can be repaired: embed the images of damaged vectors again if their files exist, "
+    "rebuild redundant data, and accept a database that lost acknowledged writes.",
 )
 @click.option(
     "--remove",
     is_flag=True,
     help="With --repair: remove the records that cannot be repaired from the index. Image files are "
-    "never touched.",
+    "not changed.",
 )
 @store_options
 @progress_option
 @json_option
 def check(
-    place: Path | None,
+    path: Path | None,
     repair: bool,
     remove: bool,
     config: Path | None,
@@ -71,11 +70,11 @@ def check(
     progress: bool | None,
     as_json: bool,
 ) -> int:
-    """Look through everything that a local index stores, and name the records that are damaged.
+    """Verify everything that a local index stores, and list the damaged records.
 
-    The database, every record, what filters read, every vector, the saved graph, and whether
-    acknowledged writes are missing. Nothing is changed without --repair, and no record goes without
-    --remove. The exit code is 1 while there is damage.
+    Checked are the database, every record, filter entry and vector, the saved graph, and whether
+    acknowledged writes are missing. Nothing is changed without --repair, and no record is removed
+    without --remove. The exit code is 1 while there is damage.
 
     \b
     Examples:
@@ -84,12 +83,12 @@ def check(
       imagesearch check imagesearch.toml --repair --remove
     """
     if remove and not repair:
-        raise click.UsageError("--remove goes with --repair")
-    if place is not None and place.suffix == ".toml":
-        config, store = place, None
-    elif place is not None:
-        store = place
-    chosen = make_store(table_at(place) if place is not None else store_table(config, store))
+        raise click.UsageError("--remove needs --repair")
+    if path is not None and path.suffix == ".toml":
+        config, store = path, None
+    elif path is not None:
+        store = path
+    chosen = make_store(store_at(path) if path is not None else store_config(config, store))
     try:
         report = check_store(
             chosen,
@@ -109,7 +108,7 @@ def check(
 
 
 def _embedder(config: Path | None) -> Embedder | None:
-    """Make the embedder that a config names; it says where weights are today."""
+    """Make the embedder of a config, which knows where the weights are now."""
     table = None if config is None else load_config(config).embedder
     return None if table is None else make_embedder(table)
 

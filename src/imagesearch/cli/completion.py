@@ -17,17 +17,17 @@ _SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", required=False, type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str | None) -> None:
-    """Print what makes a shell complete commands, options, choices, paths and field names.
+    """Print a script that completes commands, options, choices, paths and field names.
 
-    Without SHELL it is that of the variable SHELL. Put the output where the shell looks for it,
-    and open a new one:
+    The default for SHELL is the environment variable SHELL. Write the output to where the shell looks for
+    it, and open a new shell:
 
     \b
     imagesearch completion bash > ~/.local/share/bash-completion/completions/imagesearch
     imagesearch completion zsh > ~/.zfunc/_imagesearch
     imagesearch completion fish > ~/.config/fish/completions/imagesearch.fish
 
-    bash needs the package bash-completion for that; without it, write this into ~/.bashrc:
+    bash needs the package bash-completion for this; without it, add this to ~/.bashrc:
 
     \b
     eval "$(imagesearch completion bash)"
@@ -40,10 +40,10 @@ def completion(context: click.Context, shell: str | None) -> None:
     if shell is None:
         shell = Path(os.environ.get("SHELL", "")).name
         if shell not in _SHELLS:
-            raise click.UsageError(f"say for which shell: {', '.join(_SHELLS)}")
+            raise click.UsageError(f"give a shell: {', '.join(_SHELLS)}")
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"this version of click cannot complete in {shell}; upgrade it")
+        raise click.UsageError(f"this version of click does not support {shell}; upgrade click")
     root = context.find_root()
     name = root.info_name or "imagesearch"
     script = kind(root.command, {}, name, f"_{name.upper()}_COMPLETE").source()

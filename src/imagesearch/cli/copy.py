@@ -9,13 +9,12 @@ import click
 
 from imagesearch.cli._options import (
     complete_files,
-    foreign_collection,
+    dry_run_option,
     json_option,
     print_json,
     progress_option,
-    table_at,
 )
-from imagesearch.cli._preview import dry_run_option, open_untouched
+from imagesearch.cli._target import external_collection, open_read_only, store_at
 from imagesearch.cli._terminal import say
 from imagesearch.config import PluginConfig
 from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records, is_same
@@ -43,13 +42,13 @@ _BATCH = 1000
     metavar="DIM",
     type=click.IntRange(min=1),
     help="Fit a projection on FROM and write vectors of DIM elements: smaller, and better at "
-    "finding the same kind of thing.",
+    "finding images of the same kind.",
 )
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16", "int8"]),
-    help="How TO, a new local index, keeps its vectors: in half or a quarter of the bytes.  "
-    "[default: float32]",
+    help="Data type of the vectors of TO, a new local index; float16 takes half the space, int8 a "
+    "quarter.  [default: float32]",
 )
 @dry_run_option
 @progress_option
@@ -63,11 +62,11 @@ def copy(
     progress: bool | None,
     as_json: bool,
 ) -> int:
-    """Copy all records of one store into another, without embedding anything again.
+    """Copy all records of one store into another; nothing is embedded again.
 
-    FROM and TO are local indexes or TOML files with a [store] table. Repeat an interrupted copy
-    to go on with it. Records of TO with the same id are replaced, unless they are the same; others
-    stay. At the end counts and the neighbours of sampled records are compared.
+    FROM and TO are local indexes or TOML files with a [store] table. Repeat an interrupted copy to
+    continue it. Records of TO with the same id are replaced if they differ; others stay. At the end,
+    the counts and the nearest neighbours of sampled records are compared.
 
     \b
     Examples:
@@ -76,10 +75,10 @@ def copy(
       imagesearch copy photos.idx photos-128.idx --project 128 --dtype int8
     """
     if source.absolute() == target.absolute():
-        raise click.UsageError(f"FROM and TO are both {source}; give TO another path")
-    tables = table_at(source), _target_table(target, dtype)
+        raise click.UsageError(f"FROM and TO must differ, got {source} for both")
+    tables = store_at(source), _target_config(target, dtype)
     if dry_run:
-        return _rehearse(source, *tables, project, progress, as_json=as_json)
+        return _dry_run(source, *tables, project, progress, as_json=as_json)
     report = _copied(source, *tables, project, progress)
     if as_json:
         print_json(
@@ -95,9 +94,8 @@ def copy(
         say(str(report))
     if report.doubtful:
         click.echo(
-            "warning: FROM and TO hold as many records, but most neighbours differ: TO may hold "
-            "other vectors under the same ids, or have no index over them yet (IVF: call "
-            "rebuild_index)",
+            "warning: FROM and TO have the same number of records, but most neighbours differ: TO may "
+            "have other vectors for the same ids, or no vector index yet (IVF: call rebuild_index)",
             err=True,
         )
     return _EXIT_INCOMPLETE if report.doubtful or not report.complete else 0
@@ -116,9 +114,9 @@ def _copied(
     ):
         meta = origin.describe()
         if meta is None:
-            foreign = foreign_collection(source)
+            foreign = external_collection(source)
             if foreign is None:
-                raise _nothing(source)
+                raise _no_source(source)
             meta = foreign.meta
         origin.open(meta)
         passes = 1 if project is None else 2
@@ -129,7 +127,7 @@ def _copied(
             return copy_records(origin, copied, advance=bar.advance)
 
 
-def _rehearse(
+def _dry_run(
     source: Path,
     origin_table: PluginConfig,
     target_table: PluginConfig,
@@ -139,10 +137,10 @@ def _rehearse(
     as_json: bool,
 ) -> int:
     with ExitStack() as opened:
-        origin, meta = opened.enter_context(open_untouched(origin_table, source))
+        origin, meta = opened.enter_context(open_read_only(origin_table, source))
         if meta is None:
-            raise _nothing(source)
-        copied, begun = opened.enter_context(open_untouched(target_table))
+            raise _no_source(source)
+        copied, begun = opened.enter_context(open_read_only(target_table))
         if project is not None:
             begun_projection(origin, copied, meta, project)
         elif begun is not None:
@@ -162,7 +160,7 @@ def _rehearse(
         return 0
     where = "" if begun is not None else " in a new index"
     click.echo(
-        f"would be: {new + replaced} copied, {replaced} of them in place of others, {unchanged} "
+        f"would be: {new + replaced} copied, {replaced} of them replacing others, {unchanged} "
         f"unchanged; {before + new} records in the target{where} (dry run: nothing was changed)"
     )
     return 0
@@ -171,7 +169,7 @@ def _rehearse(
 def _compared(
     origin: VectorStore, copied: VectorStore | None, bar: Progress
 ) -> tuple[int, int, int]:
-    """Count the records that would be new, would replace others, and are there already."""
+    """Count the records that are new, replace others, and are unchanged."""
     new = replaced = unchanged = 0
     for batch in origin.scan(batch_size=_BATCH):
         existing = copied.get(batch.ids) if copied is not None else {}
@@ -187,18 +185,16 @@ def _compared(
     return new, replaced, unchanged
 
 
-def _nothing(source: Path) -> StoreError:
-    return StoreError(
-        f"there is no index at {source}, so nothing was copied; check the path of FROM"
-    )
+def _no_source(source: Path) -> StoreError:
+    return StoreError(f"there is no index at {source}, so nothing was copied; check the path FROM")
 
 
-def _target_table(place: Path, dtype: str | None) -> PluginConfig:
+def _target_config(path: Path, dtype: str | None) -> PluginConfig:
     if dtype is None:
-        return table_at(place)
-    if place.suffix == ".toml":
+        return store_at(path)
+    if path.suffix == ".toml":
         raise ConfigError(
-            f"--dtype {dtype} is for a local index, and {place} is a TOML file; write "
-            f'dtype = "{dtype}" into its [store] table if its kind is "local"'
+            f"--dtype {dtype} needs a local index, but {path} is a TOML file; if its store is local, "
+            f'add dtype = "{dtype}" to its [store] table'
         )
-    return table_at(place, dtype=dtype)
+    return store_at(path, dtype=dtype)

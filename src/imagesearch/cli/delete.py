@@ -9,17 +9,20 @@ import click
 
 from imagesearch._validation import batched
 from imagesearch.cli._options import (
-    hint_at_unknown_fields,
+    dry_run_option,
     json_option,
-    no_index,
-    open_existing,
     print_json,
     store_options,
-    store_table,
     where_option,
 )
-from imagesearch.cli._preview import dry_run_option, echo_listed, open_untouched
-from imagesearch.cli._terminal import complain, is_terminal
+from imagesearch.cli._target import (
+    no_index,
+    note_unknown_fields,
+    open_existing,
+    open_read_only,
+    store_config,
+)
+from imagesearch.cli._terminal import complain, echo_listed, is_terminal
 from imagesearch.filters import as_filter
 from imagesearch.index import ImageIndex
 from imagesearch.protocols import VectorStore
@@ -33,7 +36,7 @@ _BATCH = 1000
 
 @click.command(short_help="Delete records by id or by filter.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@where_option("All records that match, instead of ids. On a terminal you are asked before they go.")
+@where_option("Delete all records that match, instead of ids. On a terminal you are asked first.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @store_options
 @dry_run_option
@@ -47,7 +50,7 @@ def delete(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Delete records by id, or by filter; image files are never touched.
+    """Delete records by id or by filter; image files are not changed.
 
     \b
     Examples:
@@ -56,7 +59,7 @@ def delete(
       imagesearch delete --where 'sold = true' --yes
     """
     if bool(ids) == (where is not None):
-        raise click.UsageError("say what to delete: either IDs or --where")
+        raise click.UsageError("give what to delete: either IDs or --where")
     chosen = list(dict.fromkeys(ids)) if ids else None
     if dry_run:
         return _dry_run(chosen, where, config, store, as_json=as_json)
@@ -82,7 +85,7 @@ def _dry_run(
     *,
     as_json: bool,
 ) -> int:
-    with open_untouched(store_table(config, store), config if store is None else None) as (
+    with open_read_only(store_config(config, store), config if store is None else None) as (
         opened,
         meta,
     ):
@@ -112,7 +115,7 @@ def _matching(store: VectorStore, ids: list[str] | None, where: str | None) -> d
 
 
 def _agreed(index: ImageIndex, where: str) -> bool:
-    """Ask a person; a program, which cannot be asked, has said what it wants."""
+    """Ask for confirmation on a terminal; programs are not asked."""
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return True
     matching = index.count(where)
@@ -121,7 +124,7 @@ def _agreed(index: ImageIndex, where: str) -> bool:
     try:
         return click.confirm(f"Delete {matching} of {index.count()} records?", err=True)
     except click.Abort:
-        # The terminal's cursor stands behind its ^C.
+        # The cursor is after the ^C.
         click.echo(err=True)
         return False
 
@@ -140,4 +143,4 @@ def _explain(
             role="warning",
         )
     elif not deleted:
-        hint_at_unknown_fields(config, store, where)
+        note_unknown_fields(config, store, where)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from imagesearch.cli._options import DEFAULT_STORE, json_option, print_json, store_options
+from imagesearch.cli._options import json_option, print_json, store_options
+from imagesearch.cli._target import DEFAULT_STORE
 from imagesearch.cli._terminal import Role, fitted_lines, painted, terminal_width
 from imagesearch.types import CheckResult, CheckStatus
 

@@ -13,12 +13,12 @@ from imagesearch.cli._options import (
     OutputFile,
     complete_folders,
     json_option,
-    open_existing,
     print_json,
     progress_option,
     store_options,
     where_option,
 )
+from imagesearch.cli._target import open_existing
 from imagesearch.cli._terminal import complain, echo_table, is_terminal, say, terminal_width
 from imagesearch.duplicates import NEAR_DISTANCE, TIERS, DuplicateReport, Tier
 
@@ -64,7 +64,7 @@ __all__ = ["duplicates"]
     "there, such as test images in a training set.",
 )
 @click.option(
-    "--extras", is_flag=True, help="Print only the ids of the copies, one a line; keep the rest."
+    "--extras", is_flag=True, help="Print only the ids of the copies to remove, one per line."
 )
 @click.option(
     "--html",
@@ -98,7 +98,7 @@ def duplicates(
       imagesearch duplicates --store test.idx --against train.idx --html leaks.html
     """
     if extras and as_json:
-        raise click.UsageError("--extras and --json print different things; give one")
+        raise click.UsageError("give either --extras or --json, not both")
     with ExitStack() as opened:
         index = opened.enter_context(open_existing(config, store))
         other = None
@@ -118,7 +118,7 @@ def duplicates(
         complain(f"{failure.source}: {failure.error}", word="not opened", role="warning")
     if html is not None:
         say(f"saved {report.save_html(html)}", err=True)
-    # As for inputs that fail: the answer is there, but not all was looked at.
+    # As for inputs that fail: there is a result, but some images were not compared.
     if report.unread:
         click.get_current_context().exit(1)
 
@@ -128,7 +128,7 @@ def _print(report: DuplicateReport, *, extras: bool, as_json: bool) -> None:
         print_json(**report.to_dict())
     elif extras:
         for id in report.extras:
-            # Other programs need the id as it is.
+            # Other programs need the unescaped id.
             click.echo(printable(id) if is_terminal(sys.stdout) else id)
     else:
         echo_table(report.to_table(width=terminal_width()))

@@ -1,4 +1,4 @@
-"""What ``imagesearch eval`` compares: indexes that exist, or galleries that it builds."""
+"""``imagesearch eval``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from pathlib import Path
 import click
 
 from imagesearch.cli._options import (
-    DEFAULT_STORE,
     OutputFile,
     complete_embedders,
     complete_fields,
     complete_files,
-    given,
     json_option,
-    open_existing,
     print_json,
     progress_option,
     where_option,
 )
+from imagesearch.cli._target import DEFAULT_STORE, embedder_config, given, open_existing
 from imagesearch.cli._terminal import complain, say, terminal_width
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.evaluation import (
@@ -104,7 +102,7 @@ def _embedders(
             )
         yield str(config), table
     for embedder in embedders:
-        yield embedder, PluginConfig.parse(embedder)
+        yield embedder, embedder_config(embedder)
     if not embedders and not configs:
         yield "timm:resnet50.a1_in1k", PluginConfig("timm")
 
@@ -120,7 +118,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
     "--pairs",
     type=_file,
     help="Instead of QUERIES: a CSV file with the columns query (or query_id, query_text), "
-    "relevant (or relevant_id) and perhaps grade.",
+    "relevant (or relevant_id) and, optionally, grade.",
 )
 @click.option(
     "-s",
@@ -145,7 +143,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
     "--gallery",
     metavar="SOURCE",
     shell_complete=complete_files,
-    help="Index these images in memory and search them, instead of an index that exists.",
+    help="Index these images in memory and search them, instead of an existing index.",
 )
 @click.option(
     "-e",
@@ -168,22 +166,22 @@ _file = click.Path(dir_okay=False, path_type=Path)
     multiple=True,
     metavar="DIM",
     type=click.IntRange(min=1),
-    help="Measure beside each index the same one projected to DIM elements, fitted on it and kept "
-    "in memory; repeatable.",
+    help="Also measure each index projected to DIM elements; the projection is fitted on it and "
+    "kept in memory. Repeatable.",
 )
 @click.option(
     "--expand",
     default=0,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Measure beside each index the same one searched with expand=N.",
+    help="Also measure each index searched with expand=N.",
 )
 @click.option(
     "--augment",
     default=0,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Measure beside each index the same one searched with augment=N; with --expand: with both.",
+    help="Also measure each index searched with augment=N; with --expand, with both.",
 )
 @click.option(
     "-k",
@@ -207,20 +205,20 @@ _file = click.Path(dir_okay=False, path_type=Path)
     "--index-label",
     metavar="FIELD",
     shell_complete=complete_fields,
-    help="The same for the records that are searched.  [default: as --label]",
+    help="The field with the label of the searched records.  [default: as --label]",
 )
 @where_option("Search only records that match, such as 'year < 2020'.")
 @click.option(
     "--exclude-self/--include-self",
     default=True,
     show_default=True,
-    help="Take a query that is in the index itself, by id, URI or bytes, out of its own answers.",
+    help="Leave a query that is in the index, by id, URI or bytes, out of its own hits.",
 )
 @click.option(
     "--r-precision",
     is_flag=True,
-    help="Measure R-precision too, the fair number where labels differ in size; searches as deep "
-    "as the largest label.",
+    help="Also measure R-precision, which is fair where labels differ in size; searches as deep as "
+    "the largest label.",
 )
 @click.option(
     "--exact/--no-exact",
@@ -235,14 +233,16 @@ _file = click.Path(dir_okay=False, path_type=Path)
     type=click.IntRange(min=1),
     help="Bootstrap resamples behind the 95 % intervals.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap and of --per-class.")
-@click.option("--html", type=OutputFile(), help="Save a page with the worst queries as pictures.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of the bootstrap and of --per-class."
+)
+@click.option("--html", type=OutputFile(), help="Save an HTML page that shows the worst queries.")
 @click.option(
     "--worst",
     default=12,
     show_default=True,
     type=click.IntRange(min=0),
-    help="How many queries of each index the page shows.",
+    help="Queries of each index that the page shows.",
 )
 @progress_option
 @json_option
@@ -273,8 +273,8 @@ def evaluate(
 ) -> int:
     """Measure how well images are found: precision, recall, mAP, nDCG, MRR, latency.
 
-    QUERIES are images whose right answers are known by their label: class folders, or a CSV or
-    JSONL manifest. With several indexes or embedders the gain over the first is shown too.
+    QUERIES are labelled images: class folders, or a CSV or JSONL manifest. Hits with the label of the
+    query are relevant. With several indexes or embedders, their gain over the first is shown.
 
     \b
     Examples:
@@ -284,9 +284,9 @@ def evaluate(
       imagesearch eval test/ --store photos.idx --expand 5 --augment 5
     """
     if (queries is None) == (pairs is None):
-        raise click.UsageError("say what to ask: either QUERIES or --pairs")
+        raise click.UsageError("give the queries: either QUERIES or --pairs")
     if gallery is None and embedders:
-        raise click.UsageError("--embedder needs --gallery; an existing index knows its own")
+        raise click.UsageError("--embedder needs --gallery; an existing index keeps its own")
     if gallery is not None and given("stores"):
         raise click.UsageError("give either --gallery or --store, not both")
     judged = paired_queries(pairs) if pairs is not None else queries

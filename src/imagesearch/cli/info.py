@@ -6,17 +6,18 @@ from pathlib import Path
 
 import click
 
-from imagesearch.cli._options import json_option, open_existing, print_json, store_options
+from imagesearch.cli._options import json_option, print_json, store_options
+from imagesearch.cli._target import open_existing
 from imagesearch.cli._terminal import fitted_lines, painted, terminal_width
 
 __all__ = ["info"]
 
 
-@click.command(short_help="Say what an index holds.")
+@click.command(short_help="Show what an index contains.")
 @store_options
 @json_option
 def info(config: Path | None, store: Path | None, as_json: bool) -> None:
-    """Say what an index holds, and what it was made with.
+    """Show what an index contains, and which embedder made it.
 
     \b
     Examples:

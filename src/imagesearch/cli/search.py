@@ -8,17 +8,16 @@ from typing import cast
 import click
 
 from imagesearch.cli._options import (
+    ImageFile,
     OutputFile,
-    PictureFile,
     complete_fields,
     complete_files,
-    hint_at_unknown_fields,
     json_option,
-    open_existing,
     print_json,
     store_options,
     where_option,
 )
+from imagesearch.cli._target import note_unknown_fields, open_existing
 from imagesearch.cli._terminal import echo_table, say, terminal_width
 from imagesearch.index._search import MinScore
 from imagesearch.types import FOCUS, Hits, Query
@@ -26,55 +25,56 @@ from imagesearch.types import FOCUS, Hits, Query
 __all__ = ["search"]
 
 
-@click.command(short_help="Find the images most like an image or text.")
+@click.command(short_help="Find similar images by image or text.")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_files)
 @click.option("--text", help="Search by a description; needs an embedder with a text tower.")
 @click.option("--id", "ids", multiple=True, help="Search by a record of the index; repeatable.")
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Hits wanted.")
+@click.option(
+    "-k", default=10, show_default=True, type=click.IntRange(min=1), help="Number of hits."
+)
 @where_option("Only records that match, such as 'label = \"cat\" and price < 10'.")
 @click.option(
     "--min-score",
     metavar="SCORE",
     callback=lambda _context, _option, value: _min_score(value),
-    help="Only hits with at least this score; 'calibrated': with at least the threshold that "
-    "imagesearch calibrate has learned.",
+    help="Only hits with at least this score; 'calibrated': the threshold that imagesearch calibrate "
+    "learned.",
 )
 @click.option(
     "--group-by",
     metavar="FIELD",
     shell_complete=complete_fields,
-    help="One hit for all records that share this field's value.",
+    help="One hit for all records with the same value of this field.",
 )
 @click.option(
     "--box",
     metavar="L,T,R,B",
     callback=lambda _context, _option, value: _box(value),
-    help="The region of IMAGE that matters most: left, top, right, bottom in pixels of the upright "
-    "image. One IMAGE only.",
+    help="Region of IMAGE to search for: left, top, right, bottom in pixels of the upright image. One "
+    "IMAGE only.",
 )
 @click.option(
     "--focus",
     type=click.FloatRange(0, 1),
-    help="How much the region counts beside the whole image; 1 leaves the rest out.  [default: "
-    f"{FOCUS}]",
+    help=f"Weight of the region against the whole image; 1 ignores the rest.  [default: {FOCUS}]",
 )
 @click.option(
     "--expand",
     default=0,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Look for what the query and the N records nearest to it have in common; 5 is good.",
+    help="Query expansion: search with the query averaged with its N nearest records; try 5.",
 )
 @click.option(
     "--augment",
     default=0,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Judge each of the best records together with the N others most like it; 5 is good.",
+    help="Rerank the best records by their vectors averaged with their N nearest ones; try 5.",
 )
 @click.option(
     "--sheet",
-    type=PictureFile(),
+    type=ImageFile(),
     help="Save a contact sheet (.png, .jpg, .webp). One query only.",
 )
 @click.option(
@@ -102,7 +102,7 @@ def search(
     store: Path | None,
     as_json: bool,
 ) -> None:
-    """Find the images most like each IMAGE (a file or a URL).
+    """Find the images most similar to each IMAGE (a file or a URL).
 
     \b
     Examples:
@@ -111,9 +111,9 @@ def search(
       imagesearch search street.jpg --box 120,40,380,300 --focus 0.6 --expand 5 --augment 5
     """
     if box is not None and len(images) != 1:
-        raise click.UsageError("--box is a region of one IMAGE; ask one at a time")
+        raise click.UsageError("--box needs exactly one IMAGE")
     if focus is not None and box is None:
-        raise click.UsageError("--focus says how much a region counts; give it with --box")
+        raise click.UsageError("--focus needs --box")
     share = FOCUS if focus is None else focus
     queries = [
         *(Query.image(image, box=box, focus=share) for image in images),
@@ -121,9 +121,9 @@ def search(
         *(Query.id(id) for id in ids),
     ]
     if not queries:
-        raise click.UsageError("say what to search for: IMAGE, --text or --id")
+        raise click.UsageError("give a query: IMAGE, --text or --id")
     if len(queries) > 1 and (sheet or html):
-        raise click.UsageError("--sheet and --html show one query; ask one at a time")
+        raise click.UsageError("--sheet and --html need exactly one query")
     with open_existing(config, store, embeds=bool(images) or text is not None) as index:
         answers = index.search_many(
             queries,
@@ -137,7 +137,7 @@ def search(
     for hits in answers:
         _print_hits(hits, heading=len(answers) > 1, as_json=as_json)
     if not any(answers) and not as_json:
-        hint_at_unknown_fields(config, store, where)
+        note_unknown_fields(config, store, where)
     if sheet is not None:
         _announce(answers[0].save_contact_sheet(sheet))
     if html is not None:
@@ -150,7 +150,7 @@ def _min_score(text: str | None) -> MinScore:
     try:
         return float(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is neither a number nor 'calibrated'") from None
+        raise click.BadParameter(f"{text!r} must be a number or 'calibrated'") from None
 
 
 def _box(text: str | None) -> tuple[float, ...] | None:
@@ -160,7 +160,7 @@ def _box(text: str | None) -> tuple[float, ...] | None:
         return tuple(float(number) for number in text.split(","))
     except ValueError:
         raise click.BadParameter(
-            f"{text!r} is not four numbers with commas between them, such as 120,40,380,300"
+            f"{text!r} must be four numbers separated by commas, such as 120,40,380,300"
         ) from None
 
 

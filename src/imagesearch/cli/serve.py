@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from imagesearch.cli._options import open_existing, store_options
+from imagesearch.cli._options import store_options
+from imagesearch.cli._target import open_existing
 from imagesearch.types import Secret
 from imagesearch.ui import Login, PageSettings
 from imagesearch.ui import serve as serve_page
@@ -25,8 +26,8 @@ __all__ = ["serve"]
     "logins",
     multiple=True,
     metavar="USER:env:NAME",
-    help="Ask for a login; the password stands in the environment variable NAME. Repeatable. "
-    "Needed when other machines can reach the page.",
+    help="Require a login; the password is in the environment variable NAME. Repeatable. Required if "
+    "other machines can reach the page.",
 )
 @click.option(
     "--allow-host",
@@ -40,8 +41,8 @@ __all__ = ["serve"]
     "trusted_proxies",
     multiple=True,
     metavar="ADDRESS",
-    help="IP address or network of a reverse proxy on another machine, whose X-Forwarded headers are "
-    "used. Repeatable. One on this machine is trusted with --allow-host.",
+    help="IP address or network of a reverse proxy on another machine whose X-Forwarded headers are "
+    "trusted. Repeatable. A proxy on this machine is trusted with --allow-host.",
 )
 @click.option(
     "--allow-frame",
@@ -50,39 +51,39 @@ __all__ = ["serve"]
     metavar="ORIGIN",
     help="A site, such as https://intranet.example, that may show the page in a frame. Repeatable.",
 )
-@click.option("--read-only", is_flag=True, help="Pictures cannot be added.")
+@click.option("--read-only", is_flag=True, help="Do not accept uploads.")
 @click.option(
     "--uploads",
     default=Path("imagesearch-uploads"),
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the pictures that are added on the page; made when the first one comes.",
+    help="Folder for images that are added on the page; created with the first one.",
 )
 @click.option(
     "--language",
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "en", "zh"]),
-    help="Language at first; auto takes the browser's.",
+    help="Initial language; auto is that of the browser.",
 )
 @click.option(
     "--max-upload-mb",
     default=20.0,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Largest file that is taken, in megabytes.",
+    help="Largest file that is accepted, in megabytes.",
 )
 @click.option(
     "--max-megapixels",
     default=50.0,
     show_default=True,
     type=click.FloatRange(min=0, min_open=True),
-    help="Largest picture that is decoded.",
+    help="Largest image that is decoded, in megapixels.",
 )
 @click.option(
     "--fetch-remote",
     is_flag=True,
-    help="Fetch pictures that the index knows by URL, to show them. Visitors' URLs never are.",
+    help="Fetch indexed images that have a URL, to show them. URLs of visitors are never fetched.",
 )
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in a browser.")
 @store_options
@@ -126,11 +127,11 @@ def serve(
     )
 
     def opened(address: str) -> None:
-        click.echo(f"the page is at {address}  (stop it with Ctrl+C)", err=True)
+        click.echo(f"the page is at {address}  (Ctrl+C stops it)", err=True)
         if open_browser:
             webbrowser.open(address)
 
-    # As containers and service managers stop a program; what was uploaded is cleared away then too.
+    # The signal of containers and service managers; as with Ctrl+C, temporary uploads are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with open_existing(config, store, embeds=True) as index:
         serve_page(index, settings, opened=opened)
@@ -141,8 +142,8 @@ def _login(text: str) -> Login:
     scheme, _, name = reference.partition(":")
     if not user or scheme != "env" or not name:
         raise click.BadParameter(
-            "write USER:env:NAME, and put the password into the environment variable NAME, so "
-            "that it is not seen in the list of processes",
+            "must be USER:env:NAME, with the password in the environment variable NAME, so that the list "
+            "of processes does not show it",
             param_hint="--auth",
         )
     password = os.environ.get(name)

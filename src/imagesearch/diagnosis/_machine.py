@@ -32,7 +32,7 @@ _MODULES = {
 _PURPOSES = {
     "clip": "searching by text",
     "heif": "HEIC photos",
-    "hnsw": "another graph engine of the local store",
+    "hnsw": "fast searches in more than 5,000 records",
     "openvino": "faster embedding on a CPU",
     "tencent": "the store Tencent Cloud VectorDB",
     "ui": "the web page",

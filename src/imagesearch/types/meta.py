@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._printable import shorten
-from imagesearch._validation import one_of, whole
-from imagesearch.errors import EmbeddingError, ImageSearchError, IncompatibleIndexError
+from imagesearch._validation import as_whole, is_one_of
+from imagesearch.errors import ConfigError, EmbeddingError, ImageSearchError, IncompatibleIndexError
 
 __all__ = ["METRICS", "EmbeddingSpec", "IndexMeta", "Metric", "Projection"]
 
@@ -163,7 +163,11 @@ class EmbeddingSpec:
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        dim = whole(self.dim, f"dim of embedder {shorten(self.name)}", least=1)
+        dim = as_whole(self.dim)
+        if dim is None or dim < 1:
+            raise ConfigError(
+                f"embedder {shorten(self.name)} says dim={shorten(self.dim)}; it must be ≥ 1"
+            )
         object.__setattr__(self, "dim", dim)
 
 
@@ -192,7 +196,10 @@ class IndexMeta:
         return self.embedding.dim if self.projection is None else self.projection.dim
 
     def __post_init__(self) -> None:
-        one_of(self.metric, "metric", METRICS)
+        if not is_one_of(self.metric, METRICS):
+            raise ConfigError(
+                f"metric {shorten(self.metric)} is unknown; use one of {', '.join(METRICS)}"
+            )
 
     def require_compatible(self, wanted: IndexMeta, *, where: str) -> None:
         """Refuse to mix vectors that cannot be compared.
@@ -328,14 +335,24 @@ def _require_ranges(meta: IndexMeta) -> None:
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Name the options that two embedders of one name do not share."""
-    names = sorted(
-        name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name) and ours and theirs
-    )
-    if not names:
+    """Name the options in which two embedders differ."""
+    if not ours or not theirs:
         return ""
-    told = (
+    ours, theirs = _flat(ours), _flat(theirs)
+    differences = [
         f"{name} = {ours.get(name, 'not given')!r} against {theirs.get(name, 'not given')!r}"
-        for name in names
-    )
-    return f"; they differ in {', '.join(told)}"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+    return f"; they differ in {', '.join(differences)}" if differences else ""
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with those inside tables named as in TOML, such as ``preprocess.size``."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": part for inner, part in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from imagesearch._validation import one_of, whole
+from imagesearch._printable import shorten
+from imagesearch._validation import is_one_of
 from imagesearch.errors import (
+    ConfigError,
     IncompatibleIndexError,
     StoreCorruptError,
     StoreLockedError,
@@ -150,7 +152,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection, Layout], None], ...] = (
 """MIGRATIONS[n] turns format n + 1 into n + 2."""
 
 
-Engine: TypeAlias = Literal["auto", "usearch", "hnswlib", "exact"]
+Engine: TypeAlias = Literal["auto", "hnsw", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Options:
     Example:
         >>> Options(M=1)
         Traceback (most recent call last):
-        imagesearch.errors.ConfigError: M must be a whole number from 2 to 1000, got 1
+        imagesearch.errors.ConfigError: M=1; give a whole number from 2 to 1000
     """
 
     M: int = 16
@@ -174,14 +176,25 @@ class Options:
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        one_of(self.engine, "engine", get_args(Engine))
-        if self.dtype is not None:
-            one_of(self.dtype, "dtype", get_args(Dtype))
-        whole(self.M, "M", least=2, most=1000)
-        whole(self.ef_construction, "ef_construction", least=1, most=100_000)
-        whole(self.exact_below, "exact_below", least=0, most=2**40)
+        if not is_one_of(self.engine, get_args(Engine)):
+            raise ConfigError(
+                f"engine={shorten(self.engine)} is unknown; use one of {', '.join(get_args(Engine))}"
+            )
+        if self.dtype is not None and not is_one_of(self.dtype, get_args(Dtype)):
+            raise ConfigError(
+                f"dtype={shorten(self.dtype)} is unknown; use one of {', '.join(get_args(Dtype))}, or "
+                "leave it out for what the index has (float32 for a new one)"
+            )
+        _check("M", self.M, 2, 1000)
+        _check("ef_construction", self.ef_construction, 1, 100_000)
+        _check("exact_below", self.exact_below, 0, 2**40)
         if self.ef is not None:
-            whole(self.ef, "ef", least=1, most=100_000)
+            _check("ef", self.ef, 1, 100_000)
+
+
+def _check(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(f"{name}={shorten(value)}; give a whole number from {least} to {most}")
 
 
 _PATIENCE_S = 5.0
