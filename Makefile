@@ -59,7 +59,7 @@ pythons: $(VENV)/.tested
 		echo "$$venv"; \
 		$(BIN)/uv venv --quiet --allow-existing --python $$python $$venv && \
 		$(BIN)/uv pip install --quiet --python $$venv --constraint constraints.txt \
-			numpy packaging pillow click jinja2 tqdm typing-extensions hnswlib --group core && \
+			numpy packaging pillow click jinja2 tqdm typing-extensions usearch hnswlib --group core && \
 		$(BIN)/uv pip install --quiet --python $$venv --no-deps --editable . && \
 		$$venv/bin/python -m pytest $(FAST) -q $(CORE_TESTS) || exit 1; \
 	done

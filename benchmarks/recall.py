@@ -106,7 +106,7 @@ def measure(title, path, queries, folder):
     print("  M   ef  recall@10  time of a scan")
     for links in LINKS:
         graph = Path(folder) / f"{meta.dim}-{links}.idx"
-        copy = LocalStore(graph, engine="hnsw", exact_below=0, M=links)
+        copy = LocalStore(graph, engine="hnswlib", exact_below=0, M=links)
         copy.open(meta)
         for batch in exact.scan(vectors=True, batch_size=BATCH):
             copy.upsert(batch)
@@ -114,7 +114,7 @@ def measure(title, path, queries, folder):
         chosen = repr(copy).partition("ef=")[2].rstrip(">")
         copy.close()
         for ef in BREADTHS:
-            store = LocalStore(graph, engine="hnsw", exact_below=0, M=links, ef=ef)
+            store = LocalStore(graph, engine="hnswlib", exact_below=0, M=links, ef=ef)
             store.open(meta)
             found, taken = searched(store, queries)
             recall = np.mean([len(a & b) / K for a, b in zip(found, truth, strict=True)])

@@ -72,7 +72,12 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "benchmark.idx"
         store = LocalStore(
-            path, engine="hnsw", M=M, ef_construction=EF_CONSTRUCTION, ef=options.ef, exact_below=0
+            path,
+            engine="hnswlib",
+            M=M,
+            ef_construction=EF_CONSTRUCTION,
+            ef=options.ef,
+            exact_below=0,
         )
         written = fill(store, vectors)
         started = time.perf_counter()

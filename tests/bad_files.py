@@ -81,7 +81,7 @@ def make_bad_files(folder: Path) -> dict[str, str]:
     contents: dict[str, tuple[bytes, str]] = {
         "empty.jpg": (b"", "empty"),
         "zeros.jpg": (bytes(4096), "only zero bytes"),
-        "text.jpg": (b"this is no picture\n", "text"),
+        "text.jpg": (b"this is text\n", "text"),
         "chinese text.png": ("这不是图片".encode(), "text"),
         "error page.jpg": (b"<!DOCTYPE html>\n<html><body>404 Not Found</body></html>", "HTML"),
         "answer.png": (b'{"error": "rate limit"}', "JSON"),

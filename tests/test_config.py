@@ -133,7 +133,7 @@ def test_pyproject_may_hold_the_tables(tmp_path):
         ("[index]\nmetric = 'manhattan'", "cosine, dot, l2"),
         ("[index]\nsize = 3", "no option 'size'"),
         ("[store\n", "not valid TOML"),
-        ("[embedder]\nkind = 'descriptors'", "no table [store]; add one:\n[store]\n"),
+        ("[embedder]\nkind = 'descriptors'", "no [store] table; add one:\n[store]\n"),
         ("[store]\nkind = 'memory'\nshards = 2", "no option 'shards'"),
     ],
 )
@@ -162,7 +162,7 @@ def test_an_unknown_name_suggests_a_known_one():
 
 @pytest.fixture
 def third_party(tmp_path, monkeypatch):
-    """A package of somebody else, installed as pip would, with four entry points."""
+    """A third-party package, installed as pip would, with four entry points."""
     package = tmp_path / "third_party.py"
     package.write_text(
         "import numpy as np\n"

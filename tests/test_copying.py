@@ -77,9 +77,9 @@ def test_changed_records_are_sent_again_and_progress_is_told():
     source.upsert(
         RecordBatch((record.id,), (record.uri,), ("ff",), ({"n": True},), record.vector[None])
     )
-    told = []
-    report = copy_records(source, target, advance=told.append)
-    assert (report.copied, report.unchanged, sum(told)) == (1, 9, 10)
+    advances = []
+    report = copy_records(source, target, advance=advances.append)
+    assert (report.copied, report.unchanged, sum(advances)) == (1, 9, 10)
     assert target.get(["id-3"])["id-3"].metadata == {"n": True}
 
 
@@ -179,12 +179,12 @@ def test_notes_stay_behind_where_they_would_say_something_wrong():
 
     larger = filled(MemoryStore(), 12)
     report = copy_records(source, larger)
-    assert "source and target hold different records" in str(report)
+    assert "source and target have different records" in str(report)
     assert larger.notes() == {}
 
     projected = MemoryStore()
     report = copy_projected(source, projected, META, 4)
-    assert "scores mean something else after the projection" in str(report)
+    assert "scores differ after the projection" in str(report)
     assert projected.notes() == {}
     assert report.complete
 

@@ -50,7 +50,7 @@ def filled(store, numbers, meta=META):
 
 
 class BreakingOff(MemoryStore):
-    """Fails after its first upsert, until it is mended."""
+    """Fails after its first upsert, until it is repaired."""
 
     broken = True
 

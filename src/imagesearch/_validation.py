@@ -18,13 +18,11 @@ __all__ = [
     "as_float32",
     "as_real",
     "as_whole",
-    "at_least",
     "batched",
     "chunks",
     "did_you_mean",
     "elements",
     "flag",
-    "is_one_of",
     "is_unicode",
     "one_of",
     "real",
@@ -34,7 +32,7 @@ __all__ = [
 
 
 def as_whole(value: Any) -> int | None:
-    """Return a whole number as int; None for anything else, truth values among it.
+    """Return a whole number as int; None for anything else, including bools.
 
     Example:
         >>> as_whole(np.int64(3)), as_whole(2.0), as_whole(True), as_whole("2")
@@ -130,7 +128,7 @@ def one_of(
     Example:
         >>> one_of("consine", "metric", ("cosine", "dot"))
         Traceback (most recent call last):
-        imagesearch.errors.ConfigError: metric must be 'cosine' or 'dot', got 'consine'; did you mean 'cosine'?
+        imagesearch.errors.ConfigError: metric must be 'cosine' or 'dot', got 'consine' (did you mean 'cosine'?)
     """
     if isinstance(value, str) and value in allowed:
         return value
@@ -180,22 +178,18 @@ def is_unicode(value: str) -> bool:
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Return the end of a message about an unknown word: a suggestion, or nothing.
+    """Return a suggestion for the message about an unknown word, or nothing.
 
     Example:
         >>> did_you_mean("pth", ["path", "dtype"]), did_you_mean("x", ["path"])
-        ("; did you mean 'path'?", '')
+        (" (did you mean 'path'?)", '')
     """
     close = difflib.get_close_matches(word, known, n=1) if isinstance(word, str) else []
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def at_least(least: int, number: Any, name: str) -> int:
-    return whole(number, name, least=least)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def elements(values: object) -> list[Any] | None:
-    """Return the elements of an iterable; None for what is not one, or claims to be.
+    """Return the elements of an iterable; None for a value that cannot be iterated over.
 
     Example:
         >>> elements(("a", "b")), elements(3), elements(np.array(3))
@@ -211,10 +205,10 @@ def elements(values: object) -> list[Any] | None:
 
 
 def flag(value: object, name: str) -> bool:
-    """Return an option that is true or false.
+    """Return an argument that must be True or False.
 
     Raises:
-        ConfigError: It is something else, such as the text ``"no"``, which Python calls true.
+        ConfigError: It is anything else, such as the text ``"no"``, which is true in Python.
 
     Example:
         >>> flag(np.True_, "replace")
@@ -225,18 +219,8 @@ def flag(value: object, name: str) -> bool:
     raise ConfigError(f"{name} must be True or False, got {shorten(value)}")
 
 
-def is_one_of(value: object, allowed: Iterable[str]) -> bool:
-    """Return whether a value is one of some words; an array, which compares as many, is none.
-
-    Example:
-        >>> is_one_of("best", ("best", "mean")), is_one_of(np.array([1, 2]), ("best", "mean"))
-        (True, False)
-    """
-    return isinstance(value, str) and value in set(allowed)
-
-
 def as_real(value: Any) -> float | None:
-    """Return a finite number as float; None for anything else, truth values among it.
+    """Return a finite number as float; None for anything else, including bools.
 
     Example:
         >>> as_real(np.float32(0.5)), as_real(1), as_real(float("nan")), as_real("0.5")
@@ -252,14 +236,14 @@ def as_real(value: Any) -> float | None:
 
 
 def as_float32(values: object) -> NDArray[np.float32]:
-    """Return real numbers as a float32 array; what exceeds its range becomes infinity.
+    """Return real numbers as a float32 array; numbers beyond its range become infinity.
 
     Args:
         values: An array of any library that NumPy can read, or nested sequences of numbers.
 
     Raises:
-        ValueError: They are not real numbers (text, complex numbers, objects), have no rectangular
-            shape, or stand in a tensor that requires gradients; the message says which.
+        ValueError: The values are not real numbers (text, complex numbers, objects), have no
+            rectangular shape, or are in a tensor that requires gradients.
 
     Example:
         >>> as_float32([[1, 2.5]]).tolist()

@@ -18,7 +18,6 @@ tables under ``[tool.imagesearch]``.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 import tomllib
@@ -30,6 +29,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from imagesearch._deprecation import warn_deprecated_options
 from imagesearch._printable import shorten
+from imagesearch._validation import did_you_mean
 from imagesearch.errors import ConfigError
 from imagesearch.types import METRICS, Metric, Secret
 
@@ -56,6 +56,17 @@ class PluginConfig:
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = field(default_factory=Path)
+
+    @classmethod
+    def parse(cls, text: str) -> PluginConfig:
+        """Read ``KIND`` or ``KIND:MODEL``, as the command line takes them.
+
+        Example:
+            >>> PluginConfig.parse("timm:resnet50").options
+            {'model': 'resnet50'}
+        """
+        kind, colon, model = text.partition(":")
+        return cls(kind, {"model": model} if colon else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     for name in data:
         if name not in _TABLES:
             raise ConfigError(
-                f"{file}: unknown table or key {name!r}{_suggestion(name, _TABLES)}; "
+                f"{file}: unknown table or key {name!r}{did_you_mean(name, _TABLES)}; "
                 f"a config has the tables {', '.join(f'[{table}]' for table in _TABLES)}"
             )
         if not isinstance(data[name], dict):
@@ -184,7 +195,7 @@ def check_options(cls: type, config: PluginConfig) -> dict[str, Any]:
     for name in options:
         if name not in parameters:
             raise ConfigError(
-                f"{where} has no option {name!r}{_suggestion(name, list(parameters))}; it has: "
+                f"{where} has no option {name!r}{did_you_mean(name, parameters)}; it has: "
                 f"{', '.join(parameters) or 'none'}"
             )
     for name, parameter in parameters.items():
@@ -298,8 +309,3 @@ def _name(hint: object) -> str:
     if get_origin(hint) in (dict, Mapping):
         return "a table"
     return getattr(hint, "__name__", str(hint))
-
-
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,4 +1,4 @@
-"""Copying: every record of one store into another, without embedding anything again."""
+"""Copy every record of one store into another, without embedding anything again."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ _BATCH = 256
 _SAMPLE = 20
 _K = 10
 
-# Approximate search and vectors of fewer bits each lose a few neighbours in a hundred; what shares
-# less than half holds other vectors, or has no index over them yet.
+# Approximate search and quantised vectors each lose a few per cent of the neighbours; below this
+# share the target has other vectors, or no index over them yet.
 _DOUBTFUL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What a copy did, and how the two sides compare.
+    """The result of a copy.
 
     Attributes:
-        copied: Records written.
-        unchanged: Records that the target had already, from an earlier copy.
+        copied: Number of records written.
+        unchanged: Number of records that the target had already.
         source_count: Records in the source afterwards.
         target_count: Records in the target afterwards.
-        agreement: Share of the ten nearest that both sides agree on, over a sample of the
-            records as queries, in [0, 1]; None for an empty source.
-        notes: Names of the source's notes, such as its calibration, that the target has now.
-        notes_left: Why the source's notes were not copied; empty if they were, or there are none.
-        projected: Whether vectors were projected on the way.
+        agreement: Share of the ten nearest neighbours that both stores have in common, with a
+            sample of records as queries, in [0, 1]; None for an empty source.
+        notes: Names of the copied notes, such as a calibration.
+        notes_left: Why notes were not copied; empty if they were, or there are none.
+        projected: Whether the vectors were projected.
 
     Example:
         >>> print(CopyReport(copied=3, unchanged=0, source_count=3, target_count=3, agreement=1.0))
@@ -55,14 +55,14 @@ class CopyReport:
 
     @property
     def complete(self) -> bool:
-        """Whether the target has as many records as the source, or more."""
+        """Whether the target has at least as many records as the source."""
         return self.target_count >= self.source_count
 
     @property
     def doubtful(self) -> bool:
-        """Whether the two sides hold as many records, yet most of the neighbours differ.
+        """Whether both stores have as many records, but most neighbours differ.
 
-        Beside records that only the target has, and after a projection, neighbours differ by right.
+        False if the target has other records too, or after a projection, when neighbours may differ.
         """
         return (
             self.agreement is not None
@@ -92,24 +92,24 @@ def copy_records(
     projection: Projection | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> CopyReport:
-    """Copy ids, vectors, URIs, digests and metadata; repeat it to go on after an interruption.
+    """Copy ids, vectors, URIs, digests and metadata; repeat an interrupted copy to resume it.
 
     Records that the target has with the same URI, digest and metadata are not sent again, unless
-    the digest is unknown. Records that only the target has stay. Notes go along at the end, in
-    place of those of the same name, where they say of the target what they say of the source: both
-    hold the same records, and no projection stands between them.
+    the digest is unknown. Other records of the target stay. At the end notes are copied, replacing
+    those of the same name, if they remain valid: without a projection, and if both stores have the
+    same number of records.
 
     Args:
         source: An open store.
         target: An open store with comparable vectors.
-        projection: Applied to every vector on the way.
-        advance: Called with how many more records are dealt with.
+        projection: A projection to apply to every vector.
+        advance: Called with the number of records done.
 
     Returns:
-        Counts, and how far the two sides find the same neighbours.
+        Counts, and the agreement of the neighbours.
 
     Raises:
-        StoreError: A store failed; what was copied until then stays.
+        StoreError: A store failed; records copied before stay.
 
     Example:
         >>> from imagesearch.stores.memory import MemoryStore
@@ -159,21 +159,21 @@ def copy_projected(
 ) -> CopyReport:
     """Fit a projection on a store and copy its records, projected, into another.
 
-    A copy that was broken off goes on with the projection that it was begun with. One that is
-    complete is not fitted anew in place, for its vectors are comparable with no others.
+    An interrupted copy resumes with its own projection. A complete copy is not fitted again in
+    place, because its vectors are not comparable with those of another projection.
 
     Args:
         source: An open store with the embedder's own vectors under the cosine metric.
-        target: A store that holds nothing yet, or a part of this copy; it is opened if need be.
+        target: An empty store, or a part of this copy; it is opened if necessary.
         meta: The source's meta.
         dim: Length of the projected vectors.
-        advance: Called with how many more records are dealt with, twice for each: to fit and to copy.
+        advance: Called with the number of records done, which counts each twice: fit and copy.
 
     Raises:
         ConfigError: `dim` is out of range for the source, the source has another metric or is
             projected itself, or the target is complete and the source has changed since.
-        IncompatibleIndexError: The target holds something else.
-        StoreError: A store failed; what was copied until then stays.
+        IncompatibleIndexError: The target contains another index.
+        StoreError: A store failed; records copied before stay.
 
     Example:
         >>> from imagesearch.stores.memory import MemoryStore
@@ -198,14 +198,14 @@ def copy_projected(
 def begun_projection(
     source: VectorStore, target: VectorStore, meta: IndexMeta, dim: int
 ) -> Projection | None:
-    """Return the projection that a copy goes on with; None for a target that holds nothing yet.
+    """Return the projection with which a copy resumes; None for an empty target.
 
-    Whatever `copy_projected` refuses, with the same arguments, is refused before anything is read
-    or written; a target that holds something is opened if need be.
+    Everything that `copy_projected` refuses is refused before vectors are read or written. A target
+    that is not empty is opened if necessary.
 
     Raises:
         ConfigError: As for `copy_projected`.
-        IncompatibleIndexError: The target holds something else.
+        IncompatibleIndexError: The target contains another index.
         StoreError: A store failed.
 
     Example:
@@ -227,19 +227,19 @@ def begun_projection(
         held = (
             "an index that is not projected"
             if projection is None
-            else f"vectors of {begun.dim} elements, and {dim} were asked for"
+            else f"vectors of {begun.dim} elements, not {dim}"
         )
         raise IncompatibleIndexError(
-            f"{target!r} already holds {held}; write the projected index to a new path or collection"
+            f"{target!r} already contains {held}; write the projected index to a new path or collection"
         )
     target.open(replace(meta, projection=projection))
-    # While the source is as it was, a new fit would be the same. When it has changed, only a target
-    # that has fewer records than the fit and the source can be one whose copy was broken off.
+    # If the source is unchanged, a new fit would be the same. If it has changed, only a target with
+    # fewer records than the fit and the source can be an interrupted copy.
     if count != projection.fitted_on and target.count() >= min(projection.fitted_on, count):
         raise ConfigError(
-            f"{target!r} is complete and keeps its projection, which was fitted on "
-            f"{projection.fitted_on} records; to fit one on the {count} records that {source!r} "
-            "holds now, write to a new path or collection and use that from then on"
+            f"{target!r} is complete, and its projection was fitted on {projection.fitted_on} "
+            f"records; to fit one on the {count} records of {source!r}, write to a new path or "
+            "collection"
         )
     return projection
 
@@ -252,20 +252,20 @@ def _copy_notes(
     if not notes:
         return (), ""
     if projected:
-        return (), "scores mean something else after the projection"
+        return (), "scores differ after the projection"
     if not supports(target, SupportsNotes):
         return (), "the target does not support notes"
     if not same:
-        return (), "source and target hold different records"
+        return (), "source and target have different records"
     for name, value in notes.items():
         target.note(name, value)
     return tuple(notes), ""
 
 
 def is_same(record: Record, other: Record | None) -> bool:
-    """Return whether a copy would leave a record of the target as it is.
+    """Return whether a copy would leave a record of the target unchanged.
 
-    Without a digest nothing says whether the vectors are still the same.
+    Records without a digest are always copied, because their vectors may differ.
 
     Example:
         >>> known = Record("a", "/a.jpg", "0f", {})
@@ -282,7 +282,7 @@ def is_same(record: Record, other: Record | None) -> bool:
 
 
 class _Sample:
-    """Every so many records' vectors, thinned out as more arrive, so that it stays small."""
+    """Vectors of records at a fixed stride, which doubles when the sample is full."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -293,7 +293,7 @@ class _Sample:
     def offer(self, batch: RecordBatch) -> None:
         for record in batch:
             if record.vector is None:
-                raise StoreError(f"the source gave record {record.id!r} without its vector")
+                raise StoreError(f"the source returned record {record.id!r} without its vector")
             if self._offered % self._step == 0:
                 self._kept.append(record.vector.copy())
                 if len(self._kept) >= 2 * self._size:
@@ -317,8 +317,8 @@ def _agreement(
     vectors: NDArray[np.float32],
     projection: Projection | None,
 ) -> float:
-    asked = vectors if projection is None else projection.apply(vectors)
-    pairs = zip(source.search(vectors, k=_K), target.search(asked, k=_K), strict=True)
+    queries = vectors if projection is None else projection.apply(vectors)
+    pairs = zip(source.search(vectors, k=_K), target.search(queries, k=_K), strict=True)
     shares = [
         len({hit.id for hit in ours} & {hit.id for hit in theirs}) / max(1, len(ours))
         for ours, theirs in pairs

@@ -11,10 +11,10 @@ this package declares itself is never overridden.
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Literal, cast
 
 from imagesearch._printable import shorten
+from imagesearch._validation import did_you_mean
 from imagesearch.config import PluginConfig, check_options, upgraded_options
 from imagesearch.errors import ConfigError, ImageSearchError, UnknownPluginError
 from imagesearch.protocols import Embedder, VectorStore, missing_members
@@ -52,10 +52,8 @@ def plugin_class(group: Group, kind: str) -> type:
     """
     points = _entry_points(group)
     if kind not in points:
-        close = difflib.get_close_matches(kind, points, n=1)
-        suggestion = f" (did you mean {close[0]!r}?)" if close else ""
         raise UnknownPluginError(
-            f"no {group[:-1]} is called {shorten(kind)}{suggestion}; installed are: "
+            f"no {group[:-1]} is called {shorten(kind)}{did_you_mean(kind, points)}; installed are: "
             f"{', '.join(sorted(points)) or 'none (is imagesearch-index installed?)'}"
         )
     try:

@@ -1,4 +1,4 @@
-"""Projecting: fit a projection on the vectors of an index, in one pass and bounded memory."""
+"""Fit a projection on the vectors of an index, in one pass and bounded memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imagesearch._printable import shorten
-from imagesearch._validation import as_whole
+from imagesearch._validation import whole
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.protocols import VectorStore
 from imagesearch.types import IndexMeta, Projection
@@ -19,11 +18,11 @@ _BATCH = 1024
 
 
 def require_projectable(meta: IndexMeta, count: int, dim: int) -> None:
-    """Refuse an index on which a projection cannot be fitted, before its vectors are read.
+    """Refuse an index that a projection cannot be fitted on, before its vectors are read.
 
     Args:
-        meta: What the index was opened with.
-        count: How many records it holds.
+        meta: The index's meta.
+        count: Number of its records.
         dim: As for `fit_projection`.
 
     Raises:
@@ -36,8 +35,8 @@ def require_projectable(meta: IndexMeta, count: int, dim: int) -> None:
     """
     if meta.metric != "cosine" or meta.projection is not None:
         raise ConfigError(
-            "a projection is fitted on an index with the embedder's own vectors and the cosine "
-            f"metric; this one has metric {meta.metric!r} and "
+            "a projection needs an index with the metric 'cosine' and without a projection; this "
+            f"one has the metric {meta.metric!r} and "
             f"{'is projected already' if meta.projection else 'no projection'}"
         )
     _checked(dim, count, meta.dim)
@@ -48,15 +47,14 @@ def fit_projection(
 ) -> Projection:
     """Fit centring and principal axes (PCA) on all vectors of a store.
 
-    Mean and covariance are summed up in float64 in one scan, so that memory is O(input_dim²)
-    whatever the number of records. Axes are not whitened: dividing by the spread loses quality on
-    small galleries.
+    Mean and covariance are summed in float64 in one scan, in O(input_dim²) memory for any number of
+    records. Axes are not whitened, which would lose quality on small galleries.
 
     Args:
-        store: Open, with at least dim + 1 records.
-        dim: Length of a projected vector, 1 ≤ dim < input_dim: it tells a vector that is projected
-            from one that is not.
-        advance: Called with how many more records are dealt with.
+        store: An open store with at least dim + 1 records.
+        dim: Length of a projected vector, 1 ≤ dim < input_dim; the length distinguishes projected
+            vectors from others.
+        advance: Called with the number of records done.
 
     Raises:
         ConfigError: `dim` is not a whole number, or out of range for this store.
@@ -77,7 +75,7 @@ def fit_projection(
     products = np.zeros((0, 0))
     for batch in store.scan(batch_size=_BATCH, vectors=True):
         if batch.vectors is None:
-            raise StoreError("the store gave records without their vectors")
+            raise StoreError("the store returned records without their vectors")
         vectors = batch.vectors.astype(np.float64)
         if count == 0:
             total = np.zeros(vectors.shape[1])
@@ -99,19 +97,17 @@ def fit_projection(
 
 
 def _checked(dim: int, count: int, input_dim: int) -> int:
-    """Return the length of projected vectors that can be fitted on that many records."""
-    wanted = as_whole(dim)
-    if wanted is None:
-        raise ConfigError(f"dim={shorten(dim)}; give a whole number, such as 128")
+    """Return a valid length of projected vectors for that many records."""
+    dim = whole(dim, "dim")
     largest = min(count, input_dim) - 1
     if largest < 1:
         raise ConfigError(
-            f"a projection needs two records and two dimensions at least to be fitted on; there "
-            f"are {count} records of {input_dim} dimensions"
+            "a projection needs at least two records and two dimensions, got "
+            f"{count} records of {input_dim} dimensions"
         )
-    if not 1 <= wanted <= largest:
+    if not 1 <= dim <= largest:
         raise ConfigError(
-            f"dim={wanted} cannot be fitted on {count} records of {input_dim} dimensions; use 1 "
-            f"to {largest}"
+            f"dim must be from 1 to {largest} for {count} records of {input_dim} dimensions, got "
+            f"{dim}"
         )
-    return wanted
+    return dim

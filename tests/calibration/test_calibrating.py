@@ -132,7 +132,7 @@ def test_labelled_images_teach_and_those_of_unknown_labels_say_what_no_match_loo
         0,
     )
     assert axes.embedded == 80
-    # The lowest score ever seen: nothing told of images that are in no kind.
+    # The lowest score of all: no query showed something of another kind.
     assert calibration.precision == 1.0
     strangers = [*labelled(6, 40, label="stranger")]
     stricter = kinds.calibrate([*known, *strangers], precision=0.9)

@@ -1,4 +1,4 @@
-"""Installations that are not as they should be, and the program run in them."""
+"""Broken installations, and the program run in them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class device:
 
 @dataclass
 class Installation:
-    """A folder that goes before all other packages, and a place to run the program in."""
+    """A folder whose packages shadow all others, and a working directory for the program."""
 
     folder: Path
     workplace: Path

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import termios
 
-# What an environment may say about terminals, and the caller's own shall not.
+# Variables about terminals, which tests do not take from their caller's environment.
 _SPOKEN = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM"}
 
 # Seconds of silence after which keys are pressed again, and how often.

@@ -1,4 +1,4 @@
-"""``imagesearch doctor``: what is wrong is found and told with its remedy; nothing is changed."""
+"""``imagesearch doctor`` reports what is wrong with a remedy, and changes nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def index(tmp_path):
 
 
 def look_at(path, **options):
-    """Return what is found out about a local store."""
+    """Return the results for a local store."""
     table = PluginConfig("local", {"path": str(path), **options})
     return [finding.to_dict() for finding in check_store(table)]
 
@@ -59,15 +59,15 @@ def problems(findings):
 # Whole runs, in processes of their own.
 
 
-def test_in_a_sound_installation_all_is_well_and_extras_are_information(installation):
+def test_a_healthy_installation_has_no_problems_and_missing_extras_are_info(installation):
     index = make_index(installation.workplace / "imagesearch.idx")
     before = contents(index)
-    installation.requires += ['nobody-made-this>=1; extra == "clip"']
+    installation.requires += ['no-such-package>=1; extra == "clip"']
     code, findings = installation.doctor(HF_TOKEN="hf_hidden_token")
     assert (code, problems(findings)) == (0, [])
     assert tuple(dict.fromkeys(found["topic"] for found in findings)) == TOPICS
     assert re.search(r"click \d+\.\d+", about(findings, "click ")["text"])
-    missing = about(findings, "nobody-made-this is not installed", status="info")
+    missing = about(findings, "no-such-package is not installed", status="info")
     assert "searching by text" in missing["text"]
     assert missing["remedy"] == 'pip install "imagesearch-index[clip]"'
     assert about(findings, "12 images, ")["status"] == "ok"
@@ -78,7 +78,7 @@ def test_in_a_sound_installation_all_is_well_and_extras_are_information(installa
     assert contents(index) == before
 
 
-def test_each_thing_that_is_broken_is_told_and_hides_nothing_behind_it(installation):
+def test_each_broken_part_is_reported_and_hides_no_other(installation):
     installation.requires += ["crashes", "raises", "leaves", "whole", "old>=2,<3", "not-made-yet"]
     installation.add_module("crashes", "import os\nos.abort()")
     installation.add_module("raises", "print('noise')\nraise OSError('libgreat.so.1: not found')")
@@ -115,7 +115,7 @@ def test_each_thing_that_is_broken_is_told_and_hides_nothing_behind_it(installat
     assert "is a file, not an index" in about(findings, "imagesearch.idx", status="problem")["text"]
 
 
-def test_gpus_are_named_and_what_the_config_says_is_checked(installation):
+def test_gpus_are_named_and_the_config_is_checked(installation):
     installation.add_torch(gpus=2, cuda="12.8")
     (installation.workplace / "imagesearch.toml").write_text(
         '[embedder]\nkind = "descriptors"\nsize = 9\n[store]\nkind = "local"\npath = "a/new.idx"\n'
@@ -128,7 +128,7 @@ def test_gpus_are_named_and_what_the_config_says_is_checked(installation):
     assert sorted(path.name for path in installation.workplace.iterdir()) == ["imagesearch.toml"]
 
 
-def test_an_index_that_another_embedder_made_than_the_config_names_is_a_problem(installation):
+def test_an_index_made_by_another_embedder_than_the_configured_one_is_a_problem(installation):
     make_index(installation.workplace / "photos.idx")
     installation.add_module("fine", "class Fine:\n    def preprocess(self): ...\n    embed = None")
     installation.add_distribution("fine", "1.0", "[imagesearch.embedders]\nfine = fine:Fine\n")
@@ -152,7 +152,7 @@ def test_a_driver_without_a_torch_for_it_is_a_warning(installation):
     assert "built without CUDA" in found["text"]
 
 
-def test_the_hub_is_asked_only_when_told_to(monkeypatch):
+def test_the_hub_is_contacted_only_on_request(monkeypatch):
     def ask(*, online):
         return [f.to_dict() for f in check_hub(probe, online=online, needed=False)]
 
@@ -172,7 +172,7 @@ def test_the_hub_is_asked_only_when_told_to(monkeypatch):
 
 
 @pytest.mark.slow
-def test_weights_that_are_not_here_are_told_and_without_the_hub_a_problem(tmp_path):
+def test_weights_that_are_not_cached_are_reported_and_a_problem_offline(tmp_path):
     def doctor(**variables):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         done = subprocess.run(
@@ -213,7 +213,7 @@ def test_versions_are_compared_as_pip_compares_them(text, inside, outside):
     assert not any(map(dependency.allows, outside))
 
 
-def test_what_another_platform_needs_is_not_asked_for(installation):
+def test_requirements_of_other_platforms_are_ignored(installation):
     installation.add_distribution(
         "widely-used",
         "1.0",
@@ -232,7 +232,7 @@ def test_what_another_platform_needs_is_not_asked_for(installation):
     assert named == {"click": "", "torchvision": "", "gradio": "ui"}
 
 
-def test_a_package_that_hangs_is_given_up(tmp_path):
+def test_a_package_that_hangs_is_stopped(tmp_path):
     (tmp_path / "hangs.py").write_text("import time\ntime.sleep(3600)")
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     with (
@@ -260,13 +260,13 @@ def test_a_warning_without_a_remedy_cannot_be_made():
     ],
     ids=["syntax", "kind", "option", "table"],
 )
-def test_what_is_wrong_in_the_config_is_said(tmp_path, text, words):
+def test_an_invalid_config_is_reported_with_the_reason(tmp_path, text, words):
     (tmp_path / "imagesearch.toml").write_text(text)
     findings = [f.to_dict() for f in check_config(tmp_path / "imagesearch.toml")]
     assert words in problems(findings)[0]["text"] + problems(findings)[0]["remedy"]
 
 
-def test_a_config_that_is_not_there_is_a_problem(tmp_path):
+def test_a_missing_config_is_a_problem(tmp_path):
     [finding] = check_config(tmp_path / "nowhere.toml")
     assert finding.status == "problem"
     assert "nowhere.toml" in finding.text
@@ -275,7 +275,7 @@ def test_a_config_that_is_not_there_is_a_problem(tmp_path):
 # The local store.
 
 
-def test_a_look_changes_no_byte_and_makes_no_file(index, tmp_path):
+def test_a_check_changes_no_byte_and_creates_no_file(index, tmp_path):
     before = contents(index)
     findings = look_at(index)
     assert "made with descriptors" in about(findings, "12 images")["text"]
@@ -284,7 +284,7 @@ def test_a_look_changes_no_byte_and_makes_no_file(index, tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_folder_of_other_things_is_no_index(tmp_path):
+def test_a_folder_of_other_files_is_not_an_index(tmp_path):
     (tmp_path / "a.txt").write_text("dear")
     assert "holds other things" in problems(look_at(tmp_path))[0]["text"]
 
@@ -304,7 +304,7 @@ input()
         found = about(look_at(index), f"process {writer.pid} is writing", status="warning")
         assert "wait" in found["remedy"]
         writer.kill()
-    # It died with the lock in its hand: nobody writes now.
+    # It died while it held the lock, which no process holds now.
     assert not [found for found in look_at(index) if "is writing" in found["text"]]
     with ImageIndex(index) as opened:
         opened.delete("0")
@@ -319,13 +319,13 @@ def test_a_damaged_database_is_a_problem(index):
     assert "backup" in found["remedy"]
 
 
-def test_vectors_that_were_cut_off_are_a_problem(index):
+def test_truncated_vectors_are_a_problem(index):
     [vectors] = index.glob("vectors-*")
     vectors.write_bytes(vectors.read_bytes()[:100])
     assert problems(look_at(index))
 
 
-def test_an_older_format_is_told_and_left_as_it_is(tmp_path):
+def test_an_older_format_is_reported_and_left_as_it_is(tmp_path):
     folder = tmp_path / "old.idx"
     folder.mkdir()
     connection = sqlite3.connect(folder / "index.sqlite")
@@ -339,15 +339,15 @@ def test_an_older_format_is_told_and_left_as_it_is(tmp_path):
     assert contents(folder) == before
 
 
-def test_the_search_graph_is_fresh_behind_damaged_or_not_there(tmp_path):
-    pytest.importorskip("hnswlib")
-    folder = make_index(tmp_path / "photos.idx", 60, exact_below=10, engine="hnsw")
+def test_the_search_graph_is_fresh_behind_damaged_or_missing(tmp_path):
+    pytest.importorskip("usearch")
+    folder = make_index(tmp_path / "photos.idx", 60, exact_below=10, engine="usearch")
 
     def graph():
         return about(look_at(folder, exact_below=10), "search graph")["text"]
 
     assert "contains all 60 vectors" in graph()
-    [saved] = folder.glob("graph-*.hnsw")
+    [saved] = folder.glob("graph-*.usearch")
     whole = saved.read_bytes()
     saved.write_bytes(whole[:-1] + b"?")
     assert "damaged" in graph()
@@ -360,11 +360,11 @@ def test_the_search_graph_is_fresh_behind_damaged_or_not_there(tmp_path):
     assert "no search graph yet" in graph()
 
 
-def test_a_place_that_may_not_be_written_or_has_no_room_is_told(tmp_path, monkeypatch):
+def test_a_folder_without_write_permission_or_space_is_reported(tmp_path, monkeypatch):
     full = os.statvfs(tmp_path).f_bavail * 0
     usage = type("Usage", (), {"free": full})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    # Root may write anywhere, so that taking the right away would tell nothing.
+    # Root may write anywhere, so that removing the permission would show nothing.
     monkeypatch.setattr("os.access", lambda *_: False)
     findings = [f.to_dict() for f in check_disk("store", "the index", tmp_path / "a" / "b")]
     assert about(findings, "0.0 GB free", status="problem")
@@ -399,7 +399,7 @@ def configured(tmp_path, url):
     return load_config(path).store
 
 
-def test_a_tencent_store_is_looked_at_step_by_step_and_nothing_is_made(
+def test_a_tencent_store_is_checked_step_by_step_and_nothing_is_created(
     tmp_path, server, monkeypatch
 ):
     monkeypatch.setenv("GREAT_KEY", "a-great-secret")
@@ -436,7 +436,7 @@ def test_a_refused_key_is_a_problem_and_is_not_shown(installation, server):
     assert "wrong-secret" not in done.stdout + done.stderr
 
 
-def test_a_server_that_is_not_there_and_a_key_that_is_not_set_are_problems(tmp_path, monkeypatch):
+def test_an_unreachable_server_and_a_key_that_is_not_set_are_problems(tmp_path, monkeypatch):
     pytest.importorskip("tcvectordb")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

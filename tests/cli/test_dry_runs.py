@@ -37,13 +37,13 @@ def test_what_would_be_done_is_what_is_done_then(run, changed, tmp_path, command
     before = contents(tmp_path)
     code, output, _ = run(command, changed, "--dry-run", "--json")
     assert code == 1
-    told = lines(output)
-    assert all(line["dry_run"] for line in told)
+    printed = lines(output)
+    assert all(line["dry_run"] for line in printed)
     assert contents(tmp_path) == before
     code, output, _ = run(command, changed, "--json")
     done = [(line["status"], line["id"]) for line in lines(output)]
-    assert [(line["status"], line["id"]) for line in told] == done
-    uris = {(line["status"], Path(line["uri"]).name) for line in told if "uri" in line}
+    assert [(line["status"], line["id"]) for line in printed] == done
+    uris = {(line["status"], Path(line["uri"]).name) for line in printed if "uri" in line}
     removed = {("removed", "02.png"), ("removed", "03.png")} if command == "sync" else set()
     assert uris == {("added", "new.png"), ("added", "moved.png"), ("updated", "01.png"), *removed}
 
@@ -131,7 +131,7 @@ def test_a_dry_deletion_shows_what_would_go(run, photos, tmp_path):
     assert code == 0
     assert f"would delete  a  {photos / '00.png'}\n" in output
     assert "would be: 2 deleted; 1 images" in output
-    code, output, errors = run("delete", "c", "nobody", "-n", "--json")
+    code, output, errors = run("delete", "c", "missing", "-n", "--json")
     assert lines(output)[-1] == {"deleted": 1, "images": 2, "dry_run": True}
     assert [line.get("id") for line in lines(output)] == ["c", None]
     assert "1 of 2 ids are not in the index" in errors
@@ -155,8 +155,8 @@ def test_a_dry_copy_counts_what_would_be_written_and_replaced(run, photos, tmp_p
     assert code == 0
     assert "2 copied, 1 of them replacing others, 1 unchanged; 4 records" in output
     code, output, _ = run("copy", "one.idx", "three.idx", "--dry-run", "--json")
-    told = json.loads(output)
-    assert (told["copied"], told["replaced"], told["target_count"]) == (3, 0, 3)
+    printed = json.loads(output)
+    assert (printed["copied"], printed["replaced"], printed["target_count"]) == (3, 0, 3)
     assert contents(tmp_path) == before
     code, output, _ = run("copy", "one.idx", "two.idx", "--json")
     assert (json.loads(output)["copied"], json.loads(output)["target_count"]) == (2, 4)
@@ -166,11 +166,11 @@ def test_a_copy_says_which_notes_went_along_and_why_not(run, photos):
     run("add", photos, "-e", "descriptors", "-s", "one.idx")
     with ImageIndex("one.idx") as index:
         index.store.note("remark", {"by": "a test"})
-    told = json.loads(run("copy", "one.idx", "two.idx", "--json")[1])
-    assert (told["notes"], told["notes_left"]) == (["remark"], None)
-    told = json.loads(run("copy", "one.idx", "three.idx", "--project", "3", "--json")[1])
-    assert told["notes"] == []
-    assert "after the projection" in told["notes_left"]
+    printed = json.loads(run("copy", "one.idx", "two.idx", "--json")[1])
+    assert (printed["notes"], printed["notes_left"]) == (["remark"], None)
+    printed = json.loads(run("copy", "one.idx", "three.idx", "--project", "3", "--json")[1])
+    assert printed["notes"] == []
+    assert "after the projection" in printed["notes_left"]
 
 
 def test_a_dry_copy_refuses_what_the_copy_would_refuse(run, indexed, tmp_path):

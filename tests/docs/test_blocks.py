@@ -1,4 +1,4 @@
-"""What the documents show besides Python can be typed as it stands."""
+"""Commands and configs that the documents show work as they are written."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def test_a_program_of_ours_that_is_shown_exists(page):
 
 
 def skip_without(package):
-    # Without importing it: torchvision has to be mended first.
+    # Without importing it: torchvision has to be repaired first.
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
 
 
 def words_of(line):
-    """Return the words of the first command on a line; none if it is no command."""
+    """Return the words of the first command on a line; an empty list if it is not a command."""
     try:
         words = shlex.split(line.removeprefix("$ "), comments=True)
     except ValueError:  # prose or output with an apostrophe

@@ -102,9 +102,9 @@ def test_random_interpolation_is_bilinear_and_deterministic():
         ({"size": (0, 64)}, "size must be"),
         ({"crop_pct": 0.0}, "crop_pct must be.*got 0.0"),
         ({"crop_pct": float("nan")}, "crop_pct must be.*got nan"),
-        ({"mode": "centre"}, "one of center, squash, border"),
+        ({"mode": "centre"}, "crop_mode must be .center., .squash. or .border."),
         ({"interpolation": "cubic"}, "interpolation must be.*got 'cubic'"),
-        ({"method": "quick"}, "resize must be one of fast, exact"),
+        ({"method": "quick"}, "resize must be .fast. or .exact."),
     ],
 )
 def test_a_setting_out_of_range_is_named(options, message):

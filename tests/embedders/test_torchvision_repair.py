@@ -1,4 +1,4 @@
-"""The import of torchvision is mended where it is broken, and left alone where it is not."""
+"""A broken import of torchvision is repaired, and a working one is left alone."""
 
 from __future__ import annotations
 
@@ -61,17 +61,17 @@ def test_a_torchvision_whose_operators_are_missing_is_imported_with_a_remedy(tmp
         assert len(found) == 8 and len(set(map(id, found))) == 1
         assert "torchvision.leftover" not in sys.modules
         [(level, message)] = messages
-        # Everything works, so nobody is warned at every start.
+        # Everything works, so there is no warning.
         assert level == "INFO" and "from the same index" in message, messages
         import gc; gc.collect()
         import torch
         torch.ops.torchvision.nms
-        print("mended")
+        print("repaired")
         """,
         stub=BROKEN,
         tmp_path=tmp_path,
     )
-    assert said == ["mended"]
+    assert said == ["repaired"]
 
 
 @pytest.mark.slow

@@ -248,7 +248,7 @@ def test_another_process_may_write_between_uploads_and_makes_them_wait_meanwhile
     with served(tmp_path) as client:
         other = LocalStore(tmp_path / "photos.idx")
         other.open(other.describe())
-        other.delete(["nobody"])
+        other.delete(["missing"])
         try:
             answer = add(client, encoded("boat", 2))
             assert answer.status_code == 503

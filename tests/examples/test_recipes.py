@@ -1,4 +1,4 @@
-"""The recipes: a dish is found by its photo, and a boat is no dish."""
+"""The recipes: a dish is found by its photo, and a boat has no match."""
 
 from __future__ import annotations
 

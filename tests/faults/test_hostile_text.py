@@ -103,7 +103,7 @@ def test_a_status_line_cannot_clear_the_screen_and_forge_an_answer(answering, tm
 
 @pytest.fixture
 def hostile_photos(tmp_path):
-    """Photos whose names hold what a terminal obeys, and one that is no image at all."""
+    """Photos whose names hold what a terminal obeys, and a file that is not an image."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number, mark in enumerate(["", *HOSTILE, "\n", "\r", "\t"]):

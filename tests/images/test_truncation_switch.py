@@ -1,4 +1,4 @@
-"""A program that has told Pillow to load truncated images."""
+"""A program in which Pillow loads truncated images."""
 
 from __future__ import annotations
 

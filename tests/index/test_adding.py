@@ -209,7 +209,7 @@ def test_impossible_metadata_and_ids_are_failures_of_their_own_input(index, phot
 
 
 class Moody(SmallEmbedder):
-    """Fails on dark pictures, in the way that it is told."""
+    """Fails on dark images, with a given error."""
 
     def __init__(self, mood):
         super().__init__()

@@ -71,13 +71,13 @@ def test_an_interrupt_stores_what_is_embedded_and_waits_for_nothing_else(paths):
     """Ctrl-C while inputs are awaited: groups in the model are stored, a half one is not begun."""
     embedded = threading.Semaphore(0)
 
-    class Told(SmallEmbedder):
+    class Interrupted(SmallEmbedder):
         def embed(self, batch):
             vectors = super().embed(batch)
             embedded.release()
             return vectors
 
-    embedder = Told()
+    embedder = Interrupted()
 
     def from_database():
         yield from paths[:9]

@@ -46,7 +46,7 @@ def test_among_forty_kinds_of_bad_files_every_good_one_is_read_and_every_bad_one
     [
         ("empty.jpg", "empty"),
         ("zeros.jpg", "zero bytes"),
-        ("text.jpg", "'this is no picture"),
+        ("text.jpg", "'this is text"),
         ("error page.jpg", "HTML page"),
         ("answer.png", "JSON"),
         ("drawing.png", "SVG"),
@@ -60,7 +60,7 @@ def test_among_forty_kinds_of_bad_files_every_good_one_is_read_and_every_bad_one
         ("bomb.png", "megapixels"),
         ("folder.jpg", "folder"),
         ("broken link.jpg", "nowhere.jpg"),
-        ("own link.jpg", "back to itself"),
+        ("own link.jpg", "link to itself"),
         ("pipe.jpg", "FIFO"),
     ],
 )

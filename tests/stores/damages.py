@@ -211,13 +211,15 @@ def outcome(pristine: Path, work: Path, seed: int, expected: dict[str, object]) 
     repaired, left, problem = False, 0, ""
     if named:
         try:
-            repaired, left, problem = mended(store, checked, expected)
+            repaired, left, problem = after_repair(store, checked, expected)
         except ImageSearchError as error:
             problem = f"not repaired: {error}"
     return Outcome(damage, file, refused, named, silent, repaired, left, problem)
 
 
-def mended(store: LocalStore, path: Path, expected: dict[str, object]) -> tuple[bool, int, str]:
+def after_repair(
+    store: LocalStore, path: Path, expected: dict[str, object]
+) -> tuple[bool, int, str]:
     """Repair, remove what has no vector, and compare all that is left with what was stored."""
     store.repair(remove=True)
     rest = [result for result in store.check() if result.status == "problem"]
@@ -253,7 +255,7 @@ def make(folder: Path) -> dict[str, tuple[Path, dict[str, object]]]:
         path = folder / f"{name}.idx"
         if name == "closed":
             store.close()
-            assert list(live.glob("graph-*.hnsw"))
+            assert list(live.glob("graph-*.usearch"))
         shutil.copytree(live, path, ignore=shutil.ignore_patterns("*-shm"))
         expected = answers(path)
         assert not any(isinstance(value, ImageSearchError) for value in expected.values())

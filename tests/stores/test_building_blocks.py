@@ -1,4 +1,4 @@
-"""What a store of somebody else can stand on."""
+"""The functions that third-party stores are built on."""
 
 from __future__ import annotations
 

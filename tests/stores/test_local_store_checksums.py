@@ -120,7 +120,7 @@ def test_damage_of_a_deleted_vector_harms_nobody(index):
 
 
 def test_damage_below_a_graph_is_named_when_it_is_a_candidate(tmp_path):
-    pytest.importorskip("hnswlib")
+    pytest.importorskip("usearch")
     path = tmp_path / "photos.idx"
     many = vectors(400)
     store = opened(path, exact_below=50, ef=50)

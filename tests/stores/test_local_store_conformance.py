@@ -33,11 +33,20 @@ class TestLocalStoreWithGraph(VectorStoreConformance):
     model_examples = 12
 
     def make_store(self, place):
-        pytest.importorskip("hnswlib")
-        return LocalStore(place / "photos.idx", engine="hnsw", exact_below=100)
+        pytest.importorskip("usearch")
+        return LocalStore(place / "photos.idx", engine="usearch", exact_below=100)
 
     def damage(self, place, id):
         return flip_a_bit(place, id)
+
+
+@pytest.mark.slow
+class TestLocalStoreWithHnswlib(TestLocalStoreWithGraph):
+    """The other engine."""
+
+    def make_store(self, place):
+        pytest.importorskip("hnswlib")
+        return LocalStore(place / "photos.idx", engine="hnswlib", exact_below=100)
 
 
 @pytest.mark.slow
@@ -51,8 +60,8 @@ class TestLocalStoreOfHalves(VectorStoreConformance):
     vector_tolerance = 5e-4
 
     def make_store(self, place):
-        pytest.importorskip("hnswlib")
-        return LocalStore(place / "photos.idx", engine="hnsw", exact_below=100, dtype="float16")
+        pytest.importorskip("usearch")
+        return LocalStore(place / "photos.idx", engine="usearch", exact_below=100, dtype="float16")
 
     def damage(self, place, id):
         return flip_a_bit(place, id)

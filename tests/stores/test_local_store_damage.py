@@ -12,7 +12,7 @@ from imagesearch.errors import ImageSearchError
 from imagesearch.stores.local import LocalStore
 from tests.stores.damages import OPTIONS, make, outcome
 
-pytest.importorskip("hnswlib")
+pytest.importorskip("usearch")
 
 
 @pytest.fixture(scope="module")

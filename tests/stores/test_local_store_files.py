@@ -460,24 +460,28 @@ def test_an_option_out_of_range_is_refused(path, options):
 
 
 @pytest.fixture
-def without_hnswlib(monkeypatch):
-    monkeypatch.setitem(sys.modules, "hnswlib", None)
-    monkeypatch.delitem(sys.modules, "imagesearch.stores.local._graph", raising=False)
-    graph_library.graphs_available.cache_clear()
-    graph_library.tell_that_graphs_are_missing.cache_clear()
+def without_engines(monkeypatch):
+    for module in ("hnswlib", "usearch", "usearch.compiled"):
+        monkeypatch.setitem(sys.modules, module, None)
+    graph_library.engine_of.cache_clear()
+    graph_library.warn_that_graphs_are_missing.cache_clear()
     yield
-    graph_library.graphs_available.cache_clear()
-    graph_library.tell_that_graphs_are_missing.cache_clear()
+    graph_library.engine_of.cache_clear()
+    graph_library.warn_that_graphs_are_missing.cache_clear()
 
 
-@pytest.mark.usefixtures("without_hnswlib")
-def test_insisting_on_the_graph_without_hnswlib_names_the_remedy(path):
-    with pytest.raises(MissingDependencyError, match=r"imagesearch-index\[hnsw\].*C\+\+ compiler"):
-        LocalStore(path, engine="hnsw")
+@pytest.mark.usefixtures("without_engines")
+@pytest.mark.parametrize(
+    ("engine", "remedy"),
+    [("usearch", "pip install"), ("hnswlib", r"imagesearch-index\[hnsw\].*C\+\+ compiler")],
+)
+def test_an_engine_that_is_not_installed_is_refused_with_the_remedy(path, engine, remedy):
+    with pytest.raises(MissingDependencyError, match=remedy):
+        LocalStore(path, engine=engine)
 
 
-@pytest.mark.usefixtures("without_hnswlib")
-def test_without_hnswlib_searches_are_exact_and_the_user_is_told_once(opened, caplog):
+@pytest.mark.usefixtures("without_engines")
+def test_without_an_engine_searches_are_exact_and_warn_once(opened, caplog):
     store = opened(exact_below=10)
     with caplog.at_level(logging.WARNING, "imagesearch"):
         store.upsert(make_batch(vectors(10)))
@@ -488,14 +492,33 @@ def test_without_hnswlib_searches_are_exact_and_the_user_is_told_once(opened, ca
             hits = store.search(vectors(40, seed=2), k=1)
     assert [found[0].id for found in hits] == [f"more-{row:05d}" for row in range(40)]
     (message,) = caplog.messages
-    assert 'pip install "imagesearch-index[hnsw]"' in message
-    assert "C++ compiler" in message
+    assert "usearch is not installed" in message
+    assert "pip install" in message
 
 
-def test_importing_the_store_loads_neither_hnswlib_nor_torch():
+def test_hnswlib_serves_where_usearch_does_not_work(opened, monkeypatch):
+    pytest.importorskip("hnswlib")
+    monkeypatch.setitem(sys.modules, "usearch.compiled", None)
+    graph_library.engine_of.cache_clear()
+    store = opened(exact_below=10)
+    store.upsert(make_batch(vectors(40)))
+    found = store.search(vectors(40), k=1)
+    assert [hits[0].id for hits in found] == [f"id-{row:05d}" for row in range(40)]
+    assert "graph of 40 nodes" in repr(store)
+    graph_library.engine_of.cache_clear()
+
+
+def test_the_old_name_of_hnswlib_still_works(path):
+    pytest.importorskip("hnswlib")
+    with pytest.warns(DeprecationWarning, match="hnswlib"):
+        store = LocalStore(path, engine="hnsw")
+    assert "engine hnswlib" in repr(store)
+
+
+def test_importing_the_store_loads_no_engine_and_no_torch():
     program = (
         "import sys, imagesearch.stores.local as local; local.LocalStore('x');"
-        "assert not {'hnswlib', 'torch', 'pytest', 'hypothesis'} & set(sys.modules)"
+        "assert not {'hnswlib', 'usearch', 'torch', 'pytest', 'hypothesis'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 

@@ -13,7 +13,7 @@ from imagesearch.stores.local import _writer as writing
 from imagesearch.testing.stores._approximate import clustered
 from imagesearch.testing.stores._fixtures import make_batch, make_meta
 
-pytest.importorskip("hnswlib")
+pytest.importorskip("usearch")
 
 DIM = 32
 ROWS = 1500
@@ -25,7 +25,7 @@ def graph_files(path):
 
 
 def open_store(path, **options):
-    store = LocalStore(path, engine="hnsw", exact_below=200, **options)
+    store = LocalStore(path, engine="usearch", exact_below=200, **options)
     store.open(make_meta(DIM))
     return store
 
@@ -85,7 +85,7 @@ def test_searching_in_a_new_process_does_not_touch_the_files(saved):
     assert {name: (saved / name).read_bytes() for name in graph_files(saved)} == before
 
 
-@pytest.mark.parametrize("target", ["graph.state", "graph-*.hnsw"])
+@pytest.mark.parametrize("target", ["graph.state", "graph-*.usearch"])
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "bit flipped", "garbage"])
 def test_a_damaged_graph_is_built_again(saved, target, damage):
     (file,) = saved.glob(target)
@@ -115,12 +115,12 @@ def test_a_damaged_graph_is_built_again(saved, target, damage):
 
 def test_a_graph_of_an_earlier_version_is_built_again(saved, caplog):
     state = saved / "graph.state"
-    state.write_bytes(state.read_bytes().replace(b"imagesearch graph 2", b"imagesearch graph 1"))
+    state.write_bytes(state.read_bytes().replace(b"imagesearch graph 3", b"imagesearch graph 2"))
     store = open_store(saved)
     assert recall(store) >= 0.98
     store.close()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert state.read_bytes().startswith(b"imagesearch graph 2")
+    assert state.read_bytes().startswith(b"imagesearch graph 3")
 
 
 def test_a_graph_of_other_vectors_is_built_again(saved, tmp_path):
@@ -255,16 +255,16 @@ def test_a_graph_that_cannot_be_saved_is_no_failure(tmp_path, monkeypatch, caplo
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    from imagesearch.stores.local import _graph as graphs
+    from imagesearch.stores.local import _search as graphs
 
     store = open_store(tmp_path / "photos.idx")
     store.upsert(make_batch(VECTORS))
     inserted = []
 
     class Interrupting(graphs.Graph):
-        def _insert(self, rows, snapshot):
+        def insert(self, snapshot, rows, codes, owners, **options):
             inserted.extend(rows.tolist())
-            super()._insert(rows, snapshot)
+            super().insert(snapshot, rows, codes, owners, **options)
             if len(inserted) == 256:
                 raise KeyboardInterrupt
 

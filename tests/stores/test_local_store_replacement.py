@@ -351,9 +351,9 @@ def test_a_compaction_never_writes_into_the_folder_of_another_index(tmp_path, mo
 
 
 def test_the_graph_of_an_index_is_not_used_for_the_one_that_replaces_it(tmp_path):
-    pytest.importorskip("hnswlib")
+    pytest.importorskip("usearch")
     path = tmp_path / "photos.idx"
-    graph = {"engine": "hnsw", "exact_below": 50}
+    graph = {"engine": "usearch", "exact_below": 50}
     for name in "ab":
         store = opened(tmp_path / name, **graph)
         ids = [f"{name}-{row}" for row in range(300)]

@@ -15,7 +15,7 @@ from imagesearch.stores.local import _writer as writing
 from imagesearch.testing.stores._approximate import clustered
 from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
-pytest.importorskip("hnswlib")
+pytest.importorskip("usearch")
 
 DIM = 16
 
@@ -28,7 +28,7 @@ def store(tmp_path):
 
 
 def open_store(path, **options):
-    store = LocalStore(path, engine="hnsw", exact_below=200, **options)
+    store = LocalStore(path, engine="usearch", exact_below=200, **options)
     store.open(make_meta(DIM))
     return store
 
@@ -161,7 +161,7 @@ def test_many_nearly_equal_vectors_are_no_reason_to_scan_everything(store):
     mixed = np.random.default_rng(0).permutation(3400)
     store.upsert(make_batch(np.concatenate([copies, others])[mixed]))
     store.search(queries, k=10)
-    assert "graph of 3400 different vectors, ef=" in repr(store)
+    assert "graph of 901 nodes, ef=" in repr(store)
     assert "ef=-1" not in repr(store)
 
 
@@ -170,7 +170,7 @@ def test_deleting_and_updating_one_of_many_equal_vectors_keeps_the_others(store)
     store.upsert(make_batch(np.concatenate([copies, others])))
     query = copies[:1]
     assert [hit.id for hit in store.search(query, k=3)[0]] == ids_of("id", 3)
-    assert "graph of 601 different vectors" in repr(store)
+    assert "graph of 601 nodes" in repr(store)
     store.delete(["id-00000"])
     store.upsert(make_batch(-query, ids=["id-00001"]))
     assert [hit.id for hit in store.search(query, k=3)[0]] == ids_of("id", 5)[2:]
@@ -189,7 +189,7 @@ def test_a_vector_that_was_deleted_everywhere_is_found_when_it_comes_back(store,
         assert store.search(copies[:1], k=1)[0][0].id == f"copy{round}-00000"
         store.delete(ids_of(f"copy{round}", 50))
         assert store.search(copies[:1], k=1)[0][0].score < 0.999
-    assert "graph of 600 different vectors" in repr(store)
+    assert "graph of 600 nodes" in repr(store)
 
 
 def test_copies_under_a_filter_are_all_found(store):
@@ -207,12 +207,12 @@ def test_copies_under_a_filter_are_all_found(store):
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_many_equal_vectors_hide_no_others_under_other_metrics(tmp_path, metric, dtype):
     copies, others, _ = copies_and_others(2000, 300, 0)
-    store = LocalStore(tmp_path / "photos.idx", engine="hnsw", exact_below=200, dtype=dtype)
+    store = LocalStore(tmp_path / "photos.idx", engine="usearch", exact_below=200, dtype=dtype)
     store.open(make_meta(DIM, metric))
     store.upsert(make_batch(copies, prefix="copy"))
     store.upsert(make_batch(3 * others, prefix="other"))
     assert share_that_finds_itself(store, 3 * others, ids_of("other", 300)) >= 0.98
-    assert "graph of 301 different vectors" in repr(store)
+    assert "graph of 301 nodes" in repr(store)
     store.close()
 
 

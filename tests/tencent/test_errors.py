@@ -175,7 +175,7 @@ def test_https_verifies_the_certificate(make_store, server):
 
 def test_the_key_is_never_shown(server, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    # Where the command line has run before, it has told this library to say less.
+    # The command line, if it ran before, has raised the level of this logger.
     caplog.set_level(logging.DEBUG, "urllib3")
     store = TencentStore(
         url=server.url, key=Secret(KEY), database="photos", collection="all", retries=1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import logging
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 import imagesearch
+from imagesearch._validation import did_you_mean
 from imagesearch.cli._terminal import Role, colour_choice, complain, say
 from imagesearch.cli.add import add, sync
 from imagesearch.cli.calibrate import calibrate
@@ -73,9 +73,9 @@ class _Program(click.Group):
 
     def _suggestion(self, name: str) -> str:
         word = _OTHER_WORDS.get(name.lower())
-        close = [word] if word else difflib.get_close_matches(name, self.commands, 1)
-        if close:
-            return f"; did you mean {close[0]!r}?"
+        suggestion = f" (did you mean {word!r}?)" if word else did_you_mean(name, self.commands)
+        if suggestion:
+            return suggestion
         if Path(name).is_dir():
             return f"; to index that folder: imagesearch add {name}"
         if Path(name).is_file():

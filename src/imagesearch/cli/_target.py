@@ -32,7 +32,6 @@ from imagesearch.types import EmbeddingSpec, IndexMeta
 
 __all__ = [
     "DEFAULT_STORE",
-    "embedder_config",
     "empty_index",
     "external_collection",
     "given",
@@ -73,17 +72,6 @@ def store_at(path: Path, **options: object) -> PluginConfig:
     if path.suffix == ".toml":
         return _configured(path)
     return PluginConfig("local", {"path": str(path), **options})
-
-
-def embedder_config(text: str) -> PluginConfig:
-    """Return the embedder of an option ``KIND[:MODEL]``.
-
-    Example:
-        >>> embedder_config("timm:resnet50").options
-        {'model': 'resnet50'}
-    """
-    kind, colon, model = text.partition(":")
-    return PluginConfig(kind, {"model": model} if colon else {})
 
 
 def no_index(config: Path | None, store: Path | None) -> StoreError:
@@ -267,6 +255,6 @@ def empty_index() -> OpenIndex:
 
 def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:
     if embedder is not None:
-        return make_embedder(embedder_config(embedder))
+        return make_embedder(PluginConfig.parse(embedder))
     table = load_config(config).embedder if config is not None else None
     return make_embedder(table) if table is not None else None

@@ -19,7 +19,7 @@ from imagesearch.cli._options import (
     progress_option,
     where_option,
 )
-from imagesearch.cli._target import DEFAULT_STORE, embedder_config, given, open_existing
+from imagesearch.cli._target import DEFAULT_STORE, given, open_existing
 from imagesearch.cli._terminal import complain, say, terminal_width
 from imagesearch.config import PluginConfig, load_config
 from imagesearch.evaluation import (
@@ -102,7 +102,7 @@ def _embedders(
             )
         yield str(config), table
     for embedder in embedders:
-        yield embedder, embedder_config(embedder)
+        yield embedder, PluginConfig.parse(embedder)
     if not embedders and not configs:
         yield "timm:resnet50.a1_in1k", PluginConfig("timm")
 

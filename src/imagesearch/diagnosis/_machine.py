@@ -32,7 +32,7 @@ _MODULES = {
 _PURPOSES = {
     "clip": "searching by text",
     "heif": "HEIC photos",
-    "hnsw": "fast searches in more than 5,000 records",
+    "hnsw": "another graph engine of the local store",
     "openvino": "faster embedding on a CPU",
     "tencent": "the store Tencent Cloud VectorDB",
     "ui": "the web page",

@@ -230,8 +230,8 @@ def _package(module: str) -> dict[str, Any]:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as Python does
     if module != "torchvision":
         importlib.import_module(module)
-    if module == "hnswlib":
-        _build_graph()
+    if module in {"hnswlib", "usearch"}:
+        _build_graph(module)
     return {"note": note if module == "torchvision" else ""}
 
 
@@ -248,15 +248,24 @@ def _torchvision() -> str:
     return ""
 
 
-def _build_graph() -> None:
-    """Run compiled code: an hnswlib that was built for another processor crashes here."""
-    import hnswlib
+def _build_graph(module: str) -> None:
+    """Run compiled code: a library that was built for another processor crashes here."""
     import numpy as np
 
-    graph = hnswlib.Index("ip", 16)
-    graph.init_index(8, 4, 8)
-    graph.add_items(np.eye(8, 16, dtype=np.float32))
-    graph.knn_query(np.eye(1, 16, dtype=np.float32), 1)
+    vectors = np.eye(8, 16, dtype=np.float32)
+    if module == "hnswlib":
+        import hnswlib
+
+        graph = hnswlib.Index("ip", 16)
+        graph.init_index(8, 4, 8)
+        graph.add_items(vectors)
+        graph.knn_query(vectors[:1], 1)
+    else:
+        from usearch.compiled import Index
+
+        index = Index(ndim=16)
+        index.add_many(np.arange(8, dtype=np.uint64), vectors, threads=1)
+        index.search_many(vectors[:1], 1, threads=1)
 
 
 def _device() -> dict[str, Any]:

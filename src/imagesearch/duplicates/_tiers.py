@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.duplicates._hash import dhash, hamming, near_pairs, pack, phash
 from imagesearch.errors import QueryError
 from imagesearch.filters import Filter
@@ -397,7 +397,7 @@ def _strong_hits(
     k = _FIRST_K
     while rows:
         full = []
-        for block in chunks(rows, max(1, _HITS_AT_ONCE // k)):
+        for block in batched(rows, max(1, _HITS_AT_ONCE // k)):
             answers = store.search(vectors[block], k=k, where=where)
             for row, hits in zip(block, answers, strict=True):
                 strong[row] = [(hit.id, hit.score) for hit in hits if hit.score >= threshold]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.duplicates._finder import hash_payload, hashed, measured
 from imagesearch.duplicates._tiers import (
     BITS,
@@ -176,7 +176,7 @@ class CrossIndexFinder:
 
     def _measured(self, store: VectorStore, ids: list[str]) -> dict[str, DuplicateImage]:
         images: dict[str, DuplicateImage] = {}
-        for block in chunks(ids, _GET):
+        for block in batched(ids, _GET):
             records = store.get(block)
             images |= measured((records[id] for id in sorted(records)), unread=self._unread)
         return images

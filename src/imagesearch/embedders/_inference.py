@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from imagesearch._cpus import available_cpus
 from imagesearch._forks import notice_fork, on_fork
-from imagesearch._printable import shorten
-from imagesearch._validation import at_least, is_one_of
-from imagesearch.errors import ConfigError, EmbeddingError, MissingDependencyError
+from imagesearch._validation import batched, one_of, whole
+from imagesearch.errors import EmbeddingError, MissingDependencyError
 from imagesearch.vectors import normalise
 
 try:
@@ -98,9 +97,8 @@ def check_running(batch_size: int | None, precision: str) -> None:
         ConfigError: The batch size is not a whole number ≥ 1, or the precision unknown.
     """
     if batch_size is not None:
-        at_least(1, batch_size, "batch_size")
-    if not is_one_of(precision, ("fp32", "bf16")):
-        raise ConfigError(f"precision={shorten(precision)}; use 'fp32' or 'bf16'")
+        whole(batch_size, "batch_size", least=1)
+    one_of(precision, "precision", ("fp32", "bf16"))
 
 
 class Runner(Protocol):
@@ -165,11 +163,7 @@ class Inference:
         pixels = stack_pixels(batch)
         try:
             if self._device.type != "cpu" or len(pixels) == 1:
-                step = self._batch_size
-                parts = [
-                    self._forward(pixels[start : start + step])
-                    for start in range(0, len(pixels), step)
-                ]
+                parts = list(map(self._forward, batched(pixels, self._batch_size)))
             else:
                 parts = list(
                     self._workers().map(self._forward, share_out(pixels, self._batch_size))
@@ -265,7 +259,7 @@ def share_out(pixels: NDArray[np.uint8], batch_size: int) -> list[NDArray[np.uin
     Fewer images than a full round are shared out, so that no worker stands idle.
     """
     step = min(batch_size, -(-len(pixels) // available_cpus()))
-    return [pixels[start : start + step] for start in range(0, len(pixels), step)]
+    return list(batched(pixels, step))
 
 
 def describe_failure(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch._printable import shorten
-from imagesearch._validation import is_one_of
+from imagesearch._validation import one_of
 from imagesearch.errors import ConfigError
 
 __all__ = ["CROP_MODES", "INTERPOLATIONS", "ImageTransform", "Preprocess"]
@@ -131,10 +131,7 @@ class ImageTransform:
             ("interpolation", self.interpolation, INTERPOLATIONS),
             ("resize", self.method, ("fast", "exact")),
         ):
-            if not is_one_of(value, allowed):
-                raise ConfigError(
-                    f"{name} must be one of {', '.join(allowed)}, got {shorten(value)}"
-                )
+            one_of(value, name, tuple(allowed))
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
                 raise ConfigError(f"{name} must be three finite numbers, got {list(values)}")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagesearch._deprecation import deprecated_options
 from imagesearch._printable import shorten
-from imagesearch._validation import is_one_of
+from imagesearch._validation import one_of
 from imagesearch.embedders import choose_device, fingerprint
 from imagesearch.embedders._preprocess import ImageTransform
 from imagesearch.errors import ConfigError, EmbeddingError
@@ -89,8 +89,7 @@ class OpenClipEmbedder:
         from imagesearch.embedders._inference import Inference, check_running, unit
 
         check_running(batch_size, precision)
-        if not is_one_of(resize, ("fast", "exact")):
-            raise ConfigError(f"resize must be 'fast' or 'exact', got {shorten(resize)}")
+        one_of(resize, "resize", ("fast", "exact"))
         location = choose_device(device)
 
         from imagesearch.embedders._clip_models import (

@@ -12,7 +12,7 @@ from typing import TypeAlias, assert_never, cast
 import numpy as np
 
 from imagesearch._printable import shorten
-from imagesearch._validation import elements
+from imagesearch._validation import elements, is_unicode
 from imagesearch.errors import FilterError
 
 __all__ = [
@@ -82,10 +82,8 @@ def check_scalar(value: object) -> Scalar:
 
 
 def _check_unicode(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise FilterError(f"{shorten(text)} is not valid Unicode (a lone surrogate)") from error
+    if not is_unicode(text):
+        raise FilterError(f"{shorten(text)} is not valid Unicode (a lone surrogate)")
 
 
 KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "exists", "true", "false"})

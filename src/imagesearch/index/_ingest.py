@@ -1,8 +1,10 @@
-"""Add a source: read, embed and store new images, and report on every input."""
+"""Write to an index: add a source with a report on every input, delete and update records."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import operator
 import sys
 import time
 from collections import Counter
@@ -14,11 +16,24 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 
 from imagesearch._pipeline import Embedded, Pipeline, grouped
-from imagesearch._validation import one_of
-from imagesearch.errors import EmbeddingError, ImageSearchError, SourceError, StoreRequestError
+from imagesearch._printable import shorten
+from imagesearch._validation import batched, elements, one_of
+from imagesearch.errors import (
+    EmbeddingError,
+    ImageSearchError,
+    QueryError,
+    SourceError,
+    StoreRequestError,
+)
+from imagesearch.filters import Filter
 from imagesearch.index._open import OpenIndex
 from imagesearch.index._plan import Fate, Planned, Planner, Pruner
-from imagesearch.protocols import VectorStore
+from imagesearch.protocols import (
+    SupportsFilterDeletion,
+    SupportsMetadataUpdate,
+    VectorStore,
+    supports,
+)
 from imagesearch.sources import Payload, Source, describe
 from imagesearch.types import (
     AddReport,
@@ -30,10 +45,23 @@ from imagesearch.types import (
     RecordBatch,
     canonical_metadata,
     check_metadata,
+    updated_metadata,
 )
 from imagesearch.vectors import normalise
 
-__all__ = ["Ingestion", "OnError", "Progress", "ingest", "make_progress", "store_records"]
+__all__ = [
+    "Ingestion",
+    "OnError",
+    "Progress",
+    "delete_records",
+    "id_list",
+    "ingest",
+    "make_progress",
+    "store_records",
+    "update_records",
+]
+
+_BATCH = 1000
 
 
 def store_records(store: VectorStore, records: Sequence[Record]) -> dict[str, StoreRequestError]:
@@ -44,17 +72,6 @@ def store_records(store: VectorStore, records: Sequence[Record]) -> dict[str, St
     Raises:
         StoreRequestError: The store refused the request without naming any of the records.
         StoreError: The store failed.
-
-    Example:
-        >>> import numpy as np
-        >>> from imagesearch.stores.memory import MemoryStore
-        >>> from imagesearch.types import EmbeddingSpec, IndexMeta
-        >>> store = MemoryStore()
-        >>> store.open(IndexMeta(EmbeddingSpec("mine", 2, True, "1")))
-        >>> good, bad = np.ones(2, np.float32), np.full(2, np.nan, np.float32)
-        >>> records = [Record("a", "/a", "", {}, good), Record("b", "/b", "", {}, bad)]
-        >>> list(store_records(store, records)), store.count()
-        (['b'], 1)
     """
     refused: dict[str, StoreRequestError] = {}
     remaining = list(records)
@@ -97,19 +114,9 @@ def ingest(
 ) -> AddReport:
     """Add a source and, with `prune`, delete the records whose image is gone.
 
-    See `ImageIndex.add` and `ImageIndex.sync`.
-
-    Args:
-        index: The index; a dry run does not use its embedder.
-        source: The images.
-        metadata: Fields for every image.
-        on_error: Whether to collect failures or to raise the first.
-        batch_size: Images in one batch, ≥ 1.
-        progress: Whether to show a progress bar; None: if standard error is a terminal.
-        prune: Whether to delete.
-        allow_removing: Whether to delete a large part of the records.
-        preview: Given for a dry run, which changes nothing: filled with the URI of each record
-            that would be written or deleted, by id.
+    See `ImageIndex.add` and `ImageIndex.sync`. With `preview` it is a dry run, which changes
+    nothing and needs no embedder: `preview` is filled with the URI of each record that would be
+    written or deleted, by id.
     """
     one_of(on_error, "on_error", ("collect", "raise"))
     given = Source(source)
@@ -203,7 +210,7 @@ class Ingestion:
         """
         inputs = self.pipeline.read(self._until_error(items))
         payloads = self._until_error(self._accepted(inputs))
-        batches = grouped(payloads, size=self.batch_size, weight=_weight)
+        batches = grouped(payloads, size=self.batch_size, weight=operator.attrgetter("held_bytes"))
         for plan, results in self.pipeline.embed(map(self._planned, batches)):
             self._write(plan, results)
         if self._stopped_by is not None:
@@ -302,11 +309,7 @@ class Ingestion:
         return np.asarray(projected[0], np.float32)
 
     def _account(self, fate: Fate, id: str) -> None:
-        {
-            "added": self.report.added,
-            "updated": self.report.updated,
-            "unchanged": self.report.unchanged,
-        }[fate].append(id)
+        getattr(self.report, fate).append(id)
         self.progress.advance(1)
 
     def _fail(self, failure: Failure) -> None:
@@ -314,10 +317,6 @@ class Ingestion:
             raise failure.error
         self.report.failed.append(failure)
         self.progress.advance(1)
-
-
-def _weight(payload: Payload) -> int:
-    return payload.held_bytes
 
 
 def _warn_if_outgrown(index: OpenIndex) -> None:
@@ -337,24 +336,85 @@ def _warn_if_outgrown(index: OpenIndex) -> None:
         )
 
 
+def delete_records(
+    store: VectorStore, ids: str | Iterable[str] | None, where: Filter | None
+) -> int:
+    """Delete records by id or by filter; see `ImageIndex.delete`."""
+    chosen = _chosen(ids, where)
+    if where is not None and supports(store, SupportsFilterDeletion):
+        return store.delete_where(where)
+    return sum(map(store.delete, batched(_matching(store, chosen, where), _BATCH)))
+
+
+def update_records(
+    store: VectorStore,
+    metadata: Metadata,
+    ids: str | Iterable[str] | None,
+    where: Filter | None,
+    *,
+    replace: bool,
+) -> int:
+    """Set metadata fields of records; see `ImageIndex.update_metadata`."""
+    fields = check_metadata(metadata)
+    chosen = _chosen(ids, where)
+    if supports(store, SupportsMetadataUpdate):
+        return store.update_metadata(fields, ids=chosen, where=where, replace=replace)
+    written = 0
+    for batch in batched(_matching(store, chosen, where), _BATCH):
+        records = [
+            dataclasses.replace(
+                record, metadata=updated_metadata(record.metadata, fields, replace=replace)
+            )
+            for record in store.get(batch, vectors=True).values()
+        ]
+        if records:
+            store.upsert(RecordBatch.of(records))
+        written += len(records)
+    return written
+
+
+def id_list(ids: str | Iterable[str]) -> list[str]:
+    """Return one or many ids as a list.
+
+    Raises:
+        QueryError: An id is not a str.
+    """
+    several = None if isinstance(ids, str) else elements(ids)
+    listed = [ids] if several is None else several
+    for id in listed:
+        if not isinstance(id, str):
+            raise QueryError(
+                f"an id must be a str, got {shorten(id)}; give one id or a list of ids"
+            )
+    # A subclass of str may have methods of its own.
+    return [str.__str__(id) for id in listed]
+
+
+def _chosen(ids: str | Iterable[str] | None, where: Filter | None) -> list[str] | None:
+    if (ids is None) == (where is None):
+        raise QueryError("give either ids or where=")
+    return None if ids is None else id_list(ids)
+
+
+def _matching(store: VectorStore, chosen: list[str] | None, where: Filter | None) -> list[str]:
+    if chosen is not None:
+        return chosen
+    return [id for batch in store.scan(where=where, batch_size=_BATCH) for id in batch.ids]
+
+
 class Progress(Protocol):
     """A progress bar."""
 
     def advance(self, inputs: int) -> None:
         """Add inputs that are done."""
-        ...
 
     def close(self) -> None:
         """Close the bar."""
-        ...
 
 
 class _Silent:
-    def advance(self, inputs: int) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
+    def advance(self, inputs: int) -> None: ...
+    def close(self) -> None: ...
 
 
 class _Bar:

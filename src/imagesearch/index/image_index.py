@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from types import TracebackType
 from typing import Any, Concatenate, Literal, ParamSpec, Self, overload
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagesearch._deprecation import warn_deprecated
 from imagesearch._printable import shorten
-from imagesearch._validation import at_least, chunks, elements, flag
+from imagesearch._validation import flag, whole
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
 from imagesearch.copying import copy_projected
@@ -30,11 +28,18 @@ from imagesearch.duplicates import (
     Tier,
     find_original,
 )
-from imagesearch.errors import ConfigError, QueryError
+from imagesearch.errors import ConfigError
 from imagesearch.filters import Filter, as_filter
 from imagesearch.index._calibrate import calibrate
 from imagesearch.index._check import check_store
-from imagesearch.index._ingest import OnError, ingest, make_progress
+from imagesearch.index._ingest import (
+    OnError,
+    delete_records,
+    id_list,
+    ingest,
+    make_progress,
+    update_records,
+)
 from imagesearch.index._open import local_store, open_index
 from imagesearch.index._query_vectors import QueryVectors
 from imagesearch.index._rerank import Rerank
@@ -48,8 +53,6 @@ from imagesearch.index._search import (
 from imagesearch.plugins import make_embedder, make_store
 from imagesearch.protocols import (
     Embedder,
-    SupportsFilterDeletion,
-    SupportsMetadataUpdate,
     SupportsWriterRelease,
     VectorStore,
     supports,
@@ -68,13 +71,9 @@ from imagesearch.types import (
     Record,
     RecordBatch,
     VectorBatch,
-    check_metadata,
-    updated_metadata,
 )
 
 __all__ = ["ImageIndex"]
-
-_BATCH = 1000
 
 _P = ParamSpec("_P")
 
@@ -136,7 +135,7 @@ class ImageIndex:
         metric: Metric | None = None,
         batch_size: int = 32,
     ) -> None:
-        self._batch_size = at_least(1, batch_size, "batch_size")
+        self._batch_size = whole(batch_size, "batch_size", least=1)
         self._index = open_index(path, store, embedder, metric)
 
     @classmethod
@@ -144,8 +143,8 @@ class ImageIndex:
         r"""Open the index that a TOML file describes.
 
         Args:
-            path: A file with a ``[store]`` table and, for a new index with another embedder than
-                ResNet50, an ``[embedder]`` table; see `imagesearch.config`.
+            path: A file with a ``[store]`` table and optionally an ``[embedder]`` table; see
+                `imagesearch.config`.
 
         Raises:
             ConfigError: The file cannot be read, or an option is invalid.
@@ -424,7 +423,7 @@ class ImageIndex:
             >>> index.get(["a", "b"])["a"].metadata
             {'n': 1}
         """
-        return self.store.get(_id_list(ids), vectors=flag(vectors, "vectors"))
+        return self.store.get(id_list(ids), vectors=flag(vectors, "vectors"))
 
     def delete(
         self, ids: str | Iterable[str] | None = None, *, where: Filter | str | None = None
@@ -451,11 +450,7 @@ class ImageIndex:
             >>> index.delete(where="n > 5"), index.delete("a")
             (0, 1)
         """
-        store, filter = self.store, as_filter(where)
-        chosen = _chosen(ids, filter)
-        if filter is not None and supports(store, SupportsFilterDeletion):
-            return store.delete_where(filter)
-        return sum(map(store.delete, chunks(self._ids_of(chosen, filter), _BATCH)))
+        return delete_records(self.store, ids, as_filter(where))
 
     @_accepts_ids_first
     def update_metadata(
@@ -468,9 +463,8 @@ class ImageIndex:
     ) -> int:
         """Change the metadata of records; their vectors stay as they are.
 
-        Concurrent writers do not lose each other's fields, and a record that is deleted meanwhile
-        does not come back, if the store is a `SupportsMetadataUpdate`, as all stores of this
-        package are (Tencent Cloud VectorDB with limits). With other stores the last writer wins.
+        Concurrent writers do not lose each other's fields with a store that is a
+        `SupportsMetadataUpdate`, as all of this package are. With others the last writer wins.
 
         Args:
             metadata: Fields to set; a field that is None is removed.
@@ -495,29 +489,9 @@ class ImageIndex:
             >>> index.update_metadata({"sold": True}, ids="a"), index.get("a")["a"].metadata
             (1, {'n': 1, 'sold': True})
         """
-        store, filter = self.store, as_filter(where)
-        only, fields = flag(replace, "replace"), check_metadata(metadata)
-        chosen = _chosen(ids, filter)
-        if supports(store, SupportsMetadataUpdate):
-            return store.update_metadata(fields, ids=chosen, where=filter, replace=only)
-        written = 0
-        for batch in chunks(self._ids_of(chosen, filter), _BATCH):
-            records = [
-                dataclasses.replace(
-                    record, metadata=updated_metadata(record.metadata, fields, replace=only)
-                )
-                for record in store.get(batch, vectors=True).values()
-            ]
-            if records:
-                store.upsert(RecordBatch.of(records))
-            written += len(records)
-        return written
-
-    def _ids_of(self, chosen: list[str] | None, where: Filter | None) -> list[str]:
-        if chosen is not None:
-            return chosen
-        batches = self.store.scan(where=where, batch_size=_BATCH)
-        return [id for batch in batches for id in batch.ids]
+        return update_records(
+            self.store, metadata, ids, as_filter(where), replace=flag(replace, "replace")
+        )
 
     def count(self, where: Filter | str | None = None) -> int:
         """Return the number of records, or of matching records.
@@ -900,12 +874,7 @@ class ImageIndex:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -913,21 +882,3 @@ class ImageIndex:
             # A debugger or an error report may show an object whose construction failed.
             return "<ImageIndex: not open>"
         return f"ImageIndex(embedder={self.meta.embedding.name!r}, store={self.store!r})"
-
-
-def _chosen(ids: str | Iterable[str] | None, where: Filter | None) -> list[str] | None:
-    if (ids is None) == (where is None):
-        raise QueryError("give either ids or where=")
-    return None if ids is None else _id_list(ids)
-
-
-def _id_list(ids: str | Iterable[str]) -> list[str]:
-    several = None if isinstance(ids, str) else elements(ids)
-    listed = [ids] if several is None else several
-    for id in listed:
-        if not isinstance(id, str):
-            raise QueryError(
-                f"an id must be a str, got {shorten(id)}; give one id or a list of ids"
-            )
-    # A subclass of str may have methods of its own.
-    return [str.__str__(id) for id in listed]

@@ -16,6 +16,7 @@ from PIL import Image
 
 from imagesearch._printable import shorten
 from imagesearch._rendering import thumbnail
+from imagesearch._validation import is_unicode
 from imagesearch.errors import FetchError, ImageSearchError, SourceError, SourceNotFoundError
 from imagesearch.images import decode, from_array, upright_rgb
 from imagesearch.sources._fetch import fetch
@@ -37,17 +38,14 @@ __all__ = [
 ]
 
 
-# Paths stay the text that their owner wrote, and folders hold millions of them.
-
-
 def read_file(path: str, *, max_bytes: int) -> bytes:
     """Return the bytes of a regular file.
 
     Raises:
-        SourceNotFoundError: Nothing of that name, or a link to nothing.
-        FetchError: No permission, no regular file, larger than `max_bytes`, or an I/O error.
+        SourceNotFoundError: The path does not exist, or is a dangling link.
+        FetchError: No permission, not a regular file, larger than `max_bytes`, or an I/O error.
     """
-    # A FIFO without a writer would block a plain open for ever.
+    # Without O_NONBLOCK, opening a FIFO without a writer blocks for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
@@ -67,16 +65,15 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
     finally:
         os.close(descriptor)
     if data is None:
-        # Files of the system, such as /proc/kmsg, look regular and have no data when opened
-        # without waiting.
-        raise FetchError(f"{printable(path)} has no data to read, so it is not an image file")
+        # Some system files, such as /proc/kmsg, look regular and have no data with O_NONBLOCK.
+        raise FetchError(f"{printable(path)} has no data to read and is not an image file")
     if len(data) > max_bytes:
         raise _too_large(path, len(data), max_bytes)
     return data
 
 
 def refuse_kind(path: str, mode: int) -> None:
-    """Refuse what is not a regular file.
+    """Refuse folders, FIFOs, sockets and devices.
 
     Raises:
         FetchError: `mode` is that of a folder, FIFO, socket or device.
@@ -84,21 +81,21 @@ def refuse_kind(path: str, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
-        raise FetchError(f"{printable(path)} is a folder, where one image is expected")
+        raise FetchError(f"{printable(path)} is a folder; give the path of an image")
     kinds = (
         (stat.S_ISFIFO, "a FIFO (named pipe)"),
         (stat.S_ISSOCK, "a socket"),
         (stat.S_ISCHR, "a device"),
         (stat.S_ISBLK, "a device"),
     )
-    kind = next((words for test, words in kinds if test(mode)), "no regular file")
-    raise FetchError(f"{printable(path)} is {kind}, not a file; copy the image into a file")
+    kind = next((words for test, words in kinds if test(mode)), "not a regular file")
+    raise FetchError(f"{printable(path)} is {kind}; copy the image into a regular file")
 
 
 def is_lost(uri: str) -> bool:
-    """Return whether a URI is a path where nothing is any more; URLs and contents never are.
+    """Return whether a URI is a path that does not exist; False for URLs and in-memory images.
 
-    What may not be looked at is not lost.
+    A path that may not be examined counts as existing.
 
     Example:
         >>> is_lost("/no/such/photo.jpg"), is_lost("https://example.org/photo.jpg")
@@ -116,10 +113,10 @@ def is_lost(uri: str) -> bool:
 
 
 def explain(path: str, error: OSError | ValueError) -> SourceError:
-    """Return the error of this library for a failed look at a path."""
+    """Return the error for a path that cannot be examined or read."""
     shown = printable(path)
     if isinstance(error, ValueError):
-        return SourceNotFoundError(f"{shown!r} cannot be a path: {error}")
+        return SourceNotFoundError(f"{shown!r} is not a valid path: {error}")
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR:
             try:
@@ -134,9 +131,9 @@ def explain(path: str, error: OSError | ValueError) -> SourceError:
                 f"{shown} is a symbolic link to {printable(target)}, which does not exist"
             )
         case errno.ELOOP:
-            return SourceNotFoundError(f"{shown} is a symbolic link that leads back to itself")
+            return SourceNotFoundError(f"{shown} is a symbolic link to itself")
         case errno.ENAMETOOLONG:
-            return SourceNotFoundError(f"{shown[:80]}… is too long to be a path")
+            return SourceNotFoundError(f"{shown[:80]}… is too long for a path")
         case errno.EACCES | errno.EPERM:
             return FetchError(f"{shown} cannot be read: permission denied")
         case errno.ENXIO:
@@ -147,13 +144,13 @@ def explain(path: str, error: OSError | ValueError) -> SourceError:
 
 def _too_large(path: str, size: int, max_bytes: int) -> FetchError:
     return FetchError(
-        f"{printable(path)} has {size / 1e6:.0f} MB; an image of at most {max_bytes / 1e6:.0f} MB "
-        "is read; save a smaller copy"
+        f"{printable(path)} has {size / 1e6:.0f} MB, more than the limit of {max_bytes / 1e6:.0f} "
+        "MB for images; save a smaller copy"
     )
 
 
 MAX_BYTES = 512 * 1024 * 1024
-"""Largest encoded image that is read; the pixels of the largest image decoded take as much."""
+"""Largest encoded image that is read, as many bytes as the largest image has pixels data."""
 
 _RGB = 3
 
@@ -163,11 +160,11 @@ class Payload:
     """One image that has been read but not decoded.
 
     Attributes:
-        id: Given by the item, else derived from the URI, or from the content where there is none.
+        id: The item's id, or derived from the URI, or from the content of in-memory images.
         uri: An absolute path, a URL, or ``sha256:…`` for bytes and in-memory images.
         digest: Hex SHA-256 of the encoded bytes; for in-memory images of the size and the upright
             RGB pixels.
-        metadata: The user's own fields, checked; None if the item says nothing about them.
+        metadata: The user's own fields, checked; None if the item has none.
         content: The encoded bytes, or for in-memory images the upright RGB image.
     """
 
@@ -179,7 +176,7 @@ class Payload:
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes of memory it holds: encoded ones, or an in-memory image's pixels."""
+        """Bytes of memory: the encoded bytes, or the pixels of an in-memory image."""
         if isinstance(self.content, bytes):
             return len(self.content)
         return self.content.width * self.content.height * _RGB
@@ -191,7 +188,7 @@ class Payload:
             shrink_to: As for `imagesearch.images._decode`; in-memory images keep their size.
 
         Raises:
-            DecodeError: The bytes are no image that the policy accepts.
+            DecodeError: The bytes are not an accepted image.
             MissingDependencyError: The format needs an optional package.
         """
         if isinstance(self.content, Image.Image):
@@ -200,16 +197,16 @@ class Payload:
 
 
 def read(item: Item) -> Payload:
-    """Read one item: fetch its bytes and establish who it is.
+    """Read one item: its bytes, its id and its URI.
 
-    Any number of threads may read at once.
+    Several threads may read at once.
 
     Raises:
-        SourceNotFoundError: The path or URL names nothing.
+        SourceNotFoundError: The path or URL does not exist.
         FetchError: It cannot be read, is not a regular file, or is larger than `MAX_BYTES`.
-        DecodeError: An in-memory image that the policy does not accept.
+        DecodeError: An in-memory image is not accepted.
         SourceError: The source is not a single image.
-        StoreRequestError: The id or the metadata cannot be kept.
+        StoreRequestError: The id or the metadata cannot be stored.
 
     Example:
         >>> payload = read(Item(b"not yet decoded", metadata={"label": "fish"}))
@@ -231,7 +228,7 @@ def read(item: Item) -> Payload:
 
 
 def held_bytes_of(source: object) -> int:
-    """Return how many bytes a source's payload will hold, where that is known unread; else 0.
+    """Return the size of a source's payload in bytes if it is known without reading; else 0.
 
     Example:
         >>> held_bytes_of(np.zeros((10, 20), np.uint8)), held_bytes_of("photo.jpg")
@@ -308,8 +305,8 @@ def check_item(item: Item) -> Item:
     """Return an item with its URI filled in and its metadata copied and checked.
 
     Raises:
-        SourceError: Its source is not one of the kinds that hold one image.
-        StoreRequestError: The id or the metadata cannot be kept.
+        SourceError: Its source is not a single image.
+        StoreRequestError: The id or the metadata cannot be stored.
     """
     source: Any = item.source
     if isinstance(source, bytearray | memoryview):
@@ -327,18 +324,10 @@ def check_item(item: Item) -> Item:
     uri = item.uri
     if uri is None and isinstance(source, str | os.PathLike):
         uri = canonical_uri(source)
-    elif uri is not None and (not isinstance(uri, str) or not uri or not _is_unicode(uri)):
+    elif uri is not None and (not isinstance(uri, str) or not uri or not is_unicode(uri)):
         raise SourceError(f"an item's uri is {shorten(uri)}; give non-empty text, or leave it out")
     metadata = None if item.metadata is None else check_metadata(item.metadata)
     return Item(source, id, metadata, uri)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _content(source: ImageSource) -> bytes | Image.Image:
@@ -355,8 +344,8 @@ def _content(source: ImageSource) -> bytes | Image.Image:
             return read_file(os.fsdecode(source), max_bytes=MAX_BYTES)
         case _:
             raise SourceError(
-                f"{describe(source)} is no image; give a path, an http(s) URL, bytes, a PIL image "
-                "or an array"
+                f"an image must be a path, an http(s) URL, bytes, a PIL image or an array, got "
+                f"{describe(source)}"
             )
 
 

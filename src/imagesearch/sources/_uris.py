@@ -1,4 +1,4 @@
-"""Naming: canonical URIs, the ids derived from them, and words for messages."""
+"""Canonical URIs, the ids derived from them, and descriptions of sources for messages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,11 @@ from imagesearch.types import Item
 __all__ = ["canonical_uri", "derive_id", "describe", "is_url", "printable", "url_scheme"]
 
 
-# Paths stay the text that their owner wrote, and folders hold millions of them.
-
-
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 
 
 def is_url(text: str) -> bool:
-    """Whether text is an http or https URL.
+    """Return whether text is an http or https URL.
 
     Example:
         >>> is_url("HTTPS://example.org/a.jpg"), is_url("photos/a.jpg")
@@ -35,7 +32,7 @@ def is_url(text: str) -> bool:
 
 
 def url_scheme(text: str) -> str | None:
-    """Return the scheme of text that is written as a URL of any kind, or None.
+    """Return the scheme of a URL of any kind, or None.
 
     Example:
         >>> url_scheme("s3://bucket/a.jpg"), url_scheme("photos/a.jpg")
@@ -46,7 +43,7 @@ def url_scheme(text: str) -> str | None:
 
 
 def derive_id(uri: str) -> str:
-    """Return the id of a record whose owner gave none: 32 hex digits that depend on the URI alone.
+    """Return the id of a record without one of its own: 32 hex digits that depend on the URI.
 
     Example:
         >>> derive_id("/photos/a.jpg")
@@ -56,14 +53,14 @@ def derive_id(uri: str) -> str:
 
 
 def canonical_uri(source: str | os.PathLike[str]) -> str:
-    """Return the one URI of a path or URL.
+    """Return the canonical URI of a path or URL.
 
-    A path becomes absolute, without ``.`` and ``..``; symbolic links stay as they are, so that a
-    folder of links keeps its own names. A URL stays as given, without its ``#fragment``.
+    A path becomes absolute, without ``.`` and ``..``; symbolic links are not resolved. A URL loses
+    its ``#fragment``.
 
     Raises:
         SourceError: A scheme other than http and https, credentials in a URL, or a file name that
-            is not valid Unicode, which no store can keep.
+            is not valid Unicode.
 
     Example:
         >>> canonical_uri("/photos/2024/../a.jpg")
@@ -75,17 +72,17 @@ def canonical_uri(source: str | os.PathLike[str]) -> str:
     scheme = url_scheme(text)
     if scheme and not os.path.lexists(text):
         raise SourceError(
-            f"{describe(text)}: {scheme}:// is not read; give a path, an http(s) URL, or the bytes"
+            f"{describe(text)}: {scheme}:// is not supported; give a path, an http(s) URL, or the bytes"
         )
     path = os.path.abspath(text)
     if os.pardir in text and not _same_file(text, path):
-        # The folder above a linked folder is not the one that the text seems to name.
+        # The parent of a linked folder is not the folder that the text seems to name.
         path = os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(path))
     try:
         path.encode()
     except UnicodeEncodeError as error:
         raise SourceError(
-            f"{printable(path)}: the file name is not valid UTF-8 and cannot be kept; rename it"
+            f"{printable(path)}: the file name is not valid UTF-8 and cannot be stored; rename it"
         ) from error
     return path
 
@@ -103,22 +100,22 @@ def _canonical_url(url: str) -> str:
         parts.port  # noqa: B018  # raises on a port that is not a number
         url.encode()
     except ValueError as error:
-        # The reason may quote the URL, password and all.
+        # The reason may quote the URL with its password.
         raise SourceError(f"{describe(url)} is not a valid URL; check its host and port") from error
     if parts.username is not None or parts.password is not None:
         raise SourceError(
-            f"{describe(url)}: a URL with a user name or password is not fetched, as it would be "
-            "kept in the index; fetch the image yourself and give its bytes"
+            f"{describe(url)}: URLs with a user name or password are not fetched, because the index "
+            "would store them; fetch the image yourself and give its bytes"
         )
     if not parts.hostname:
-        raise SourceError(f"{describe(url)} names no host")
+        raise SourceError(f"{describe(url)} has no host")
     return urldefrag(url).url
 
 
 def describe(source: object) -> str:
-    """Return a source in words that its owner recognises, without secrets.
+    """Return a description of a source for messages, without secrets.
 
-    A URL is shown without its user name, password and query, which may hold keys.
+    A URL is shown without user name, password and query, which may contain keys.
 
     Example:
         >>> describe("https://me:secret@example.org/a.jpg?token=secret")

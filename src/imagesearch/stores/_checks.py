@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._printable import shorten
-from imagesearch._validation import as_whole
+from imagesearch._validation import is_unicode, text, whole
 from imagesearch.errors import StoreRequestError
 from imagesearch.filters import Filter
 from imagesearch.types import (
@@ -63,14 +63,12 @@ def check_batch(batch: RecordBatch, meta: IndexMeta) -> RecordBatch:
     if meta.metric == "cosine":
         vectors = unit_or_as_is(vectors)
     for id, uri, digest in zip(batch.ids, batch.uris, batch.digests, strict=True):
-        try:
-            (uri + digest).encode()
-        except UnicodeEncodeError as error:
+        if not is_unicode(uri + digest):
             raise StoreRequestError(
                 f"the uri of id {id!r} is not valid Unicode: {uri!r}",
                 ids=(id,),
                 remedy="rename the file",
-            ) from error
+            )
     metadata = tuple(map(_checked_metadata, batch.ids, batch.metadata))
     return RecordBatch(batch.ids, batch.uris, batch.digests, metadata, vectors)
 
@@ -84,8 +82,7 @@ def check_batch_size(batch_size: int) -> None:
     Example:
         >>> check_batch_size(1000)
     """
-    if not _is_count(batch_size):
-        raise StoreRequestError(f"batch_size must be a whole number ≥ 1, got {shorten(batch_size)}")
+    whole(batch_size, "batch_size", least=1, error=StoreRequestError)
 
 
 def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float32]:
@@ -108,8 +105,7 @@ def check_queries(vectors: object, meta: IndexMeta, k: int) -> NDArray[np.float3
         >>> check_queries([[0, 2]], IndexMeta(EmbeddingSpec("mine", 2, False, "v1")), 10).tolist()
         [[0.0, 1.0]]
     """
-    if not _is_count(k):
-        raise StoreRequestError(f"k must be a whole number ≥ 1, got {shorten(k)}")
+    whole(k, "k", least=1, error=StoreRequestError)
     queries = check_vectors(vectors, meta.dim, meta.metric)
     return unit_or_as_is(queries) if meta.metric == "cosine" else queries
 
@@ -155,11 +151,6 @@ def _checked_metadata(id: str, metadata: Metadata) -> dict[str, MetadataValue]:
         ) from error
 
 
-def _is_count(number: object) -> bool:
-    whole = as_whole(number)
-    return whole is not None and whole >= 1
-
-
 def _possible(id: str) -> bool:
     try:
         check_id(id)
@@ -178,21 +169,14 @@ def note_text(name: str, value: Any) -> str | None:
         >>> note_text("seen", {"pages": [1, 2]}), note_text("seen", None)
         ('{"pages": [1, 2]}', None)
     """
-    if not isinstance(name, str) or not name:
-        raise StoreRequestError(f"a note's name must be a non-empty string, got {shorten(name)}")
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        raise StoreRequestError(
-            f"the note's name {shorten(name)} is not valid Unicode (a lone surrogate)"
-        ) from error
+    text(name, "a note's name", error=StoreRequestError)
     if value is None:
         return None
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # fails on a lone surrogate
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written.encode()  # fails on a lone surrogate
         # Tuples and numeric keys would come back as lists and strings.
-        same = json.loads(text) == value
+        same = json.loads(written) == value
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreRequestError(f"note {shorten(name)} is not a JSON value: {error}") from error
     if not same:
@@ -200,4 +184,4 @@ def note_text(name: str, value: Any) -> str | None:
             f"note {shorten(name)} is not a JSON value",
             remedy="use lists instead of tuples, and strings as keys",
         )
-    return text
+    return written

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._validation import batched
+from imagesearch.stores._blocks import Block
 from imagesearch.types import Metric
-from imagesearch.vectors import scores
 
 __all__ = ["Candidates", "exact_scores", "nearest", "order", "rank"]
 
@@ -25,7 +26,7 @@ _CANDIDATE_BYTES = 32 * 2**20
 
 def nearest(
     queries: NDArray[np.float32],
-    blocks: Callable[[], Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]],
+    blocks: Callable[[], Iterable[tuple[NDArray[np.int64], NDArray[np.float32] | Block]]],
     fetch: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     *,
     k: int,
@@ -35,7 +36,7 @@ def nearest(
 
     Args:
         queries: (n, dim); of unit length under ``cosine``.
-        blocks: Gives rows and their vectors piece by piece, row -1 where a vector does not count;
+        blocks: Returns rows and their vectors piece by piece, row -1 where a vector does not count;
             called once for every 64 queries.
         fetch: Gives the vectors of some rows.
         k: How many, ≥ 1.
@@ -49,10 +50,9 @@ def nearest(
         >>> [(rows.tolist(), scores.tolist()) for rows, scores in found]
         [([0], [1.0])]
     """
-    for first in range(0, len(queries), _QUERIES):
-        some = queries[first : first + _QUERIES]
-        picked = _pick(some, blocks(), k, metric)
-        for query, rows in zip(some, picked, strict=True):
+    for batch in batched(queries, _QUERIES):
+        picked = _pick(batch, blocks(), k, metric)
+        for query, rows in zip(batch, picked, strict=True):
             exact = _score_rows(query, rows, fetch, metric)
             best = _above_kth(exact, k, 0.0)
             yield rows[best], exact[best]
@@ -131,31 +131,42 @@ def order(scored: Iterable[tuple[float, str]]) -> list[tuple[float, str]]:
 
 def _pick(
     queries: NDArray[np.float32],
-    blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]],
+    blocks: Iterable[tuple[NDArray[np.int64], NDArray[np.float32] | Block]],
     k: int,
     metric: Metric,
 ) -> list[NDArray[np.int64]]:
     """Return for each query the rows whose float32 score may be among the k best."""
     lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
     longest = 0.0
-    kept: list[list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = [[] for _ in queries]
+    kept: list[list[tuple[NDArray[np.int64], NDArray[np.floating[Any]]]]] = [[] for _ in queries]
+    # What the k-th best score is at least.
+    least = [-np.inf] * len(queries)
     for rows, vectors in blocks:
         if not len(rows):
             continue
-        if metric == "cosine":
-            longest = 1.0
-        else:
-            squared = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-            longest = max(longest, float(np.sqrt(squared.max())))
+        block = vectors if isinstance(vectors, Block) else Block(vectors, slice(None))
+        table: NDArray[np.floating[Any]]
         with np.errstate(over="ignore", invalid="ignore"):
-            table = scores(queries, vectors, metric)
-        if not np.isfinite(table).all():
-            table = np.stack([exact_scores(query, vectors, metric) for query in queries])
+            table, length = block.scores(queries, metric)
+        if not np.isfinite(table).all() or not np.isfinite(length):
+            wide = block.read()
+            length = float(np.linalg.norm(wide.astype(np.float64), axis=1).max())
+            table = np.stack([exact_scores(query, wide, metric) for query in queries])
+            if metric == "l2":
+                table -= 1
+        longest = max(longest, length)
         if rows.min() < 0:
             table[:, rows < 0] = -np.inf
         for number, row in enumerate(table):
             slack = _slack(float(lengths[number]), longest, metric)
-            good = _above_kth(row, k, slack)
+            good = np.flatnonzero(row >= least[number] - slack) if kept[number] else None
+            some = row if good is None else row[good]
+            if len(some) > k:
+                best = float(np.partition(some, len(some) - k)[len(some) - k])
+                least[number] = max(least[number], best)
+                good = np.flatnonzero(row >= least[number] - slack)
+            elif good is None:
+                good = np.arange(len(row))
             good = good[rows[good] >= 0]
             kept[number].append((rows[good], row[good]))
     picked = []
@@ -190,8 +201,5 @@ def _score_rows(
 ) -> NDArray[np.float64]:
     # Thousands of equal vectors all tie with the k-th; they are fetched piece by piece.
     step = max(1, _CANDIDATE_BYTES // (8 * len(query)))
-    parts = [
-        exact_scores(query, fetch(rows[first : first + step]), metric)
-        for first in range(0, len(rows), step)
-    ]
+    parts = [exact_scores(query, fetch(part), metric) for part in batched(rows, step)]
     return np.concatenate(parts) if parts else np.empty(0)

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._forks import ForkSafeLock
+from imagesearch._validation import batched
 from imagesearch.errors import StoreError
 from imagesearch.filters import Filter, matches
 from imagesearch.protocols import Capability
+from imagesearch.stores._blocks import Block
 from imagesearch.stores._checks import (
     check_batch,
     check_batch_size,
@@ -27,8 +29,6 @@ from imagesearch.stores._ranking import nearest, order
 from imagesearch.types import Hit, IndexMeta, Metadata, Record, RecordBatch, updated_metadata
 
 __all__ = ["MemoryStore"]
-
-_BLOCK_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,16 @@ class MemoryStore:
         with self._lock.lock:
             meta = self._opened()
             queries = check_queries(vectors, meta, k)
-            rows = np.array([self._entries[id].row for id in self._matching(where)], np.int64)
+            everything = np.arange(len(self._id_of_row))
+            rows = everything
+            if where is not None:
+                matching = [self._entries[id].row for id in self._matching(where)]
+                rows = np.sort(np.array(matching, np.int64))
+            vectors = self._vectors[: len(everything)]
+            block = Block(vectors, slice(None) if len(rows) == len(everything) else rows)
             found = nearest(
                 queries,
-                lambda: self._blocks(rows),
+                lambda: [(rows, block)],
                 self._vectors.__getitem__,
                 k=k,
                 metric=meta.metric,
@@ -263,18 +269,6 @@ class MemoryStore:
             larger[: len(self._id_of_row)] = self._vectors[: len(self._id_of_row)]
             self._vectors = larger
 
-    def _blocks(
-        self, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        if len(rows) == len(self._id_of_row):
-            everything = len(self._id_of_row)
-            yield np.arange(everything), self._vectors[:everything]
-            return
-        step = max(1, _BLOCK_BYTES // (4 * self._vectors.shape[1]))
-        for first in range(0, len(rows), step):
-            some = rows[first : first + step]
-            yield some, self._vectors[some]
-
     def _hits(self, rows: NDArray[np.int64], scores: NDArray[np.float64], k: int) -> list[Hit]:
         scored = order(
             (float(score), self._id_of_row[row]) for row, score in zip(rows, scores, strict=True)
@@ -291,13 +285,9 @@ class MemoryStore:
         return Record(id, entry.uri, entry.digest, deepcopy(dict(entry.metadata)), vector)
 
     def _batches(self, ids: list[str], size: int, vectors: bool) -> Iterator[RecordBatch]:
-        for first in range(0, len(ids), size):
+        for batch in batched(ids, size):
             with self._lock.lock:
                 self._opened()
-                records = [
-                    self._record(id, vectors)
-                    for id in ids[first : first + size]
-                    if id in self._entries
-                ]
+                records = [self._record(id, vectors) for id in batch if id in self._entries]
             if records:
                 yield RecordBatch.of(records)

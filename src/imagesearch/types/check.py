@@ -1,4 +1,4 @@
-"""CheckResult and CheckReport: what was looked at, what is wrong, and what was done about it."""
+"""CheckResult and CheckReport: what was checked, what is wrong, and what was repaired."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 __all__ = ["CheckReport", "CheckResult", "CheckStatus"]
 
 CheckStatus: TypeAlias = Literal["ok", "info", "warning", "problem"]
-"""``warning``: nothing stored is wrong, but something is missing; ``problem``: it is damaged."""
+"""``info`` needs no action; ``warning``: it works, but not as it should; ``problem``: it is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,14 @@ class CheckResult:
     """One thing that was checked.
 
     Attributes:
-        topic: What it belongs to, such as ``vectors``.
-        status: How it is.
-        text: What was found, in a sentence or less.
+        topic: The part that was checked, such as ``vectors``.
+        status: The outcome.
+        text: The finding, in a sentence or less.
         remedy: What to do; a warning and a problem always have one.
-        ids: Records that are affected, where that is known.
+        ids: The affected records, if known.
 
     Raises:
-        ValueError: A warning or a problem comes without a remedy.
+        ValueError: A warning or a problem has no remedy.
 
     Example:
         >>> CheckResult("vectors", "ok", "120 vectors have their checksums").ids
@@ -57,10 +57,10 @@ class CheckReport:
     """What `ImageIndex.check` found, and what it repaired.
 
     Attributes:
-        results: Everything that was checked, as it is now.
-        repairs: What was done; empty without ``repair=True``.
-        reembedded: Ids of records whose images were embedded again.
-        removed: Ids of records that were removed from the index.
+        results: Everything that was checked, in its present state.
+        repairs: What was repaired; empty without ``repair=True``.
+        reembedded: Ids of the records whose images were embedded again.
+        removed: Ids of the records that were removed from the index.
 
     Example:
         >>> report = CheckReport((CheckResult("vectors", "problem", "…", "…", ("a",)),))
@@ -82,8 +82,10 @@ class CheckReport:
 
     @property
     def damaged(self) -> tuple[str, ...]:
-        """Ids of the records that problems affect, each once."""
-        affected = (id for one in self.results if one.status == "problem" for id in one.ids)
+        """Ids of the records that a problem affects, each once."""
+        affected = (
+            id for result in self.results if result.status == "problem" for id in result.ids
+        )
         return tuple(dict.fromkeys(affected))
 
     def __str__(self) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._printable import shorten
-from imagesearch._validation import as_whole, is_one_of
-from imagesearch.errors import ConfigError, EmbeddingError, ImageSearchError, IncompatibleIndexError
+from imagesearch._validation import one_of, whole
+from imagesearch.errors import EmbeddingError, ImageSearchError, IncompatibleIndexError
 
 __all__ = ["METRICS", "EmbeddingSpec", "IndexMeta", "Metric", "Projection"]
 
@@ -163,11 +163,7 @@ class EmbeddingSpec:
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
     def __post_init__(self) -> None:
-        dim = as_whole(self.dim)
-        if dim is None or dim < 1:
-            raise ConfigError(
-                f"embedder {shorten(self.name)} says dim={shorten(self.dim)}; it must be ≥ 1"
-            )
+        dim = whole(self.dim, f"dim of embedder {shorten(self.name)}", least=1)
         object.__setattr__(self, "dim", dim)
 
 
@@ -196,10 +192,7 @@ class IndexMeta:
         return self.embedding.dim if self.projection is None else self.projection.dim
 
     def __post_init__(self) -> None:
-        if not is_one_of(self.metric, METRICS):
-            raise ConfigError(
-                f"metric {shorten(self.metric)} is unknown; use one of {', '.join(METRICS)}"
-            )
+        one_of(self.metric, "metric", METRICS)
 
     def require_compatible(self, wanted: IndexMeta, *, where: str) -> None:
         """Refuse to mix vectors that cannot be compared.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imagesearch._printable import shorten
-from imagesearch._validation import as_float32, as_real
+from imagesearch._validation import as_float32, real
 from imagesearch.errors import QueryError
 from imagesearch.types.records import ImageSource
 
@@ -123,9 +123,7 @@ class Query:
         """
         if isinstance(source, Query):
             raise QueryError("Query.image takes an image source, not a Query")
-        share = as_real(focus)
-        if share is None or not 0 <= share <= 1:
-            raise QueryError(f"focus={shorten(focus)}; give a number from 0 to 1")
+        share = real(focus, "focus", least=0, most=1, error=QueryError)
         region = None if box is None else _whole_pixels(box)
         return Query((ImageTerm(source, box=region, focus=share),))
 

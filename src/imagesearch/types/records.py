@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch._printable import shorten
-from imagesearch._validation import as_float32
+from imagesearch._validation import as_float32, is_unicode
 from imagesearch.errors import StoreRequestError
 
 if TYPE_CHECKING:
@@ -172,12 +172,10 @@ def _text(value: object, name: str) -> str:
         raise StoreRequestError(
             f"keys in metadata field {shorten(name)} must be strings, got {shorten(value)}"
         )
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
+    if not is_unicode(value):
         raise StoreRequestError(
             f"metadata field {shorten(name)}: {shorten(value)} is not valid Unicode (a lone surrogate)"
-        ) from error
+        )
     # str() of a StrEnum member's subclass may be its name in the program, such as Label.CAT.
     return str.__str__(value)
 
@@ -201,12 +199,11 @@ def check_id(id: object) -> str:
         raise StoreRequestError(
             f"an id must be a non-empty string, got {shorten(id)}", ids=_named(id)
         )
-    try:
-        length = len(id.encode())
-    except UnicodeEncodeError as error:
+    if not is_unicode(id):
         raise StoreRequestError(
             f"id {shorten(id)} is not valid Unicode (a lone surrogate)", ids=_named(id)
-        ) from error
+        )
+    length = len(id.encode())
     if length > MAX_ID_BYTES:
         raise StoreRequestError(
             f"an id can have at most {MAX_ID_BYTES} UTF-8 bytes, got {length}: {id[:40]!r}…",

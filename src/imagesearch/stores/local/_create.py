@@ -9,10 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from imagesearch._printable import shorten
-from imagesearch._validation import is_one_of
+from imagesearch._validation import one_of, whole
 from imagesearch.errors import (
-    ConfigError,
     IncompatibleIndexError,
     StoreCorruptError,
     StoreLockedError,
@@ -152,7 +150,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection, Layout], None], ...] = (
 """MIGRATIONS[n] turns format n + 1 into n + 2."""
 
 
-Engine: TypeAlias = Literal["auto", "hnsw", "exact"]
+Engine: TypeAlias = Literal["auto", "usearch", "hnswlib", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ class Options:
     Example:
         >>> Options(M=1)
         Traceback (most recent call last):
-        imagesearch.errors.ConfigError: M=1; give a whole number from 2 to 1000
+        imagesearch.errors.ConfigError: M must be a whole number from 2 to 1000, got 1
     """
 
     M: int = 16
@@ -176,25 +174,14 @@ class Options:
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        if not is_one_of(self.engine, get_args(Engine)):
-            raise ConfigError(
-                f"engine={shorten(self.engine)} is unknown; use one of {', '.join(get_args(Engine))}"
-            )
-        if self.dtype is not None and not is_one_of(self.dtype, get_args(Dtype)):
-            raise ConfigError(
-                f"dtype={shorten(self.dtype)} is unknown; use one of {', '.join(get_args(Dtype))}, or "
-                "leave it out for what the index has (float32 for a new one)"
-            )
-        _check("M", self.M, 2, 1000)
-        _check("ef_construction", self.ef_construction, 1, 100_000)
-        _check("exact_below", self.exact_below, 0, 2**40)
+        one_of(self.engine, "engine", get_args(Engine))
+        if self.dtype is not None:
+            one_of(self.dtype, "dtype", get_args(Dtype))
+        whole(self.M, "M", least=2, most=1000)
+        whole(self.ef_construction, "ef_construction", least=1, most=100_000)
+        whole(self.exact_below, "exact_below", least=0, most=2**40)
         if self.ef is not None:
-            _check("ef", self.ef, 1, 100_000)
-
-
-def _check(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ConfigError(f"{name}={shorten(value)}; give a whole number from {least} to {most}")
+            whole(self.ef, "ef", least=1, most=100_000)
 
 
 _PATIENCE_S = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ _logger = logging.getLogger("imagesearch")
 BROADEST = 0.1
 """A search through this share of the rows, in random order, is no faster than a scan."""
 
-_BREADTHS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_BREADTHS = (40, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _RECALL = 0.99
 # A part of the graph that is cut off shows in few of the images far apart.
 _RECALL_FAR_APART = 0.995
@@ -59,6 +60,22 @@ _POOL = 10_000
 _ROUND = 20
 # Scores of nearly equal vectors are in no certain order in float32.
 _SAME = 1e-6
+
+
+def breadth_of(graph: Graph, wanted: int, live: int) -> int:
+    """Return how broadly to search for so many live nodes; 0 if the graph is no help.
+
+    As broadly as was measured for ten hits, two nodes more for each further one, and more by the
+    share of nodes that are dead.
+
+    Args:
+        graph: What is searched.
+        wanted: Live nodes to find.
+        live: How many there are.
+    """
+    if graph.ef <= 0 or not live:
+        return 0
+    return math.ceil((graph.ef + 2 * max(0, wanted - 10)) * len(graph.nodes) / live)
 
 
 def measure_breadth(
@@ -108,16 +125,15 @@ def reaches_all(graph: Graph, snapshot: Snapshot, metric: Metric) -> bool:
     live = graph.nodes.live_rows(snapshot.alive)
     rows = _far_apart(snapshot, live)
     queries = snapshot.vectors[rows]
-    graph.fit(1, graph.ef)
-    found = graph.search(queries, 1)
-    if found is None:
-        return False
     reached = 0
-    for query, row, hit in zip(queries, rows, live[found[:, 0]], strict=True):
-        # The graph may be newer than the snapshot, and the hit without a row in it.
-        if hit >= 0:
-            own, best = exact_scores(query, snapshot.vectors[np.array([row, hit])], metric)
-            reached += bool(best >= own - _SAME * max(1.0, abs(own)))
+    for query, row, hits in zip(
+        queries, rows, live[graph.search(graph.encode(queries), graph.ef)], strict=True
+    ):
+        # The graph may be newer than the snapshot, and a hit without a row in it.
+        near = np.append(hits[hits >= 0], row)
+        scores = exact_scores(query, snapshot.vectors[near], metric)
+        own = scores[-1]
+        reached += bool((scores[:-1] >= own - _SAME * max(1.0, abs(own))).any())
     return reached >= _RECALL * len(rows)
 
 
@@ -157,17 +173,17 @@ class _Sample:
     def recall(self, ef: int) -> float:
         """Search so broadly; the share of hits, without the query itself, that are near enough."""
         graph, snapshot = self._graph, self._snapshot
-        graph.fit(10, ef)
-        found = graph.search(self._vectors, self._k)
-        if found is None:
-            return 0.0
+        live = int(np.count_nonzero(self._live >= 0))
+        breadth = math.ceil(ef * len(self._live) / max(1, live))
+        found = graph.search(graph.encode(self._vectors), breadth)
         near = wanted = 0
         for query, row, nodes, kth in zip(self._vectors, self._rows, found, self._kth, strict=True):
-            hits = self._live[nodes]
+            hits = self._live[nodes[nodes >= 0]]
             hits = hits[hits >= 0]
             scores = exact_scores(query, snapshot.vectors[hits], self._metric)
-            good = scores >= kth - _SAME * max(1.0, abs(kth))
-            near += int(np.count_nonzero(good & (hits != row)))
+            best = np.argsort(-scores)[: self._k]
+            good = scores[best] >= kth - _SAME * max(1.0, abs(kth))
+            near += int(np.count_nonzero(good & (hits[best] != row)))
             wanted += self._k - (row in hits)
         return near / max(1, wanted)
 

@@ -1,18 +1,21 @@
-"""The saved graph with its checksums, and whether a graph library is installed."""
+"""The saved graph with its checksums, and which graph libraries are installed."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
+import mmap
 import os
 import secrets
 import struct
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,58 +23,107 @@ from numpy.typing import NDArray
 from imagesearch.errors import MissingDependencyError
 from imagesearch.stores.local._paths import Layout, sync_folder
 
-__all__ = ["GraphState", "graphs_available", "require_graphs", "tell_that_graphs_are_missing"]
+__all__ = [
+    "GraphState",
+    "SavedGraph",
+    "engine_of",
+    "require_engine",
+    "warn_that_graphs_are_missing",
+]
 
 
 _logger = logging.getLogger("imagesearch")
 
-_REASON = (
-    'searching is exact, which is slow for many vectors; pip install "imagesearch-index[hnsw]" '
-    "adds the graph engine (hnswlib is compiled on your machine: it needs a C++ compiler)"
-)
+_REMEDIES = {
+    "usearch": 'pip install "usearch>=2.26.6"',
+    "hnswlib": 'pip install "imagesearch-index[hnsw]" (it is compiled on your machine and needs a '
+    "C++ compiler, such as apt-get install g++ python3-dev; set HNSWLIB_NO_NATIVE=1 when the result "
+    "has to run on other processors)",
+}
 
 
-def require_graphs() -> None:
-    """Import the graph engine.
+def require_engine(name: str) -> None:
+    """Import a graph library.
 
     Raises:
-        MissingDependencyError: hnswlib is not installed.
+        MissingDependencyError: It is not installed, or does not work here.
     """
     try:
-        import hnswlib  # noqa: F401  # is it there?
+        importlib.import_module("usearch.compiled" if name == "usearch" else name)
     except ImportError as error:
         raise MissingDependencyError(
-            'engine="hnsw" needs the package hnswlib',
-            remedy='pip install "imagesearch-index[hnsw]" (it is compiled on your machine and '
-            "needs a C++ compiler, such as apt-get install g++ python3-dev; set "
-            "HNSWLIB_NO_NATIVE=1 if the result must run on other processors). Without it, "
-            'engine="exact" gives the same hits, more slowly',
+            f'engine="{name}" needs the package {name}',
+            remedy=f'{_REMEDIES[name]}. Without it, engine="exact" gives the same hits, more slowly',
         ) from error
 
 
 @cache
-def graphs_available() -> bool:
-    """Tell whether hnswlib can be imported; asked once."""
-    try:
-        require_graphs()
-    except MissingDependencyError:
-        return False
-    return True
+def engine_of(option: str) -> str | None:
+    """Return the library that an option means; None if searches are exact. Asked once.
+
+    Example:
+        >>> engine_of("exact") is None
+        True
+    """
+    if option != "auto":
+        return None if option == "exact" else option
+    for name in ("usearch", "hnswlib"):
+        with suppress(MissingDependencyError):
+            require_engine(name)
+            return name
+    return None
 
 
 @cache
-def tell_that_graphs_are_missing() -> None:
+def warn_that_graphs_are_missing() -> None:
     """Warn once that searches are exact, and say what would make them faster."""
-    _logger.warning("hnswlib is not installed: %s", _REASON)
+    _logger.warning(
+        "usearch is not installed: searching is exact, which is slow for many vectors; %s adds "
+        "the graph engine",
+        _REMEDIES["usearch"],
+    )
 
 
 _KIND = b"imagesearch graph "
-_MAGIC = _KIND + b"2\n"
+_MAGIC = _KIND + b"3\n"
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 _PIECE = 2**20
 
-Loaded = tuple[dict[str, Any], dict[str, NDArray[np.int64]], Path]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedGraph:
+    """A saved graph whose links have their checksum.
+
+    Attributes:
+        about: JSON values that say what the graph is.
+        arrays: int64 arrays that belong to it.
+        path: The file of the graph.
+        data: The file, mapped into memory.
+        size: Bytes at its start that `verify` compares with their checksum.
+        checksum: Of these bytes.
+    """
+
+    about: dict[str, Any]
+    arrays: dict[str, NDArray[np.int64]]
+    path: Path
+    data: mmap.mmap
+    size: int
+    checksum: int
+
+    def verify(self) -> bool:
+        """Tell whether the part of the file is undamaged that `GraphState.load` did not look at.
+
+        It is read, not looked at in the mapping, whose pages would count as this process's.
+        """
+        try:
+            with self.path.open("rb") as file:
+                return _checksum(file, self.size) == self.checksum
+        except FileNotFoundError:
+            # A newer graph was saved; this one is in use as long as it is mapped.
+            return True
+        except OSError:
+            return False
 
 
 class GraphState:
@@ -92,48 +144,70 @@ class GraphState:
         about: Mapping[str, Any],
         arrays: Mapping[str, NDArray[np.int64]],
         write: Callable[[Path], None],
+        *,
+        unverified: int,
     ) -> None:
         """Replace the saved graph.
 
         Args:
-            about: JSON values that say what the graph is.
+            about: JSON values that say what the graph is, the name of its ``engine`` among them.
             arrays: int64 arrays that belong to it.
             write: Writes the graph itself to the path that it is given.
+            unverified: Bytes at the start of that file that `load` leaves to `SavedGraph.verify`.
 
         Raises:
             OSError: It cannot be written; the old one stays.
         """
         folder = self._layout.folder
-        name = f"graph-{secrets.token_hex(6)}.hnsw"
+        suffix = "usearch" if about["engine"] == "usearch" else "hnsw"
+        name = f"graph-{secrets.token_hex(6)}.{suffix}"
         graph, draft = folder / name, folder / f"{name}.new"
-        state_draft = folder / f"{self._layout.graph_state.name}.new"
         try:
             write(draft)
             _sync(draft)
-            header = {
-                **about,
-                "file": name,
-                "checksum": _checksum(draft),
-                "arrays": {key: len(array) for key, array in arrays.items()},
-            }
+            with draft.open("rb") as file:
+                checksums = [_checksum(file, unverified), _checksum(file)]
             draft.rename(graph)
-            text = json.dumps(header).encode()
-            body = _MAGIC + _LENGTH.pack(len(text)) + text
-            body += b"".join(array.astype("<i8").tobytes() for array in arrays.values())
-            state_draft.write_bytes(body + _CHECKSUM.pack(zlib.crc32(body)))
-            _sync(state_draft)
-            state_draft.replace(self._layout.graph_state)
-            sync_folder(folder)
+            self._write_state({**about, "file": name, "parts": [unverified, *checksums]}, arrays)
         except BaseException:
-            for path in (draft, graph, state_draft):
+            for path in (draft, graph):
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
             raise
-        for path in folder.glob("graph-*.hnsw"):
+        for path in self._layout.graphs():
             if path.name != name:
-                # On Windows a reader may be loading it; the next save tries again.
+                # On Windows a reader may be using it; the next save tries again.
                 with suppress(OSError):
                     path.unlink()
+
+    def save_again(
+        self, saved: SavedGraph, about: Mapping[str, Any], arrays: Mapping[str, NDArray[np.int64]]
+    ) -> None:
+        """Replace what belongs to a saved graph that has not changed itself.
+
+        Raises:
+            OSError: It cannot be written; the old state stays.
+        """
+        kept = {name: saved.about[name] for name in ("file", "parts")}
+        self._write_state({**about, **kept}, arrays)
+
+    def _write_state(
+        self, about: Mapping[str, Any], arrays: Mapping[str, NDArray[np.int64]]
+    ) -> None:
+        draft = self._layout.folder / f"{self._layout.graph_state.name}.new"
+        header = {**about, "arrays": {key: len(array) for key, array in arrays.items()}}
+        text = json.dumps(header).encode()
+        body = _MAGIC + _LENGTH.pack(len(text)) + text
+        body += b"".join(array.astype("<i8").tobytes() for array in arrays.values())
+        try:
+            draft.write_bytes(body + _CHECKSUM.pack(zlib.crc32(body)))
+            _sync(draft)
+            draft.replace(self._layout.graph_state)
+        except BaseException:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+        sync_folder(self._layout.folder)
 
     @property
     def current(self) -> bool:
@@ -145,8 +219,17 @@ class GraphState:
             return False
         return start == _MAGIC or not start.startswith(_KIND)
 
-    def load(self) -> Loaded | None:
-        """Return what was saved and where the graph is; None if missing, damaged or older."""
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """Changes with every save; None if nothing is saved."""
+        try:
+            status = self._layout.graph_state.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ino
+
+    def load(self) -> SavedGraph | None:
+        """Return what was saved; None if it is missing, damaged or older."""
         try:
             body = self._layout.graph_state.read_bytes()
         except OSError:
@@ -158,8 +241,7 @@ class GraphState:
             return None
         try:
             header, arrays = _parse(body)
-            path = self._layout.folder / str(header["file"])
-            _require_checksum(path, header["checksum"])
+            return self._open(header, arrays)
         except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
             _logger.warning(
                 "the saved search graph of %s is damaged and is rebuilt: %s",
@@ -167,7 +249,17 @@ class GraphState:
                 error,
             )
             return None
-        return header, arrays, path
+
+    def _open(self, header: dict[str, Any], arrays: dict[str, NDArray[np.int64]]) -> SavedGraph:
+        path = self._layout.folder / str(header["file"])
+        size, matrix, links = map(int, header["parts"])
+        with path.open("rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with memoryview(data) as whole, whole[size:] as part:
+            # A damaged link would lead out of the memory of the graph.
+            if zlib.crc32(part) != links:
+                raise ValueError(f"{path.name} does not have its checksum")
+        return SavedGraph(header, arrays, path, data, size, matrix)
 
 
 def _parse(body: bytes) -> tuple[dict[str, Any], dict[str, NDArray[np.int64]]]:
@@ -187,16 +279,15 @@ def _parse(body: bytes) -> tuple[dict[str, Any], dict[str, NDArray[np.int64]]]:
     return header, arrays
 
 
-def _require_checksum(path: Path, checksum: object) -> None:
-    if _checksum(path) != checksum:
-        raise ValueError(f"{path.name} does not have its checksum")
-
-
-def _checksum(path: Path) -> int:
+def _checksum(file: BinaryIO, size: int | None = None) -> int:
+    """Return the checksum of the next `size` bytes; of all that follow if None."""
     checksum = 0
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            checksum = zlib.crc32(piece, checksum)
+    while size is None or size > 0:
+        piece = file.read(_PIECE if size is None else min(size, _PIECE))
+        if not piece:
+            break
+        checksum = zlib.crc32(piece, checksum)
+        size = None if size is None else size - len(piece)
     return checksum
 
 

@@ -159,11 +159,11 @@ def diagnose_index(
 def _graph_result(state: Inspection, engine: str, exact_below: int) -> CheckResult:
     if state.records <= exact_below or engine == "exact":
         return _result("ok", "searches scan all vectors, which is exact")
-    if importlib.util.find_spec("hnswlib") is None:
+    if not any(map(importlib.util.find_spec, ("usearch", "hnswlib"))):
         return _result(
             "info",
             f"searches scan all {state.records} vectors, which is exact and slow",
-            'pip install "imagesearch-index[hnsw]"',
+            'pip install "usearch>=2.26.6"',
         )
     match state.graph:
         case "fresh":
@@ -203,9 +203,8 @@ def _graph(layout: Layout, generation: int, rows: int) -> tuple[_GraphState, int
     loaded = GraphState(layout).load()
     if loaded is None:
         return ("damaged" if GraphState(layout).current else "behind"), 0
-    about, arrays, _ = loaded
-    covered = len(arrays["node_of_row"])
-    fresh = about.get("generation") == generation and covered == rows
+    covered = len(loaded.arrays["node_of_row"])
+    fresh = loaded.about.get("generation") == generation and covered == rows
     return ("fresh" if fresh else "behind"), covered
 
 

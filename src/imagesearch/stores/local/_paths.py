@@ -18,8 +18,10 @@ __all__ = ["Layout", "sync_folder", "without_side_files"]
 
 _OURS = re.compile(
     r"(index\.sqlite(-wal|-shm|-journal)?|writer\.lock|vectors-\d+\.(f32|f16|i8)"
-    r"|graph\.state(\.new)?|graph-[\w-]+\.hnsw(\.new)?|last-commit)"
+    r"|graph\.state(\.new)?|graph-[\w-]+\.(hnsw|usearch)(\.new)?|last-commit)"
 )
+
+_GRAPHS = {".hnsw", ".usearch"}
 
 
 class Layout:
@@ -43,6 +45,10 @@ class Layout:
         self.lock = folder / "writer.lock"
         self.marker = folder / "last-commit"
         self.graph_state = folder / "graph.state"
+
+    def graphs(self) -> list[Path]:
+        """Files of saved graphs; `graph_state` names the one in use."""
+        return [path for path in self.folder.glob("graph-*") if path.suffix in _GRAPHS]
 
     def vectors(self, generation: int, encoding: Encoding) -> Path:
         """Where the vectors of one generation are: little-endian, row after row."""

@@ -14,14 +14,7 @@ from numpy.typing import NDArray
 from imagesearch.errors import StoreCorruptError
 from imagesearch.protocols import CheckProgress
 from imagesearch.stores.local import _schema as schema
-from imagesearch.stores.local._check import (
-    Damage,
-    block_of,
-    derived_state,
-    examine,
-    ids_of,
-    matching,
-)
+from imagesearch.stores.local._check import Damage, derived_state, examine
 from imagesearch.stores.local._checksums import (
     BLOCK,
     block_checksum,
@@ -34,9 +27,15 @@ from imagesearch.stores.local._checksums import (
 from imagesearch.stores.local._connections import connect
 from imagesearch.stores.local._create import migrate
 from imagesearch.stores.local._paths import Layout
+from imagesearch.stores.local._rows import ids_of
 from imagesearch.stores.local._sql import field_entries
 from imagesearch.stores.local._vectors import Encoding
-from imagesearch.stores.local._verification import read_marker, write_marker
+from imagesearch.stores.local._verification import (
+    match_checksums,
+    read_block,
+    read_marker,
+    write_marker,
+)
 from imagesearch.types import CheckResult
 
 __all__ = ["repair_index"]
@@ -78,7 +77,7 @@ def repair_index(
             schema.read_state(connection),
         )
     if damage.graph:
-        for path in (layout.graph_state, *layout.folder.glob("graph-*.hnsw")):
+        for path in (layout.graph_state, *layout.graphs()):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         done.append(
@@ -366,9 +365,9 @@ class _Repair:
 
     def _rewrite(self, block: int, some: NDArray[np.generic]) -> None:
         """Write a block's checksums anew; vectors that they do not prove stay damaged."""
-        known, _ = block_of(self._connection, block, some)
+        known, _ = read_block(self._connection, block, some)
         present = vector_checksums(some)
-        proved = matching(some, np.arange(len(some)), known)
+        proved = match_checksums(some, np.arange(len(some)), known)
         present[~proved] ^= 0xFFFFFFFF
         blob = present.astype("<u4").tobytes()
         self._connection.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import And, Filter, FilterNode, IsIn, Not, Or, matches
-from imagesearch.stores._ranking import Candidates, order
+from imagesearch.stores._ranking import Candidates
 from imagesearch.stores.local._checksums import (
     CHECK,
     damaged_records,
@@ -25,6 +26,7 @@ from imagesearch.types import Hit, Record
 __all__ = [
     "Line",
     "hits_of",
+    "ids_of",
     "metadata_of",
     "read_lines",
     "read_notes",
@@ -98,35 +100,47 @@ def hits_of(
         StoreCorruptError: A record is damaged or missing.
     """
     chosen = [_cut(connection, rows, scores, k) for rows, scores in found]
-    rows = np.unique(np.concatenate([rows for rows, _ in chosen])).tolist() if chosen else []
-    lines = {
-        row: (id, uri, metadata)
-        for row, id, uri, _, metadata in read_lines(
-            connection,
-            "row IN (SELECT value FROM json_each(?))",
-            (json.dumps(rows),),
-            checked=checked,
-        )
-    }
-    if len(lines) < len(rows):
-        missing = next(row for row in rows if row not in lines)
+    numbers = sorted({row for rows, _ in chosen for row in rows.tolist()})
+    # A list of integers in Python's words is JSON.
+    condition, bound = "row IN (SELECT value FROM json_each(?))", (str(numbers),)
+    lines = {line[0]: line for line in read_lines(connection, condition, bound, checked=checked)}
+    if len(lines) < len(numbers):
+        missing = next(row for row in numbers if row not in lines)
         raise StoreCorruptError(
             f"the record of row {missing} is missing from the database, which is damaged; {CHECK}"
         )
     answers = []
-    for some, scores in chosen:
-        texts = {lines[row][0]: lines[row] for row in some.tolist()}
-        ranked = order(
-            (score, lines[row][0])
-            for row, score in zip(some.tolist(), scores.tolist(), strict=True)
-        )
-        answers.append(
-            [
-                Hit(id, score, texts[id][1], metadata_of(id, texts[id][2]))
-                for score, id in ranked[:k]
-            ]
-        )
-    return answers
+    for rows, scores in chosen:
+        best = [
+            (-score, lines[row][1], row)
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+        ]
+        best.sort()
+        answers.append([(-score, lines[row]) for score, _, row in best[:k]])
+    metadata = iter(_all_metadata([line for answer in answers for _, line in answer]))
+    return [
+        [Hit(line[1], score, line[2], next(metadata)) for score, line in answer]
+        for answer in answers
+    ]
+
+
+def _all_metadata(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """Decode the metadata of all hits in one call, which takes half the time."""
+    with suppress(ValueError, TypeError, RecursionError):
+        metadata: list[dict[str, Any]] = json.loads(f"[{','.join(line[4] for line in lines)}]")
+        if len(metadata) == len(lines):
+            return metadata
+    return [metadata_of(line[1], line[4]) for line in lines]
+
+
+def ids_of(connection: sqlite3.Connection, rows: Sequence[int]) -> tuple[str, ...]:
+    """Return the ids of rows, in the order of the rows."""
+    found = connection.execute(
+        "SELECT id FROM records NOT INDEXED WHERE row IN (SELECT value FROM json_each(?))"
+        " ORDER BY row",
+        (json.dumps(list(rows)),),
+    )
+    return tuple(str(id) for (id,) in found)
 
 
 def require_matches(where: Filter, records: Iterable[Record | Hit]) -> None:

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import (
     IncompatibleIndexError,
     StoreCorruptError,
@@ -115,6 +115,7 @@ class Opened:
                 transaction = ExitStack()
                 with transaction:
                     connection = transaction.enter_context(self.database.reading())
+                    mapped = self.snapshots.mapped
                     try:
                         snapshot = self.snapshots.of(connection)
                     except GenerationChangedError as error:
@@ -131,8 +132,9 @@ class Opened:
                         # Files of two indexes contradict each other.
                         self.database.require_in_place()
                         raise
-                    # The vectors were found by their name: are they of the same index?
-                    self.database.require_in_place()
+                    if self.snapshots.mapped != mapped:
+                        # The vectors were found by their name: are they of the same index?
+                        self.database.require_in_place()
                     stack.push(transaction.pop_all())
                 break
             yield connection, snapshot
@@ -253,9 +255,8 @@ def read_records(
 ) -> dict[str, Record]:
     """Return the records that exist among `ids`."""
     records: dict[str, Record] = {}
-    wanted = possible_ids(ids)
-    for first in range(0, len(wanted), _IDS):
-        some = json.dumps(wanted[first : first + _IDS], ensure_ascii=False)
+    for batch in batched(possible_ids(ids), _IDS):
+        some = json.dumps(batch, ensure_ascii=False)
         found = read_lines(
             connection,
             "id IN (SELECT value FROM json_each(?))",
@@ -315,7 +316,7 @@ def scan_records(
 def _lines_of(
     connection: sqlite3.Connection, rows: NDArray[np.int64], *, checked: bool
 ) -> Iterator[Line]:
-    for some in chunks(rows, _IDS):
+    for some in batched(rows, _IDS):
         numbers = json.dumps(some.tolist())
         yield from read_lines(
             connection, "row IN (SELECT value FROM json_each(?))", (numbers,), checked=checked

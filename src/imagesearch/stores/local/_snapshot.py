@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._forks import on_fork
+from imagesearch._validation import batched
 from imagesearch.errors import StoreCorruptError
 from imagesearch.filters import Compare, Filter, FilterNode
+from imagesearch.stores._blocks import Block
 from imagesearch.stores.local._checksums import CHECK, dead_sum_of, require_field_sums
 from imagesearch.stores.local._column_cache import ColumnCache, select
 from imagesearch.stores.local._connections import RESTORE, read_database, require_settled
@@ -28,10 +30,8 @@ from imagesearch.types import RESERVED_FIELDS
 __all__ = ["GenerationChangedError", "Snapshot", "Snapshots"]
 
 
-# One block of vectors is read at a time, whatever the size of the index.
-_BLOCK_BYTES = 16 * 2**20
-# What has to be decoded first should still be in the processor's cache when it is scored.
-_DECODED_BYTES = 2**20
+# Rows that are scored in one go, with up to 64 queries: 16 MB of scores.
+_BLOCK_ROWS = 65_536
 _CACHED_FILTERS = 8
 # Among the known fields; no field has this name.
 _RECORDS = ""
@@ -137,25 +137,26 @@ class Snapshot:
             return self.vectors[rows[0] : rows[-1] + 1]
         return self.vectors[rows]
 
-    def blocks(
-        self, mask: NDArray[np.bool_]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give the rows of `mask` with their vectors, a block at a time.
+    def blocks(self, mask: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Block]]:
+        """Return the rows of `mask` with their vectors, a block at a time.
 
         Where most rows count, the others come along as row -1, which is cheaper than gathering.
         """
-        size = _DECODED_BYTES if self.vectors.decoded else _BLOCK_BYTES
-        step = max(1, size // (4 * max(1, self.vectors.dim)))
-        for start in range(0, self.rows, step):
-            counting = mask[start : start + step]
-            rows = np.flatnonzero(counting) + start
-            if len(rows) > _GATHER_BELOW * len(counting):
-                span = np.arange(start, start + len(counting))
-                span[~counting] = -1
-                self.vectors.require(rows)
-                yield span, self.vectors.unverified(slice(start, start + len(counting)))
-            elif len(rows):
-                yield rows, self.vectors[rows]
+        rows = np.flatnonzero(mask)
+        if len(rows) < _GATHER_BELOW * self.rows:
+            for some in batched(rows, _BLOCK_ROWS):
+                self.vectors.require(some)
+                yield some, self.vectors.block(some)
+            return
+        for start in range(0, self.rows, _BLOCK_ROWS):
+            counting = mask[start : start + _BLOCK_ROWS]
+            rows = np.arange(start, start + len(counting))
+            if not counting.all():
+                self.vectors.require(rows[counting])
+                rows[~counting] = -1
+            else:
+                self.vectors.require(slice(start, start + len(counting)))
+            yield rows, self.vectors.block(slice(start, start + len(counting)))
 
 
 class Snapshots:
@@ -166,6 +167,9 @@ class Snapshots:
         dim: Numbers in a vector.
         encoding: How they are kept.
         identity: Of the index; empty if it has no checksums.
+
+    Attributes:
+        mapped: Grows when a vectors file is mapped.
     """
 
     def __init__(self, layout: Layout, dim: int, encoding: Encoding, identity: str) -> None:
@@ -174,6 +178,7 @@ class Snapshots:
         self._identity = identity
         self._columns = ColumnCache()
         self._last: Snapshot | None = None
+        self.mapped = 0
         self._verified: tuple[int, VerifiedRows] = (0, VerifiedRows())
         self._lock = threading.Lock()
         on_fork(self, in_child=Snapshots._renew_lock)
@@ -196,9 +201,12 @@ class Snapshots:
         if last is not None and (last.generation, last.version) == (generation, version):
             return self._within(last, connection)
         self._require_acknowledged(state)
+        lengths = (
+            last.vectors.lengths if last is not None and last.generation == generation else None
+        )
         path = self._layout.vectors(generation, self._encoding)
         try:
-            vectors = map_vectors(path, rows, self._dim, self._encoding)
+            vectors = map_vectors(path, rows, self._dim, self._encoding, lengths)
         except FileNotFoundError as error:
             raise GenerationChangedError(path.name) from error
         same = last is not None and last.generation == generation and last.version < version
@@ -238,6 +246,7 @@ class Snapshots:
             dead_sum,
             self._columns,
         )
+        self.mapped += 1
         # What is kept for later transactions must be of one state.
         require_settled(connection)
         if same and last is not None:

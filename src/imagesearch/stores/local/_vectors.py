@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.errors import ConfigError, StoreCorruptError, StoreRequestError
+from imagesearch.stores._blocks import Block, RowLengths
 from imagesearch.stores.local._connections import RESTORE
 from imagesearch.types import Metric
 
@@ -113,6 +114,24 @@ class Encoding:
             )
         return halves
 
+    @property
+    def gain(self) -> float:
+        """What the elements that `widen` returns have to be multiplied by."""
+        return float(_HALF_SCALE) if self.dtype == "float16" else 1.0
+
+    @property
+    def unit(self) -> bool:
+        """Whether decoded vectors have length 1, whatever the length of the stored ones."""
+        return self.metric == "cosine" and self.dtype != "float32"
+
+    def widen(self, stored: NDArray[Any], out: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Convert elements to float32 as they are, into `out`; see `gain`."""
+        if self.dtype == "float16":
+            _widen_bits(stored, out.view(np.int32))
+        else:
+            out[...] = stored
+        return out
+
     def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Return rows of the file, (n, dim), as float32; float32 itself is not copied."""
         if self.dtype == "float32":
@@ -128,12 +147,17 @@ class Encoding:
 
 def _widen(halves: NDArray[Any]) -> NDArray[np.float32]:
     """Convert finite float16 exactly; numpy's own conversion takes twice as long or more."""
-    bits = halves.view("<i2").astype(np.int32)
-    bits <<= 13
-    bits &= _HALF_MASK
+    bits = np.empty(halves.shape, np.int32)
+    _widen_bits(halves, bits)
     wide: NDArray[np.float32] = bits.view(np.float32)
     wide *= _HALF_SCALE
     return wide
+
+
+def _widen_bits(halves: NDArray[Any], bits: NDArray[np.int32]) -> None:
+    bits[...] = halves.view("<i2")
+    bits <<= 13
+    bits &= _HALF_MASK
 
 
 Rows: TypeAlias = slice | NDArray[np.int64]
@@ -146,6 +170,7 @@ class StoredVectors:
         rows: (n, dim), as they stand in the file.
         encoding: How to decode them.
         require: Raises for rows that do not have their checksums; None where there are none.
+        lengths: Lengths of rows that were computed before.
 
     Example:
         >>> vectors = StoredVectors(np.array([[127, 0], [95, 127]], np.int8), Encoding("int8", "cosine"))
@@ -153,15 +178,17 @@ class StoredVectors:
         [[1.0, 0.0]]
     """
 
-    __slots__ = ("_encoding", "_require", "rows")
+    __slots__ = ("_encoding", "_require", "lengths", "rows")
 
     def __init__(
         self,
         rows: NDArray[Any],
         encoding: Encoding,
         require: Callable[[Rows], None] | None = None,
+        lengths: RowLengths | None = None,
     ) -> None:
         self.rows = rows
+        self.lengths = RowLengths() if lengths is None else lengths
         self._encoding = encoding
         self._require = require
 
@@ -169,11 +196,6 @@ class StoredVectors:
     def dim(self) -> int:
         """Numbers in a vector."""
         return int(self.rows.shape[1])
-
-    @property
-    def decoded(self) -> bool:
-        """Whether reading makes new arrays; float32 is read where it lies."""
-        return self._encoding.dtype != "float32"
 
     def __getitem__(self, rows: Rows) -> NDArray[np.float32]:
         self.require(rows)
@@ -188,16 +210,19 @@ class StoredVectors:
         if self._require is not None:
             self._require(rows)
 
-    def unverified(self, rows: slice) -> NDArray[np.float32]:
-        """Return a span of rows of which `require` has seen those that count."""
-        return self._encoding.decode(self.rows[rows])
+    def block(self, rows: Rows) -> Block:
+        """Return rows to be scored, of which `require` has seen those that count."""
+        codec = None if self._encoding.dtype == "float32" else self._encoding
+        return Block(self.rows, rows, codec, self.lengths)
 
     def requiring(self, require: Callable[[Rows], None]) -> StoredVectors:
         """Return the same vectors, verified in this way."""
-        return StoredVectors(self.rows, self._encoding, require)
+        return StoredVectors(self.rows, self._encoding, require, self.lengths)
 
 
-def map_vectors(path: Path, rows: int, dim: int, encoding: Encoding) -> StoredVectors:
+def map_vectors(
+    path: Path, rows: int, dim: int, encoding: Encoding, lengths: RowLengths | None = None
+) -> StoredVectors:
     """Map the first rows of a vectors file into memory, without reading them.
 
     Raises:
@@ -216,7 +241,7 @@ def map_vectors(path: Path, rows: int, dim: int, encoding: Encoding) -> StoredVe
         return StoredVectors(np.empty((0, dim), encoding.stored), encoding)
     mapped = np.memmap(path, encoding.stored, "r", shape=(rows, dim))
     # A plain array over the same memory: slices of np.memmap cost microseconds each.
-    return StoredVectors(mapped.view(np.ndarray), encoding)
+    return StoredVectors(mapped.view(np.ndarray), encoding, lengths=lengths)
 
 
 class VectorsFile:

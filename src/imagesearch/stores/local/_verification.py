@@ -20,9 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._validation import batched
 from imagesearch.errors import StoreCorruptError
 from imagesearch.stores.local._checksums import (
     BLOCK,
+    block_checksum,
     checksums_of,
     damaged_records,
     read_vector_checksums,
@@ -37,6 +39,8 @@ __all__ = [
     "damaged_rows",
     "impossible_rows",
     "lost_commits",
+    "match_checksums",
+    "read_block",
     "read_marker",
     "write_marker",
 ]
@@ -184,9 +188,8 @@ class VerifiedRows:
             StoreCorruptError: Rows do not have their checksums; names the records.
         """
         unknown = self.lacks(rows)
-        for first in range(0, len(unknown), _STEP):
-            some = unknown[first : first + _STEP]
-            wrong = damaged_rows(connection, stored, some)
+        for part in batched(unknown, _STEP):
+            wrong = damaged_rows(connection, stored, part)
             if len(wrong):
                 found = connection.execute(
                     "SELECT id FROM records WHERE row IN (SELECT value FROM json_each(?))",
@@ -195,7 +198,7 @@ class VerifiedRows:
                 raise damaged_records(
                     [id for (id,) in found], "the stored vector does not have its checksum"
                 )
-            self._known[some] = True
+            self._known[part] = True
             self._uncovered = 0
 
 
@@ -219,6 +222,44 @@ def damaged_rows(
     present = stored[first : first + len(rows)] if together else stored[rows]
     wrong: NDArray[np.int64] = rows[vector_checksums(present) != expected]
     return wrong
+
+
+def read_block(
+    connection: sqlite3.Connection, block: int, stored: NDArray[np.generic]
+) -> tuple[NDArray[np.uint32], bool]:
+    """Return what is known of the checksums of a block, and whether they are intact.
+
+    Damaged checksums are recovered if those of the vectors match the checksum of the block: then
+    all of its vectors are intact.
+
+    Args:
+        connection: In a transaction.
+        block: Number of the block.
+        stored: The rows of the block, those of deleted records among them.
+    """
+    line = connection.execute(
+        "SELECT crcs, checksum FROM checksums WHERE block = ?", (block,)
+    ).fetchone()
+    if line is None or not isinstance(line[0], bytes):
+        return np.empty(0, np.uint32), False
+    crcs, checksum = line
+    known = np.frombuffer(crcs[: len(crcs) // 4 * 4], "<u4").astype(np.uint32)
+    if len(crcs) == 4 * len(known) and block_checksum(block, crcs) == checksum:
+        return known, len(known) >= len(stored)
+    present = vector_checksums(stored)
+    if block_checksum(block, present.astype("<u4").tobytes()) == checksum:
+        return present, False
+    return known, False
+
+
+def match_checksums(
+    vectors: NDArray[np.generic], offsets: NDArray[np.int64], expected: NDArray[np.uint32]
+) -> NDArray[np.bool_]:
+    """Return which vectors of a block match their checksums; False where there is no checksum."""
+    known = offsets < len(expected)
+    matches = np.zeros(len(vectors), np.bool_)
+    matches[known] = vector_checksums(vectors[known]) == expected[offsets[known]]
+    return matches
 
 
 def impossible_rows(rows: NDArray[np.generic], encoding: Encoding) -> NDArray[np.bool_]:

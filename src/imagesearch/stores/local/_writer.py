@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import StoreCorruptError, StoreError, StoreLockedError
 from imagesearch.filters import Filter
 from imagesearch.stores.local._checksums import (
@@ -179,7 +179,7 @@ class Writer:
             else:
                 rows = _matching_rows(connection, cast(Filter, where))
             changed = False
-            for some in chunks(rows, _UPDATED_ROWS):
+            for some in batched(rows, _UPDATED_ROWS):
                 changed |= _set_fields(connection, some, fields, replace=replace)
             if changed:
                 # Readers that keep columns of metadata see that they are outdated.

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch._deprecation import warn_deprecated
 from imagesearch._forks import ForkSafeLock
+from imagesearch._validation import batched, is_unicode
 from imagesearch.errors import ConfigError, StoreError
 from imagesearch.filters import Filter
 from imagesearch.protocols import Capability, CheckProgress
@@ -29,7 +31,7 @@ from imagesearch.stores.local._check import check_index
 from imagesearch.stores.local._connections import OvertakenError, ReplacedError, translated
 from imagesearch.stores.local._create import Engine, Options, describe_index
 from imagesearch.stores.local._fork_safety import pool_lock
-from imagesearch.stores.local._graph_file import require_graphs
+from imagesearch.stores.local._graph_file import require_engine
 from imagesearch.stores.local._lock import WriterLock
 from imagesearch.stores.local._paths import Layout, without_side_files
 from imagesearch.stores.local._repair import repair_index
@@ -64,10 +66,9 @@ class LocalStore:
     process several threads may use one store.
 
     Indexes of up to `exact_below` records, and filters that leave few, are scanned exactly. For
-    the rest a graph (HNSW) is built when it is first needed, and kept beside the index; it finds
-    on average at least 98 % of the ten nearest and can always be built again. It needs hnswlib,
-    ``pip install "imagesearch-index[hnsw]"``, which is compiled for the processor it is installed
-    on: set ``HNSWLIB_NO_NATIVE=1`` when building an image that shall run on other machines.
+    the rest a graph (HNSW) is built when it is first needed, and kept beside the index; it names
+    candidates, whose scores are computed from the stored vectors. It finds on average at least
+    98 % of the ten nearest and can always be built again.
 
     Args:
         path: The folder, such as ``photos.idx``; `open` makes it.
@@ -79,13 +80,15 @@ class LocalStore:
         ef_construction: Breadth of the search while the graph is built, 1 to 100,000.
         ef: Breadth of a search through the graph, 1 to 100,000; None measures what this index
             needs.
-        engine: ``"auto"`` uses the graph if hnswlib is installed, ``"hnsw"`` insists on it,
-            ``"exact"`` never uses it.
+        engine: ``"usearch"`` keeps a graph of one byte (cosine) or two bytes an element,
+            ``"hnswlib"`` one of the full vectors in memory (``pip install
+            "imagesearch-index[hnsw]"``, which needs a C++ compiler), ``"exact"`` none. ``"auto"``
+            is usearch where it works, otherwise hnswlib if it is installed, otherwise exact.
         exact_below: Up to how many records are always scanned exactly, 0 to 2^40.
 
     Raises:
         ConfigError: An option is out of range.
-        MissingDependencyError: ``engine="hnsw"`` without hnswlib.
+        MissingDependencyError: The library of `engine` is not installed.
 
     Example:
         >>> import tempfile
@@ -108,12 +111,15 @@ class LocalStore:
         M: int = 16,  # noqa: N803  # HNSW's own name
         ef_construction: int = 200,
         ef: int | None = None,
-        engine: Engine = "auto",
+        engine: Engine | Literal["hnsw"] = "auto",
         exact_below: int = 5000,
     ) -> None:
+        if isinstance(engine, str) and engine == "hnsw":
+            warn_deprecated('LocalStore(engine="hnsw")', 'engine="hnswlib"')
+            engine = "hnswlib"
         self._options = Options(M, ef_construction, ef, engine, exact_below, dtype)
-        if engine == "hnsw":
-            require_graphs()
+        if engine in {"usearch", "hnswlib"}:
+            require_engine(engine)
         self._path = _usable(path)
         self._read_only = read_only
         self._layout = Layout(self._path.absolute())
@@ -220,9 +226,8 @@ class LocalStore:
         ) -> list[list[Hit]]:
             answers: list[list[Hit]] = []
             allowed = None if where is None else snapshot.allowed(where, connection)
-            for first in range(0, len(queries), _QUERIES):
-                some = queries[first : first + _QUERIES]
-                found = list(opened.searcher.find(some, snapshot, k, allowed))
+            for batch in batched(queries, _QUERIES):
+                found = list(opened.searcher.find(batch, snapshot, k, allowed))
                 answers += hits_of(connection, found, k, checked=snapshot.checked)
             if where is not None and snapshot.checked:
                 require_matches(where, (hit for hits in answers for hit in hits))
@@ -582,9 +587,7 @@ def _usable(path: str | os.PathLike[str]) -> Path:
     problem = "is empty; give '.' for the current folder" if not text else ""
     if "\0" in text:
         problem = "contains a NUL character; remove it"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not is_unicode(text):
         problem = "is not valid Unicode (a lone surrogate)"
     if problem:
         raise ConfigError(f"the path of the index, {text!r}, {problem}")
