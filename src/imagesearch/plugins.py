@@ -73,7 +73,7 @@ def make_embedder(config: PluginConfig) -> Embedder:
 
     Raises:
         ConfigError: The name or an option is wrong.
-        ImageSearchError: The embedder's own errors, such as weights that cannot be had.
+        ImageSearchError: The embedder's own errors, such as weights that cannot be downloaded.
 
     Example:
         >>> make_embedder(PluginConfig("descriptors")).spec.name

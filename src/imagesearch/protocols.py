@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 CheckProgress: TypeAlias = Callable[[int, int], None]
-"""Called now and then with how many steps are done, and how many there are."""
+"""Called from time to time with the number of steps done and the total."""
 
 
 _P = TypeVar("_P")
@@ -81,7 +81,7 @@ class Embedder(Protocol):
             image: Upright, mode RGB, at least 1 × 1 pixel. It must not be modified.
 
         Returns:
-            What `embed` takes for this image; the same shape for every image.
+            The input of `embed` for this image, of the same shape for every image.
         """
         ...
 
@@ -128,7 +128,7 @@ class TextEmbedder(Embedder, Protocol):
 
 
 class Capability(StrEnum):
-    """What a store promises beyond the protocol; the conformance suite tests what is declared.
+    """What a store guarantees beyond the protocol; the conformance suite tests what is declared.
 
     Example:
         >>> Capability.EXACT.value
@@ -138,7 +138,7 @@ class Capability(StrEnum):
     EXACT = "exact"
     """Search always returns the true nearest records."""
     PERSISTENT = "persistent"
-    """What was written is there after close and a new `open`."""
+    """Records are still there after close and a new `open`."""
     FILTER_ANY_FIELD = "filter_any_field"
     """Filters may name any metadata field, without declaring it first."""
     FILTER_IDENTITY = "filter_identity"
@@ -149,14 +149,14 @@ class Capability(StrEnum):
 
 @runtime_checkable
 class VectorStore(Protocol):
-    """Keeps records by id and finds those whose vectors are nearest to a query.
+    """Stores records by id and finds those whose vectors are nearest to a query.
 
-    An implementation is one class with these members; nothing is inherited. What only one store
-    knows (graph parameters, shards, consistency) is an argument of its constructor. The suite
+    An implementation is one class with these members; nothing is inherited. Options of one store
+    only (graph parameters, shards, consistency) are arguments of its constructor. The suite
     `imagesearch.testing.VectorStoreConformance` states the rules as tests.
 
-    Several threads may call one store at once, as those of a web server do. A method that is called
-    before `open`, or after `close`, raises `StoreError`.
+    Several threads may call one store at once, as in a web server. Methods called before `open` or
+    after `close` raise `StoreError`.
 
     Example:
         >>> from imagesearch.stores.memory import MemoryStore
@@ -166,26 +166,26 @@ class VectorStore(Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What this store promises beyond the protocol."""
+        """What this store guarantees beyond the protocol."""
         ...
 
     def describe(self) -> IndexMeta | None:
-        """Return the meta of what exists already, or None; creates nothing, may precede `open`."""
+        """Return the meta of an existing index, or None; creates nothing, may precede `open`."""
         ...
 
     def open(self, meta: IndexMeta) -> None:
         """Create the collection, or verify that the existing one holds comparable vectors.
 
         Raises:
-            IncompatibleIndexError: It was made with another embedder, dimension or metric.
+            IncompatibleIndexError: It has another embedder, dimension or metric.
             StoreError: It cannot be reached, created or read.
         """
         ...
 
     def upsert(self, batch: RecordBatch) -> None:
-        """Insert records, replacing as a whole those whose id exists; durable on return.
+        """Insert records; those whose id exists are replaced as a whole. Durable on return.
 
-        All or nothing as far as the store can promise; when it raises, the caller may repeat it.
+        All or nothing as far as the store can guarantee; after an error the caller may repeat it.
 
         Raises:
             StoreRequestError: A vector is missing, of another dimension, not finite, or zero
@@ -203,14 +203,14 @@ class VectorStore(Protocol):
 
         Args:
             vectors: (n, dim) queries, n ≥ 0.
-            k: Hits wanted for each query, ≥ 1.
+            k: Number of hits for each query, ≥ 1.
             where: Only records that match; min(k, matches) hits come back.
 
         Returns:
             n lists of at most k hits, sorted by score (best first), then by id.
 
         Raises:
-            UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
+            UnsupportedFilterError: The store cannot express `where`; it was not contacted.
             StoreRequestError: k is not a whole number ≥ 1, or queries are of another dimension, not
                 finite, or zero under the cosine metric.
             StoreError: The store failed.
@@ -231,20 +231,20 @@ class VectorStore(Protocol):
         """Delete records by id; unknown ids are ignored, no ids delete nothing.
 
         Returns:
-            How many records existed and are gone.
+            How many records were deleted.
         """
         ...
 
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
     ) -> Iterator[RecordBatch]:
-        """Go through all matching records once, in batches of at most `batch_size`.
+        """Yield all matching records once, in batches of at most `batch_size`.
 
         Records that are written or deleted while a scan runs may or may not appear; all others
         appear exactly once. The caller may write between batches.
 
         Raises:
-            UnsupportedFilterError: The store cannot express `where`; nothing was asked of it.
+            UnsupportedFilterError: The store cannot express `where`; it was not contacted.
             StoreRequestError: batch_size is not a whole number ≥ 1.
             StoreError: The store failed.
         """
@@ -298,7 +298,7 @@ class SupportsNotes(VectorStore, Protocol):
 def supports(candidate: object, protocol: type[_P]) -> TypeIs[_P]:
     """Return whether an object has all members of a protocol, its own or delegated ones.
 
-    `isinstance` would refuse a wrapper that delegates by ``__getattr__`` from Python 3.12 on.
+    From Python 3.12 on, `isinstance` refuses a wrapper that delegates by ``__getattr__``.
 
     Example:
         >>> from imagesearch.stores.memory import MemoryStore
@@ -312,7 +312,7 @@ def missing_members(candidate: object, protocol: type) -> list[str]:
     """Return the names of a protocol's members that an object lacks, sorted."""
     from typing_extensions import get_protocol_members
 
-    # None stands for a member that a subclass does without, as it does for `isinstance`.
+    # As for `isinstance`, None marks a member that a subclass does not support.
     members = get_protocol_members(protocol)
     return sorted(name for name in members if getattr(candidate, name, None) is None)
 
@@ -443,7 +443,7 @@ class SupportsFilterDeletion(VectorStore, Protocol):
         """Delete all records that match.
 
         Returns:
-            How many are gone.
+            How many records were deleted.
 
         Raises:
             UnsupportedFilterError: The store cannot express `where`; nothing was deleted.
