@@ -25,9 +25,9 @@ from imagesearch.errors import EmbeddingError, ImageSearchError
 from imagesearch.images import is_blank
 from imagesearch.protocols import Embedder
 from imagesearch.sources import Payload, derive_id, describe, held_bytes_of, read
-from imagesearch.types import Failure, Item
+from imagesearch.types import EmbeddingSpec, Failure, Item
 
-__all__ = ["Embedded", "Pipeline", "embed_one", "grouped"]
+__all__ = ["Embedded", "Pipeline", "as_rows", "embed_one", "grouped", "not_finite"]
 
 
 _GROUP_BYTES = 64 * 2**20
@@ -229,19 +229,31 @@ def _embed_arrays(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Em
 
 
 def _checked(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedded]:
-    spec = embedder.spec
-    vectors = as_float32(embedder.embed(arrays))
-    if vectors.shape != (len(arrays), spec.dim):
-        raise EmbeddingError(
-            f"embedder {spec.name!r} must return vectors of shape {(len(arrays), spec.dim)} for "
-            f"{len(arrays)} images, got shape {vectors.shape}"
-        )
+    vectors = as_rows(embedder.spec, embedder.embed(arrays), len(arrays))
     return [
-        vector
-        if np.isfinite(vector).all()
-        else EmbeddingError(f"embedder {spec.name!r} returned NaN or infinity")
-        for vector in vectors
+        vector if np.isfinite(vector).all() else not_finite(embedder.spec) for vector in vectors
     ]
+
+
+def as_rows(spec: EmbeddingSpec, values: object, count: int) -> NDArray[np.float32]:
+    """Return what an embedder returned for `count` inputs as float32 of shape (count, dim).
+
+    Raises:
+        ValueError: The values are not real numbers.
+        EmbeddingError: They have another shape.
+    """
+    vectors = as_float32(values)
+    if vectors.shape != (count, spec.dim):
+        raise EmbeddingError(
+            f"embedder {spec.name!r} must return vectors of shape {(count, spec.dim)} for "
+            f"{count} inputs, got shape {vectors.shape}"
+        )
+    return vectors
+
+
+def not_finite(spec: EmbeddingSpec) -> EmbeddingError:
+    """Return the error for a vector with NaN or infinity."""
+    return EmbeddingError(f"embedder {spec.name!r} returned NaN or infinity")
 
 
 def grouped(

@@ -55,7 +55,7 @@ def test_what_cannot_be_projected_is_refused_and_nothing_is_made(run, tmp_path, 
     for dry in ([], ["--dry-run"]):
         code, output, errors = run("copy", source, "target.idx", "--project", "3", *dry)
         assert (code, output) == (3, "")
-        assert "the embedder's own vectors and the cosine metric" in errors
+        assert "a projection needs an index with the metric 'cosine'" in errors
     assert not (tmp_path / "target.idx").exists()
 
 

@@ -55,4 +55,4 @@ def test_a_clip_model_takes_the_place_of_the_colour_words(tmp_path, monkeypatch,
     main(FOLDER / "products.csv", FOLDER / "photo.jpg", OpenClipEmbedder(f"local-dir:{model}"))
     blocks = capsys.readouterr().out.split("\n\n")
     assert blocks[0] == "33 added, 0 updated, 0 unchanged, 0 failed"
-    assert [len(block.splitlines()) for block in blocks[1:]] == [4, 4, 4, 4]
+    assert [len(block.splitlines()) for block in blocks[1:]] == [4, 4, 4]

@@ -75,7 +75,7 @@ def index(request, tmp_path_factory):
 
 
 def graph_at(path):
-    return LocalStore(path, engine="hnsw", exact_below=20)
+    return LocalStore(path, engine="hnswlib", exact_below=20)
 
 
 def test_in_the_store_with_a_graph_the_graph_answers(tmp_path):

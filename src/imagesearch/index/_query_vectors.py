@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._pipeline import Pipeline, embed_one
-from imagesearch._validation import as_float32, batched
+from imagesearch._pipeline import Pipeline, as_rows, embed_one, not_finite
+from imagesearch._validation import batched
 from imagesearch.errors import EmbeddingError, ImageSearchError, QueryError, UnknownIdError
 from imagesearch.protocols import Embedder, TextEmbedder, VectorStore, supports
 from imagesearch.sources import Payload, describe, read
@@ -243,17 +243,13 @@ class QueryVectors:
 def _embed_texts(embedder: TextEmbedder, texts: list[str]) -> NDArray[np.float32]:
     spec = embedder.spec
     try:
-        vectors = as_float32(embedder.embed_text(texts))
+        vectors = as_rows(spec, embedder.embed_text(texts), len(texts))
     except ImageSearchError:
         raise
     except Exception as error:
         raise EmbeddingError(
             f"embedder {spec.name!r} failed on texts: {type(error).__name__}: {error}"
         ) from error
-    if vectors.shape != (len(texts), spec.dim) or not np.isfinite(vectors).all():
-        raise EmbeddingError(
-            f"embedder {spec.name!r} must return finite vectors of shape {(len(texts), spec.dim)} for "
-            f"{len(texts)} texts, got shape {vectors.shape}"
-            + ("" if np.isfinite(vectors).all() else " with NaN or infinity")
-        )
+    if not np.isfinite(vectors).all():
+        raise not_finite(spec)
     return vectors
