@@ -59,7 +59,7 @@ pythons: $(VENV)/.tested
 		echo "$$venv"; \
 		$(BIN)/uv venv --quiet --allow-existing --python $$python $$venv && \
 		$(BIN)/uv pip install --quiet --python $$venv --constraint constraints.txt \
-			numpy packaging pillow click jinja2 tqdm typing-extensions usearch hnswlib --group core && \
+			$$($(BIN)/python tests/core_requirements.py) --group core && \
 		$(BIN)/uv pip install --quiet --python $$venv --no-deps --editable . && \
 		$$venv/bin/python -m pytest $(FAST) -q $(CORE_TESTS) || exit 1; \
 	done
@@ -67,7 +67,7 @@ pythons: $(VENV)/.tested
 floors: $(VENV)/.tested
 	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-floors
 	$(BIN)/uv pip install --quiet --python .venv-floors --resolution lowest-direct \
-		$$($(BIN)/python tests/oldest_dependencies.py) --group core
+		$$($(BIN)/python tests/core_requirements.py) --group core
 	$(BIN)/uv pip install --quiet --python .venv-floors --no-deps --editable .
 	.venv-floors/bin/python -m pytest $(FAST) -q $(CORE_TESTS)
 

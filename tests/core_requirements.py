@@ -1,11 +1,11 @@
-"""Print the requirements of the core, for an installation of their oldest supported versions."""
+"""Print the requirements of the library without those of models, for other environments."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
 
-# Their oldest versions bring a CUDA build of gigabytes; no test of the core needs them.
+# They take gigabytes, in old versions with CUDA; the tests that run there need none of them.
 _MODELS = ("torch", "timm")
 
 if __name__ == "__main__":
