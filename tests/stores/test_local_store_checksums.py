@@ -378,7 +378,7 @@ def test_an_index_of_format_2_is_read_without_checksums_where_it_may_not_be_chan
     store.close()
     change(old, "UPDATE records SET metadata = '{' WHERE row = 0")
     store = opened(old, make_meta(4), read_only=True)
-    with pytest.raises(StoreCorruptError, match="no JSON"):
+    with pytest.raises(StoreCorruptError, match="not valid JSON"):
         store.get(["id-00000"])
     store.close()
 

@@ -413,8 +413,10 @@ def test_many_values_and_many_terms_in_a_filter_are_fine(filled, opened):
     deep = Field("stock") == 3
     for _ in range(80):
         deep = Not(deep)
+    assert store.count(deep) == 1
+    # Within a write transaction filters are SQL, which takes fewer levels.
     with pytest.raises(UnsupportedFilterError):
-        store.count(deep)
+        store.delete_where(deep)
     assert store.count() == 20
 
 

@@ -30,16 +30,16 @@ class Codec(Protocol):
 
     @property
     def gain(self) -> float:
-        """What the elements that `widen` returns have to be multiplied by."""
+        """Factor by which elements that `widen` returns must be multiplied."""
         ...
 
     @property
     def unit(self) -> bool:
-        """Whether decoded vectors have length 1, whatever the length of the stored ones."""
+        """Whether decoded vectors have length 1, regardless of the stored length."""
         ...
 
     def widen(self, stored: NDArray[Any], out: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Convert elements as they are, into `out`."""
+        """Convert elements without scaling, into `out`."""
         ...
 
     def decode(self, stored: NDArray[Any]) -> NDArray[np.float32]:
@@ -65,7 +65,7 @@ class RowLengths:
         Args:
             rows: Their numbers.
             vectors: The rows themselves, to be multiplied by `gain`.
-            gain: A factor.
+            gain: The factor.
         """
         last = rows.stop if isinstance(rows, slice) else int(rows[-1]) + 1
         if last > len(self._squared):
@@ -94,8 +94,8 @@ class Block:
     Args:
         stored: (n, dim).
         rows: Which rows, ascending.
-        codec: How they are stored; None for float32.
-        lengths: Lengths of all rows of `stored`, if these never change.
+        codec: How vectors are stored; None for float32.
+        lengths: Lengths of the rows of `stored`, if rows never change.
 
     Example:
         >>> block = Block(np.eye(3, dtype=np.float32), np.array([0, 2]))

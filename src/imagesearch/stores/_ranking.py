@@ -1,4 +1,4 @@
-"""Exact ranking: float32 products pick the candidates, float64 decides their scores and order."""
+"""Exact ranking: float32 products select candidates, float64 decides scores and order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Candidates", "exact_scores", "nearest", "order", "rank"]
 
 
 Candidates = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Rows and their exact scores, in no order; ties with the k-th score are all there."""
+"""Rows and their exact scores, unordered; all ties with the k-th score are included."""
 
 # Float32 sums of 4096 products err by less than this share of |query|·|vector|: measured 6e-7.
 _SLACK = 4e-6
@@ -32,13 +32,13 @@ def nearest(
     k: int,
     metric: Metric,
 ) -> Iterator[Candidates]:
-    """Find for each query the k best rows, and all that tie with the k-th.
+    """Yield for each query the k best rows, and all that tie with the k-th.
 
     Args:
         queries: (n, dim); of unit length under ``cosine``.
-        blocks: Returns rows and their vectors piece by piece, row -1 where a vector does not count;
-            called once for every 64 queries.
-        fetch: Gives the vectors of some rows.
+        blocks: Returns rows and their vectors block by block, row -1 for a vector to ignore; called
+            once for every 64 queries.
+        fetch: Returns the vectors of rows.
         k: How many, ≥ 1.
         metric: How to compare.
 
@@ -66,12 +66,12 @@ def rank(
     k: int,
     metric: Metric,
 ) -> list[list[tuple[int, float]]]:
-    """Compare queries with all vectors, and name the k best rows as a store's hits are ordered.
+    """Compare queries with all vectors, and return the k best rows in the order of a store's hits.
 
     Args:
         queries: (n, dim); of unit length under ``cosine``.
         vectors: (m, dim); of unit length under ``cosine``.
-        ids: m ids, all different, which decide between equal scores.
+        ids: m different ids, which order equal scores.
         k: How many, ≥ 1.
         metric: How to compare.
 
@@ -97,7 +97,7 @@ def rank(
 def exact_scores(
     query: NDArray[np.float32], vectors: NDArray[np.float32], metric: Metric
 ) -> NDArray[np.float64]:
-    """Score vectors in float64, so that equal vectors get equal scores wherever they stand.
+    """Score vectors in float64, so that equal vectors get equal scores at any position.
 
     Matrix products round differently at the edges of a block; sums along a row do not.
 
@@ -139,7 +139,7 @@ def _pick(
     lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
     longest = 0.0
     kept: list[list[tuple[NDArray[np.int64], NDArray[np.floating[Any]]]]] = [[] for _ in queries]
-    # What the k-th best score is at least.
+    # Lower bounds of the k-th best scores.
     least = [-np.inf] * len(queries)
     for rows, vectors in blocks:
         if not len(rows):
@@ -199,7 +199,7 @@ def _score_rows(
     fetch: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     metric: Metric,
 ) -> NDArray[np.float64]:
-    # Thousands of equal vectors all tie with the k-th; they are fetched piece by piece.
+    # Thousands of equal vectors may tie with the k-th; they are fetched in parts.
     step = max(1, _CANDIDATE_BYTES // (8 * len(query)))
     parts = [exact_scores(query, fetch(part), metric) for part in batched(rows, step)]
     return np.concatenate(parts) if parts else np.empty(0)

@@ -1,4 +1,4 @@
-"""MemoryStore: exact search in memory, the yardstick for all other stores."""
+"""MemoryStore: exact search in memory, the reference for all other stores."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class _Entry:
 
 
 class MemoryStore:
-    """A vector store that lives and dies with the program, and is always exact.
+    """A vector store in memory, always exact.
 
-    For tests, notebooks and small throw-away indexes; the oracle that other stores are compared
-    with. Several threads may use it at once.
+    For tests, notebooks and small temporary indexes; other stores are tested against it. Several
+    threads may use it at once.
 
     Example:
         >>> from imagesearch.types import EmbeddingSpec, IndexMeta, RecordBatch
@@ -76,7 +76,7 @@ class MemoryStore:
         return self._meta
 
     def open(self, meta: IndexMeta) -> None:
-        """Make an empty collection; on an open store, verify that `meta` is compatible.
+        """Create an empty collection; on an open store, verify that `meta` is compatible.
 
         Raises:
             IncompatibleIndexError: The open collection has another embedder, dimension or metric.
@@ -92,8 +92,8 @@ class MemoryStore:
         """Insert records, replacing as a whole those whose id exists.
 
         Raises:
-            StoreRequestError: Vectors are missing, of another dimension, not finite, or zero
-                under ``cosine``; or metadata are not JSON values. Nothing was written.
+            StoreRequestError: Vectors are missing, have another dimension, are not finite or, under
+                ``cosine``, zero; or metadata are not JSON values. Nothing was written.
         """
         with self._lock.lock:
             meta = self._opened()
@@ -195,7 +195,7 @@ class MemoryStore:
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
     ) -> Iterator[RecordBatch]:
-        """Go through the records that match when the scan begins; see `VectorStore.scan`.
+        """Yield the records that match when the scan begins; see `VectorStore.scan`.
 
         Raises:
             StoreRequestError: batch_size < 1.
@@ -219,7 +219,7 @@ class MemoryStore:
             return {name: json.loads(text) for name, text in self._notes.items()}
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a note, in place of one of that name; None removes it.
+        """Store a note, replacing one of that name; None removes it.
 
         Raises:
             StoreRequestError: The name is empty, or the value is not a JSON value.
@@ -233,7 +233,7 @@ class MemoryStore:
                 self._notes[name] = text
 
     def close(self) -> None:
-        """Forget everything; closing twice is allowed."""
+        """Drop all records; closing twice is allowed."""
         with self._lock.lock:
             self._meta = None
             self._entries = {}

@@ -57,8 +57,8 @@ _NAMED = 5
 def record_checksum(row: int, id: str, uri: str, digest: str, metadata: str) -> int:
     """Return the checksum of a row of the table ``records``.
 
-    Whatever writes one of these columns must write the column ``checksum`` with it. The row is
-    added to the CRC of the rest, so that SQL can renumber a record and leave its damage visible.
+    A statement that writes one of these columns must also write the column ``checksum``. The row is
+    added to the CRC of the rest, so that SQL can renumber records and damage stays visible.
 
     Args:
         row: The record's row in the vectors file.
@@ -68,7 +68,7 @@ def record_checksum(row: int, id: str, uri: str, digest: str, metadata: str) -> 
         metadata: The JSON text in the column of that name.
 
     Returns:
-        0 to 2^32 - 1; -1, which is never stored, for values that no record has.
+        0 to 2^32 - 1; -1, which is never stored, for impossible values.
 
     Example:
         >>> record_checksum(0, "a", "/a.jpg", "", "{}")
@@ -82,7 +82,7 @@ def record_checksum(row: int, id: str, uri: str, digest: str, metadata: str) -> 
 
 
 def values_checksum(*values: object) -> int:
-    """Return the checksum of the other columns of a row, which are integers and texts.
+    """Return the checksum of a row of another table, whose columns are integers and texts.
 
     Example:
         >>> values_checksum("note", 1) == values_checksum("note", "1")
@@ -111,14 +111,14 @@ def vector_checksums(rows: NDArray[np.generic]) -> NDArray[np.uint32]:
 
 
 def block_checksum(block: int, crcs: bytes) -> int:
-    """Return the checksum of a blob of checksums, which tells its own damage from the vectors'."""
+    """Return the checksum of a blob of checksums, to tell its damage from that of the vectors."""
     return zlib.crc32(crcs, block & 0xFFFFFFFF)
 
 
 def dead_sum_of(rows: Iterable[int], before: int = 0) -> int:
     """Return ``state.dead_sum`` after more rows have died.
 
-    Squares, so that no two rows make up for two others that lie as far apart.
+    Squares, because sums of rows are equal for many pairs of rows.
 
     Example:
         >>> dead_sum_of([0, 2])
@@ -135,7 +135,7 @@ def append_vector_checksums(
     Args:
         connection: In a transaction.
         first: Number of the first row; all rows before it have their checksums.
-        crcs: Of the rows from there on.
+        crcs: Checksums of the rows from `first` on.
 
     Raises:
         StoreCorruptError: The checksums of the rows before are damaged.
@@ -160,7 +160,7 @@ def append_vector_checksums(
 def read_vector_checksums(
     connection: sqlite3.Connection, blocks: Sequence[int]
 ) -> dict[int, NDArray[np.uint32]]:
-    """Return the checksums of the rows of some blocks.
+    """Return the checksums of the rows of blocks.
 
     Raises:
         StoreCorruptError: A block is missing or damaged.
@@ -182,11 +182,11 @@ def read_vector_checksums(
 
 
 def damaged_records(ids: Iterable[str], reason: str) -> StoreCorruptError:
-    """Return the error for records that do not have their checksums.
+    """Return the error for records that do not match their checksums.
 
     Example:
-        >>> print(damaged_records(["a"], "the stored vector does not have its checksum"))
-        the stored vector does not have its checksum: record 'a' is damaged; run imagesearch check ...
+        >>> print(damaged_records(["a"], "the stored vector does not match its checksum"))
+        the stored vector does not match its checksum: record 'a' is damaged; run imagesearch check ...
     """
     names = tuple(ids)
     what = f"record {names[0]!r} is" if len(names) == 1 else f"records {named_ids(names)} are"
@@ -210,7 +210,7 @@ def checksums_of(
     """Return the checksums of rows from the blocks that hold them.
 
     Raises:
-        StoreCorruptError: A block has fewer rows.
+        StoreCorruptError: A block is too short.
     """
     expected = np.empty(len(rows), np.uint32)
     numbers = rows // BLOCK
@@ -235,7 +235,7 @@ Entry = tuple[str, str, Any, int]
 
 
 def field_sums(connection: sqlite3.Connection, name: str | None = None) -> dict[str, int]:
-    """Add up the entries of all fields, or of one, as they are.
+    """Compute the sums of all fields, or of one, from their entries.
 
     Args:
         connection: In a transaction.
@@ -250,7 +250,7 @@ def field_sums(connection: sqlite3.Connection, name: str | None = None) -> dict[
     ):
         if not isinstance(rows, int):
             raise StoreCorruptError(
-                f"what filters read of the field {field!r} has impossible rows; {CHECK}"
+                f"the filter entries of the field {field!r} have impossible rows; {CHECK}"
             )
         sums[field] += _checksum(kind, value) * (2 * rows + count)
     return {field: total % MODULUS for field, total in sums.items() if total % MODULUS}
@@ -259,7 +259,7 @@ def field_sums(connection: sqlite3.Connection, name: str | None = None) -> dict[
 def change_field_sums(
     connection: sqlite3.Connection, added: Iterable[Entry], removed: Iterable[Entry] = ()
 ) -> None:
-    """Follow entries that are added and removed; within a write transaction.
+    """Update the sums for entries that are added and removed; within a write transaction.
 
     Raises:
         StoreCorruptError: The sum of one of these fields is damaged.
@@ -276,7 +276,7 @@ def change_field_sums(
 
 
 def write_field_sums(connection: sqlite3.Connection, sums: Mapping[str, int]) -> None:
-    """Store sums in place of those of the same fields; within a write transaction."""
+    """Replace the sums of fields; within a write transaction."""
     connection.executemany(
         "INSERT OR REPLACE INTO field_sums VALUES (?, ?, ?)",
         ((name, total, values_checksum(name, total)) for name, total in sums.items()),
@@ -284,7 +284,7 @@ def write_field_sums(connection: sqlite3.Connection, sums: Mapping[str, int]) ->
 
 
 def stored_field_sums(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return the stored sums of all fields that have entries, or had them.
+    """Return the stored sums of all fields that have entries.
 
     Raises:
         StoreCorruptError: One of them is damaged.
@@ -294,12 +294,12 @@ def stored_field_sums(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def require_field_sums(connection: sqlite3.Connection, where: Filter, known: set[str]) -> None:
-    """Verify the entries of the fields that a filter reads, unless that has been done.
+    """Verify the entries of the fields that a filter reads.
 
     Args:
         connection: In a transaction.
         where: The filter.
-        known: Fields that were found to be sound; those of the filter are added.
+        known: Fields that were verified before; those of the filter are added.
 
     Raises:
         StoreCorruptError: Entries of a field are damaged.
@@ -311,7 +311,7 @@ def require_field_sums(connection: sqlite3.Connection, where: Filter, known: set
 
 
 def damaged_field(name: str) -> StoreCorruptError:
-    """Return the error for a field whose entries do not have their checksum."""
+    """Return the error for a field whose entries do not match their checksum."""
     return StoreCorruptError(
         f"the filter entries of the field {name!r} do not match their checksum; {CHECK}"
     )
@@ -328,7 +328,7 @@ def stored_field_sum(connection: sqlite3.Connection, name: str) -> int:
 
 def _stored(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
     sums = {}
-    # One by one: SQLite's JSON would end a name at a NUL.
+    # One by one: SQLite's JSON ends a name at a NUL.
     for name in names:
         line = connection.execute(
             "SELECT total, checksum FROM field_sums WHERE name = ?", (name,)
@@ -362,7 +362,7 @@ def entry_checksums(kind: str, values: Sequence[Any]) -> NDArray[np.uint64]:
 
 
 def _checksum(kind: str, value: object) -> int:
-    # SQLite takes 1 and 1.0 for one value, and -0.0 for 0.
+    # For SQLite 1 and 1.0 are one value, as are 0 and -0.0.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return zlib.crc32(f"{kind}{value}".encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""The columns of an open index: which are in memory, and how filters use them."""
+"""Columns of an open index in memory, and filters evaluated on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ColumnCache", "select"]
 MAX_BYTES: Final = 256 * 2**20
 """All columns of an open index together; the least recently used one is dropped first."""
 
-# Reading a new record takes as long as reading twenty entries of a field.
+# Reading a new record takes as long as reading twenty entries of a column.
 _NEW_ROWS = 1000
 _NEW_SHARE = 1 / 20
 
@@ -68,30 +68,30 @@ class ColumnCache:
 
     def __init__(self) -> None:
         self._columns: OrderedDict[str, Column] = OrderedDict()
-        # Fields whose columns are too large, and for how many rows that is known.
+        # Fields whose columns are too large, with the generation and number of rows.
         self._too_large: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         on_fork(self, in_child=ColumnCache._forget)
 
     def _forget(self) -> None:
-        # A thread of the parent may have stopped in the middle of a change.
+        # A thread of the parent may have been in the middle of a change.
         self._columns, self._too_large = OrderedDict(), {}
         self._lock = threading.Lock()
 
     def column(
         self, name: str, connection: sqlite3.Connection, generation: int, edits: int, rows: int
     ) -> Column | None:
-        """Return the column of a field for one state of the index; None if it has to be SQL.
+        """Return the column of a field for one state of the index; None to use SQL instead.
 
         Args:
             name: The field.
-            connection: In the transaction that saw this state.
+            connection: In a transaction on this state.
             generation: Number of the vectors file.
-            edits: How many changes of metadata there have been.
+            edits: Metadata updates of the index so far.
             rows: Rows in the vectors file.
 
         Raises:
-            StoreCorruptError: What the database has of the field is damaged.
+            StoreCorruptError: The entries of the field are damaged.
         """
         state = (generation, edits)
         with self._lock:
@@ -106,12 +106,12 @@ class ColumnCache:
             if column is not None:
                 return column
         elif known is not None and (known.generation, known.edits) > state:
-            # An older transaction beside newer ones.
+            # A transaction that began before a newer one read the column.
             return None
         if large is not None and large[0] == generation and rows >= large[1]:
             return None
         column = Column.read(connection, name, generation, edits, rows)
-        # What is kept for later transactions must be of one state.
+        # Only a consistent state may be kept for later transactions.
         require_settled(connection)
         with self._lock:
             if column is None:
@@ -139,7 +139,7 @@ class ColumnCache:
             parts.append(Entries(kind, values, ones, np.array(numbers, np.int64)))
         total = known.total + sum(entries.total() for entries in parts)
         if total % MODULUS != stored_field_sum(connection, name):
-            # Records that were added since then are gone already, but not their entries.
+            # Records were added and deleted in the meantime; their entries are still there.
             return None
         require_settled(connection)
         with self._lock:

@@ -46,10 +46,10 @@ _COMPARE: dict[Operator, Callable[..., Mask]] = {
     Operator.GE: np.greater_equal,
 }
 _ROW_BYTES = 9
-# What CPython needs for a text in a dict and in a list, beside its characters.
+# Memory of a text in a dict and a list, without its characters.
 _TEXT_BYTES = 150
 _OVERHEAD_BYTES = 1000
-# Entries read at a time; grouped by value as long as a group has this many rows on average.
+# Entries read at a time. They are grouped by value if the first groups have enough rows on average.
 _CHUNK = 50_000
 _GROUPS = 1000
 _GROUP_ROWS = 4
@@ -61,8 +61,8 @@ class Entries:
     """Entries of one field and kind in the table ``fields``, those with the same value together.
 
     Attributes:
-        kind: What kind of value they have.
-        values: Of each group.
+        kind: Kind of the values.
+        values: The value of each group.
         counts: How many rows each group has.
         rows: The rows of the first group, of the second, and so on.
     """
@@ -75,13 +75,13 @@ class Entries:
     def total(self) -> int:
         """Return what these entries add to the sum of their field."""
         checksums = np.repeat(entry_checksums(self.kind, self.values), self.counts)
-        # Overflow is what is meant: the modulus divides 2^64.
+        # The overflow is intended: the modulus divides 2^64.
         weights = 2 * self.rows.astype(np.uint64) + np.uint64(1)
         return int((checksums * weights).sum() % np.uint64(MODULUS))
 
 
 def _read_entries(connection: sqlite3.Connection, name: str, kind: str) -> Iterator[Entries]:
-    """Give the entries of a field and kind, in the order of their values."""
+    """Yield the entries of a field and kind, ordered by value."""
     cursor = connection.execute(
         "SELECT value, count(*), group_concat(row) FROM fields WHERE name = ? AND kind = ?"
         " GROUP BY value",
@@ -119,7 +119,7 @@ class _Texts:
         self.nbytes = 0
 
     def encode(self, values: Sequence[str]) -> list[int]:
-        """Return the codes of texts; those that are new get the next ones."""
+        """Return the codes of texts; new texts get the next codes."""
         codes, texts = self.codes, self.texts
         encoded = []
         for value in values:
@@ -133,11 +133,11 @@ class _Texts:
         return encoded
 
     def set_ordered(self) -> None:
-        """Note that the texts until now are in order, as the database gives them."""
+        """Mark the texts so far as sorted, as read from the database."""
         self.ordered = len(self.texts)
 
     def compare(self, codes: NDArray[np.int64], operator: Operator, value: str) -> Mask:
-        """Return which codes are of texts that compare so to `value`."""
+        """Return for which codes the comparison of the text with `value` is true."""
         first = bisect_left(self.texts, value, 0, self.ordered)
         last = bisect_right(self.texts, value, first, self.ordered)
         late = self.texts[self.ordered :]
@@ -162,19 +162,19 @@ class _Texts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """What the records of one generation have in one field, those of deleted records among them.
+    """The values of one field for all rows of a generation, tombstones included.
 
-    A column never changes; the column of more rows shares its arrays as far as they agree.
+    A column never changes; a column extended by more rows shares its arrays.
 
     Attributes:
         generation: Number of the vectors file.
-        edits: How many changes of metadata it follows.
-        rows: Rows that it covers.
-        total: Sum of the checksums of its entries.
-        kinds: (at least rows,), what kind of value each row has.
-        values: (at least rows,), integers, codes of texts, and the bits of floats.
-        texts: What codes of texts stand for.
-        elements: What codes of elements stand for.
+        edits: Metadata updates of the index up to this state.
+        rows: Rows covered.
+        total: Sum of the checksums of the entries.
+        kinds: (≥ rows,), kind of the value of each row.
+        values: (≥ rows,), integers, codes of texts, or the bits of floats.
+        texts: Texts and their codes.
+        elements: Texts in lists and their codes.
         element_rows: (elements,), rows of the texts in lists.
         element_codes: (elements,), codes of the texts in lists.
     """
@@ -200,11 +200,11 @@ class Column:
             connection: In a transaction.
             name: The field.
             generation: Number of the vectors file.
-            edits: How many changes of metadata there have been.
+            edits: Metadata updates of the index so far.
             rows: Rows in the vectors file.
 
         Raises:
-            StoreCorruptError: The entries do not have their checksum.
+            StoreCorruptError: The entries do not match their checksum.
         """
         if rows * _ROW_BYTES > MAX_COLUMN_BYTES:
             return None
@@ -236,7 +236,7 @@ class Column:
         )
 
     def extended(self, rows: int, parts: Iterable[Entries]) -> Column:
-        """Return the column of more rows; of two that are made from one, only the first is right."""
+        """Return the column with more rows; call it only once for each column."""
         column = self
         if rows > len(self.kinds):
             room = rows + rows // 4
@@ -250,7 +250,7 @@ class Column:
         return column
 
     def with_entries(self, entries: Entries) -> Column:
-        """Write entries into the arrays, and return the column that has them."""
+        """Write entries into the arrays, and return the column with them."""
         kind, values, counts, rows = entries.kind, entries.values, entries.counts, entries.rows
         total = (self.total + entries.total()) % MODULUS
         if len(rows) and rows.min() < 0:
@@ -280,11 +280,11 @@ class Column:
         return replace(self, total=total)
 
     def matching(self, node: FilterNode, rows: int) -> Mask:
-        """Return which of the first `rows` rows fulfil a condition on this field.
+        """Return which of the first `rows` rows meet a condition on this field.
 
         Args:
             node: The condition.
-            rows: At most those that the column covers.
+            rows: At most the rows that the column covers.
         """
         kinds, values = self.kinds[:rows], self.values[:rows]
         match node:
@@ -350,7 +350,7 @@ class Column:
 
 
 def _compare_integers(values: NDArray[np.int64], operator: Operator, value: float) -> Mask:
-    """Compare integers with any finite number, as exactly as Python does."""
+    """Compare integers with a finite number, exactly as Python does."""
     # An integer is below a fraction if it is below the next integer.
     bound = math.floor(value) if operator in {Operator.LE, Operator.GT} else math.ceil(value)
     if operator is Operator.EQ and bound != value:
@@ -362,7 +362,7 @@ def _compare_integers(values: NDArray[np.int64], operator: Operator, value: floa
 
 
 def _compare_floats(values: NDArray[np.float64], operator: Operator, value: float) -> Mask:
-    """Compare floats with any finite number, as exactly as Python does."""
+    """Compare floats with a finite number, exactly as Python does."""
     bound = float(value)
     if bound == value:
         return _COMPARE[operator](values, bound)

@@ -122,7 +122,7 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> Exception:
         )
     if any(words in str(error) for words in _TOO_LARGE):
         return UnsupportedFilterError(
-            f"the filter has more terms than SQLite takes ({error}); use is_in([...]) for many "
+            f"the filter has more terms than SQLite accepts ({error}); use is_in([...]) for many "
             "values, or split the query"
         )
     return StoreError(f"the index at {path} failed: {error}")
@@ -130,18 +130,18 @@ def _of_sqlite(error: sqlite3.Error, path: Path) -> Exception:
 
 T = TypeVar("T")
 
-# Attempts to read between the writes of others, and the pause in seconds before the next one.
+# Attempts to read between writes of other processes, and the pause between them in seconds.
 _ATTEMPTS = 40
 _PAUSE_S = 0.025
-# Attempts to connect while the log holds writes: closing an index removes the shared memory a moment
-# before the log.
+# Attempts to connect while the write-ahead log holds writes: closing an index removes the shared
+# memory shortly before the log.
 _CLOSING = 8
 
-# File systems keep times in steps of up to 10 ms (a tick of the kernel's clock): a file that was
-# changed within this time could change again and have the same time.
+# File systems store times in steps of up to 10 ms (a tick of the kernel's clock): a file that was
+# changed more recently could change again without a new time.
 _TICK_NS = 50_000_000
 
-# What SQLite raises where its shared memory cannot be made: without permission, on a full disk.
+# SQLite's errors if its shared memory cannot be created: no permission, or a full disk.
 _UNSHARED = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
@@ -152,7 +152,7 @@ _UNSHARED = {
 
 
 class ReplacedError(StoreError):
-    """The path of an index leads to another file than the one that was opened, or to none."""
+    """The path of an index no longer leads to the file that was opened."""
 
     def __init__(self, database: Path) -> None:
         super().__init__(
@@ -174,7 +174,7 @@ class OvertakenError(StoreUnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class _Stamp:
-    """A SQLite file without anything in its write-ahead log."""
+    """Status of a SQLite file whose write-ahead log is empty."""
 
     device: int
     inode: int
@@ -186,27 +186,27 @@ class _Stamp:
 class ReadConnection(ForkSafeConnection):
     """A connection for reading.
 
-    Where SQLite's shared memory cannot be made, the file is read without locks (``immutable=1``).
-    That is right as long as nobody writes: such a connection knows what the file was like.
+    If SQLite's shared memory cannot be created, the file is read without locks (``immutable=1``).
+    That is correct while no process writes; such a connection detects changes by the file's status.
     """
 
     _stamp: _Stamp | None = None
 
     def read_without_locks(self, stamp: _Stamp) -> None:
-        """Note that the connection holds for this state of the file only."""
+        """Restrict the connection to this state of the file."""
         self._stamp = stamp
 
     @property
     def settled(self) -> bool:
-        """Whether everything that was read is of one state, and the newest when it began."""
+        """Whether everything read so far belongs to one state, the newest one at the start."""
         return self._stamp is None or _stamp(self.path) == self._stamp
 
     def require_settled(self) -> None:
-        """Make sure that all that was read until now is of one state.
+        """Verify that everything read so far belongs to one state.
 
         Raises:
-            OvertakenError: The file was written to meanwhile.
-            InheritedError: The process was forked meanwhile, and this is the child.
+            OvertakenError: The file was written to in the meantime.
+            InheritedError: The process was forked in the meantime, and this is the child.
         """
         if self.inherited:
             raise InheritedError(self.path)
@@ -215,11 +215,11 @@ class ReadConnection(ForkSafeConnection):
 
 
 def require_settled(connection: sqlite3.Connection) -> None:
-    """Make sure that all that was read until now is of one state; see `ReadConnection`.
+    """Verify that everything read so far belongs to one state; see `ReadConnection`.
 
     Raises:
-        OvertakenError: The file was written to meanwhile.
-        InheritedError: The process was forked meanwhile, and this is the child.
+        OvertakenError: The file was written to in the meantime.
+        InheritedError: The process was forked in the meantime, and this is the child.
     """
     if isinstance(connection, ReadConnection):
         connection.require_settled()
@@ -230,7 +230,7 @@ def connect(path: Path, *, create: bool = False) -> ReadConnection:
 
     Args:
         path: The file.
-        create: Make the file if it is missing.
+        create: Create the file if it is missing.
 
     Raises:
         sqlite3.Error: It cannot be opened, or is damaged.
@@ -239,15 +239,15 @@ def connect(path: Path, *, create: bool = False) -> ReadConnection:
 
 
 def connect_to_read(path: Path, *, read_only: bool) -> tuple[ReadConnection, FileIdentity]:
-    """Open a SQLite file for reading, and return which file that is.
+    """Open a SQLite file for reading, and return the identity of the file.
 
     Args:
         path: The file.
-        read_only: Leave SQLite's side files to others, even if they may be removed.
+        read_only: Do not remove SQLite's side files when closing.
 
     Raises:
         sqlite3.Error, OSError: It cannot be opened, or is damaged.
-        StoreUnavailableError: This user lacks a permission, or others write all the time.
+        StoreUnavailableError: This user lacks a permission, or other processes write constantly.
     """
     mode = "ro" if read_only else "rw"
     for attempt in range(_ATTEMPTS):
@@ -266,21 +266,21 @@ def connect_to_read(path: Path, *, read_only: bool) -> tuple[ReadConnection, Fil
 
 
 def read_database(path: Path, work: Callable[[sqlite3.Connection], T], *, read_only: bool) -> T:
-    """Read a SQLite file once, and return what `work` returns for one state of it.
+    """Read one state of a SQLite file, and return the result of `work`.
 
     Args:
         path: The file.
-        work: Reads; it is repeated if it was overtaken by a write.
+        work: Reads; called again after a concurrent write.
         read_only: As for `connect_to_read`.
 
     Raises:
         sqlite3.Error, OSError: It cannot be read, or is damaged.
-        StoreUnavailableError: This user lacks a permission, or others write all the time.
+        StoreUnavailableError: This user lacks a permission, or other processes write constantly.
     """
     for _ in range(_ATTEMPTS):
         connection, _file = connect_to_read(path, read_only=read_only)
         try:
-            # One state even where `work` runs several statements beside the creation of an index.
+            # A transaction, because `work` may run several statements while an index is created.
             connection.execute("BEGIN")
             result = work(connection)
         except Exception:
@@ -326,7 +326,7 @@ def _connected_without_locks(path: Path, stamp: _Stamp) -> ReadConnection:
 
 
 def _settled_stamp(path: Path) -> _Stamp | None:
-    """Return a stamp that no later write can leave as it is; None if the log holds writes."""
+    """Return a stamp that every later write changes; None if the log holds writes."""
     for _ in range(_ATTEMPTS):
         stamp = _stamp(path)
         if stamp is None:
@@ -339,8 +339,8 @@ def _settled_stamp(path: Path) -> _Stamp | None:
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """Return what the file is like; None if its log holds writes, or it is gone."""
-    # The file before its log: what is written in between leaves a log, or another stamp later.
+    """Return the status of the file; None if its log holds writes, or the file is missing."""
+    # The file before its log: a write in between leaves a log, or changes the next stamp.
     try:
         status = path.stat()
         log = _beside(path, "-wal").stat().st_size
@@ -360,7 +360,7 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 def _refusal(path: Path) -> StoreUnavailableError | None:
-    """Return the error for a user who lacks a permission; None if that is not the reason."""
+    """Return the error for a missing permission; None if that is not the reason."""
     folder, log, shared = path.parent, _beside(path, "-wal"), _beside(path, "-shm")
     if _may(folder, os.W_OK):
         return None
@@ -388,7 +388,7 @@ def _probed(path: Path, options: str) -> ReadConnection:
     try:
         # FULL makes every commit wait for the disk, so that it survives a power loss.
         connection.execute("PRAGMA synchronous = FULL")
-        # Damaged pages are reported where they are read, not taken for what they look like.
+        # Damaged pages are reported when they are read.
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except BaseException:

@@ -62,16 +62,16 @@ _COPY_BYTES = 16 * 2**20
 
 
 def migrate(connection: sqlite3.Connection, format: int, layout: Layout) -> None:
-    """Bring a database to the present format, each step in one transaction.
+    """Migrate a database to the current format, each step in one transaction.
 
     Args:
-        connection: Outside a transaction; the writer's lock is held.
-        format: The one that it has, ≥ 1.
-        layout: Where its vectors are.
+        connection: Outside a transaction; the caller holds the writer's lock.
+        format: Format of the database, ≥ 1.
+        layout: The files of the index.
 
     Raises:
-        StoreCorruptError: The vectors file is shorter than its rows.
-        sqlite3.Error, OSError: It cannot be changed.
+        StoreCorruptError: The vectors file is too short.
+        sqlite3.Error, OSError: The database cannot be changed.
     """
     for number in range(format, FORMAT):
         connection.execute("BEGIN IMMEDIATE")
@@ -86,19 +86,19 @@ def migrate(connection: sqlite3.Connection, format: int, layout: Layout) -> None
 
 
 def _add_dtype(connection: sqlite3.Connection, layout: Layout) -> None:
-    """How vectors are kept became a choice."""
+    """Add the choice of how vectors are stored."""
     del layout
     connection.execute("ALTER TABLE state ADD COLUMN dtype TEXT NOT NULL DEFAULT 'float32'")
 
 
 def _add_checksums(connection: sqlite3.Connection, layout: Layout) -> None:
-    """Everything got a checksum; of what is damaged already, only impossible vectors are known."""
+    """Add checksums; of existing damage only impossible vectors are detected."""
     meta, dtype = read_meta(connection, 2), read_dtype(connection, 2)
     (text, generation, rows, live, version) = connection.execute(
         "SELECT meta, generation, rows, live, version FROM state"
     ).fetchone()
     _logger.info("computing checksums for the %d records of %s", live, layout.folder)
-    # Under their old names they would stand in the way; indexes go with the tables.
+    # Renamed to make room for the new tables; their indexes move with them.
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
     old = [name for name in ("records", "state", "dead", "notes") if name in tables]
     for name in old:
@@ -136,7 +136,7 @@ def _add_checksums(connection: sqlite3.Connection, layout: Layout) -> None:
         some = stored.rows[first : first + step]
         crcs = vector_checksums(some)
         impossible = impossible_rows(some, encoding)
-        # No vector has this one, so that it is named when it is read.
+        # A wrong checksum, so that the vector is reported when it is read.
         crcs[impossible] ^= 0xFFFFFFFF
         append_vector_checksums(connection, first, crcs)
     for name in old:
@@ -155,7 +155,7 @@ Engine: TypeAlias = Literal["auto", "usearch", "hnswlib", "exact"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The checked arguments of `LocalStore`.
+    """Validated arguments of `LocalStore`.
 
     Raises:
         ConfigError: One is out of range.
@@ -208,16 +208,16 @@ def describe_index(layout: Layout, *, read_only: bool) -> IndexMeta | None:
 def stored_encoding(
     layout: Layout, meta: IndexMeta, wanted: Dtype | None, *, read_only: bool
 ) -> Encoding:
-    """Return how the vectors of an existing index are kept.
+    """Return how the vectors of an existing index are stored.
 
     Args:
-        layout: Where the index is.
-        meta: What it holds.
-        wanted: What the user asked for; None takes what there is.
+        layout: The files of the index.
+        meta: Meta of the index.
+        wanted: The dtype that the user chose; None accepts any.
         read_only: Whether the database may not be written.
 
     Raises:
-        ConfigError: The metric allows no such dtype.
+        ConfigError: The metric does not support the dtype.
         IncompatibleIndexError: The index has another dtype than `wanted`.
         sqlite3.Error, OSError: It cannot be read.
     """
@@ -236,10 +236,10 @@ def stored_encoding(
 
 
 def stored_identity(layout: Layout, *, read_only: bool) -> str:
-    """Return what tells an index from all others; empty for formats without checksums.
+    """Return the unique identity of an index; empty for formats without checksums.
 
     Raises:
-        StoreCorruptError: The database is not that of the marker beside it.
+        StoreCorruptError: The marker belongs to another database.
         sqlite3.Error, OSError: It cannot be read.
     """
 
@@ -259,16 +259,16 @@ def stored_identity(layout: Layout, *, read_only: bool) -> str:
 
 
 def note_commit(connection: sqlite3.Connection, layout: Layout) -> None:
-    """Make the marker say what the database has."""
+    """Record the state of the database in the marker."""
     identity = schema.read_identity(connection, schema.FORMAT)
     write_marker(layout.marker, identity, schema.read_state(connection))
 
 
 def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta, dtype: Dtype) -> IndexMeta:
-    """Create an index and keep the writer's lock; or return the meta of one made meanwhile.
+    """Create an index and keep the writer's lock; or return the meta of one created meanwhile.
 
     Raises:
-        ConfigError: The metric allows no such dtype; nothing was created.
+        ConfigError: The metric does not support the dtype; nothing was created.
         StoreLockedError: Another process holds the lock and does not finish.
         sqlite3.Error, OSError: It cannot be created.
     """
@@ -280,7 +280,7 @@ def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta, dtype: Dtype
             lock.acquire()
             break
         except StoreLockedError:
-            # Somebody creates it at this moment: wait for that, and use it together.
+            # Another process is creating it: wait, and use that index.
             if (stored := describe_index(layout, read_only=False)) is not None:
                 return stored
             if time.monotonic() > deadline:
@@ -291,7 +291,7 @@ def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta, dtype: Dtype
             lock.release()
             return stored
         VectorsFile(layout.vectors(1, encoding), meta.dim * encoding.stored.itemsize).close()
-        # One of an index that was here before would call the new one too old.
+        # The marker of a previous index would make this one look outdated.
         layout.marker.unlink(missing_ok=True)
         connection = connect(layout.database, create=True)
         try:
@@ -308,11 +308,11 @@ def create_index(layout: Layout, lock: WriterLock, meta: IndexMeta, dtype: Dtype
 
 
 def migrate_index(layout: Layout, lock: WriterLock, *, read_only: bool) -> None:
-    """Bring an older format up to date; takes the writer's lock only if there is something to do.
+    """Migrate an older format; acquires the writer's lock only if needed.
 
     Raises:
-        UnsupportedOperationError: It is too old to read, and `read_only` forbids to change it.
-        StoreLockedError: It is older, and another process writes to it.
+        UnsupportedOperationError: It is too old to be read with `read_only`.
+        StoreLockedError: It needs migration, and another process writes to it.
         sqlite3.Error, OSError: It cannot be changed.
     """
 

@@ -35,10 +35,10 @@ __all__ = ["Database"]
 class Database:
     """A pool of connections for reading, and one for writing, all to the same SQLite file.
 
-    Every read is a transaction and sees one state of the index, whatever is written meanwhile. When
-    the path leads to another file than the one that was opened, reading and writing are refused.
-    One connection stays open, so that no other file gets the inode number of this one; all are closed
-    around a fork, and those that are opened afterwards compare the identity of the index.
+    Every read is a transaction and sees one state of the index, regardless of concurrent writes. If
+    the path no longer leads to the file that was opened, reading and writing are refused. One
+    connection stays open, so that no other file gets its inode number; all are closed before a fork,
+    and connections opened afterwards compare the identity of the index.
 
     Args:
         path: The SQLite file, complete with its tables, without symbolic links.
@@ -67,11 +67,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[ReadConnection]:
-        """Give a connection inside a read transaction.
+        """Yield a connection in a read transaction.
 
         Raises:
-            ReplacedError: The path leads to another file now.
-            OvertakenError: What was read is worthless; read again.
+            ReplacedError: The path no longer leads to the opened file.
+            OvertakenError: The result is invalid; read again.
             InheritedError: This process was forked while the index was in use.
             StoreError: The database was closed.
         """
@@ -82,7 +82,7 @@ class Database:
             connection.require_settled()
         except Exception as error:
             failed = isinstance(error, sqlite3.OperationalError)
-            # What looks like damage may be pages of two states.
+            # Apparent damage may be pages of two states.
             if not isinstance(error, OvertakenError):
                 try:
                     connection.require_settled()
@@ -96,28 +96,28 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection inside a write transaction; commits, or on an error rolls back.
+        """Yield a connection in a write transaction; commits, or rolls back on an error.
 
         Raises:
-            ReplacedError: The path leads to another file now; nothing was written.
+            ReplacedError: The path no longer leads to the opened file; nothing was written.
             InheritedError: This process was forked while the index was in use.
             StoreError: The database was closed.
         """
         with self._exclusively() as connection:
-            # What is damaged must not be sealed as if it were sound.
+            # A damaged state must not get a valid checksum.
             read_state(connection)
             yield connection
             state = seal_state(connection)
             self.require_in_place()
             connection.execute("COMMIT")
         with suppress(ReplacedError):
-            # The marker of the index that took the place of this one is not ours.
+            # The marker may belong to an index that replaced this one.
             self.require_in_place()
             write_marker(self._marker, self._identity, state)
 
     @contextmanager
     def holding_off_writers(self) -> Iterator[State]:
-        """Give the newest state, which no other process can change before the block ends.
+        """Yield the newest state, which no other process can change before the block ends.
 
         Raises:
             StoreError: As `writing`; or the state is damaged.
@@ -140,7 +140,7 @@ class Database:
             yield connection
             connection.user = None
         except BaseException:
-            # Whatever state an interrupt left it in, the next write gets a new one.
+            # An interrupt may have left it in any state; the next write gets a new one.
             self.drop_writer()
             raise
 
@@ -154,7 +154,7 @@ class Database:
         """Return the state as the writing connection sees it; only the writer may call it.
 
         Raises:
-            ReplacedError: The path leads to another file now.
+            ReplacedError: The path no longer leads to the opened file.
             StoreError: The database was closed, or is damaged.
         """
         try:
@@ -173,7 +173,7 @@ class Database:
         return state
 
     def require_in_place(self) -> None:
-        """Make sure that the path leads to the file that was opened.
+        """Verify that the path leads to the file that was opened.
 
         Raises:
             ReplacedError: It leads to another file, or to none.
@@ -192,7 +192,7 @@ class Database:
         return self._retired
 
     def retire(self) -> None:
-        """Refuse new transactions; those that run go on, and their connections close afterwards."""
+        """Refuse new transactions; running ones continue, and their connections close afterwards."""
         self._retired = True
         self.close()
 
@@ -202,7 +202,7 @@ class Database:
         return self._closed
 
     def close(self) -> None:
-        """Close all connections; those in use close when they come back."""
+        """Close all connections; those in use close when they are returned."""
         self._closed = True
         self._disconnect()
 
@@ -221,7 +221,7 @@ class Database:
             if idle.settled:
                 connection = idle
             else:
-                # After the next one is open, for this one keeps the inode number.
+                # Closed only once the next one is open, because it keeps the inode number.
                 connection = self._connected()
                 idle.close()
         if connection is None:
@@ -275,8 +275,8 @@ class Database:
     def _close_unused(self) -> None:
         """Close all connections that are not in use.
 
-        SQLite opens a file only for reading where it fails to open it for writing, and keeps a lock
-        that it fails to give back: a process has to do with both until it closes its connections.
+        SQLite opens a file for reading if it fails to open it for writing, and keeps a lock that it
+        fails to release; both last until the connection is closed.
         """
         with pool_lock().lock:
             connections, self._idle = self._idle, []
@@ -312,7 +312,7 @@ class Database:
 
 def _begin_writing(connection: ReadConnection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    # SQLite begins one also where it could open the file for reading only; this fails there.
+    # SQLite also begins one on a file that it could only open for reading; this update fails then.
     connection.execute("UPDATE state SET version = version")
 
 

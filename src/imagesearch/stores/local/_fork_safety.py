@@ -1,10 +1,10 @@
-"""SQLite connections around a fork: idle ones are closed before it, files in use are out of bounds.
+"""SQLite connections and forks: idle ones are closed before a fork, files in use become unusable.
 
-SQLite keeps the locks of a file in the memory of the process, once for all connections to it. A
-forked child inherits that memory, but not the locks: it would believe that it holds what the parent
-holds, and either could remove the write-ahead log under the other. So no connection may be open
-when a process forks (https://sqlite.org/howtocorrupt.html, 2.6). Where one is in use at that moment,
-its file cannot be used in the child, not even through connections of the child's own.
+SQLite keeps the locks of a file in the memory of the process, shared by all connections to it. A
+forked child inherits that memory but not the locks, so parent and child could remove each other's
+write-ahead log. Therefore no connection may be open when a process forks
+(https://sqlite.org/howtocorrupt.html, 2.6). If one is in use at that moment, its file cannot be used
+in the child, not even through new connections.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class InheritedError(UnsupportedOperationError):
 
 
 def file_identity(path: Path) -> FileIdentity:
-    """Return what tells a file from others that exist at the same time.
+    """Return the identity of a file among those that exist at the same time.
 
     Raises:
-        OSError: It cannot be looked at.
+        OSError: Its status cannot be read.
     """
     try:
         status = path.stat()
@@ -62,11 +62,11 @@ class ForkSafeConnection(sqlite3.Connection):
 
     Args:
         path: The file.
-        options: Of the URI, such as ``mode=ro``.
+        options: Options of the URI, such as ``mode=ro``.
 
     Attributes:
-        user: The thread that uses it; None while it waits in a pool.
-        inherited: Whether it belongs to a parent process; it must not be used or closed then.
+        user: The thread that uses it; None while it is idle.
+        inherited: Whether it belongs to a parent process and must not be used or closed.
 
     Raises:
         InheritedError: This process was forked while the file was in use.
@@ -79,7 +79,7 @@ class ForkSafeConnection(sqlite3.Connection):
         self.inherited = False
         self._opening = True
         with pool_lock().lock:
-            # Known before it is open, so that no fork can come in between.
+            # Registered before it is opened, so that no fork can come in between.
             self.file = file_identity(path)
             _registry().add(self)
         try:
@@ -95,11 +95,11 @@ class ForkSafeConnection(sqlite3.Connection):
 
     @property
     def is_open(self) -> bool:
-        """Whether it has been opened, or is being opened, and was not closed."""
+        """Whether it is open or being opened."""
         if self._opening:
             return True
         try:
-            # The cheapest question that a closed connection refuses.
+            # The cheapest access that fails on a closed connection.
             return self.total_changes >= 0
         except sqlite3.ProgrammingError:
             return False
@@ -111,7 +111,7 @@ class ForkSafeConnection(sqlite3.Connection):
 
 
 class _Registry:
-    """All connections of this process, and the files that an ancestor used when it forked."""
+    """All connections of this process, and files that an ancestor was using when it forked."""
 
     def __init__(self) -> None:
         self._connections: set[weakref.ref[ForkSafeConnection]] = set()
@@ -145,7 +145,7 @@ class _Registry:
         for connection in self._open_connections():
             connection.inherited = True
             _keep_forever(connection)
-            # The path may lead to another file by now; both are better left alone.
+            # The path may lead to another file by now; neither may be used.
             files = [connection.file]
             with suppress(OSError):
                 files.append(file_identity(connection.path))
@@ -171,13 +171,12 @@ def _registry() -> _Registry:
 def pool_lock() -> ForkSafeLock:
     """Return the lock to hold while connections are taken from a pool or put back.
 
-    A fork waits for those who hold it, and they wait for a fork: never hold it while waiting for
-    anything else.
+    Forks wait for it, and it waits for forks: never hold it while waiting for anything else.
     """
     return _registry().lock
 
 
 def _keep_forever(connection: ForkSafeConnection) -> None:
-    # Python closes a connection when its last reference goes, at the latest when it exits.
+    # Python closes a connection with its last reference, at exit at the latest.
     with suppress(Exception):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

@@ -1,4 +1,4 @@
-"""Paths of the files of an index, and what stands beside its database."""
+"""Paths of the files of an index, and SQLite's side files."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _GRAPHS = {".hnsw", ".usearch"}
 
 
 class Layout:
-    """Where the files of an index are.
+    """Paths of the files of an index.
 
     Attributes:
         folder: The index itself, such as ``photos.idx``.
-        database: SQLite: ids, uris, digests, metadata, and the index's meta.
-        lock: Held by the one writer.
-        marker: Which commit was acknowledged last.
-        graph_state: What the saved graph covers, with checksums.
+        database: SQLite database of ids, uris, digests, metadata, and the meta of the index.
+        lock: Lock file of the writer.
+        marker: The last acknowledged commit.
+        graph_state: Description of the saved graph, with checksums.
 
     Example:
         >>> Layout(Path("photos.idx")).vectors(1, Encoding("int8", "cosine")).name
@@ -51,15 +51,15 @@ class Layout:
         return [path for path in self.folder.glob("graph-*") if path.suffix in _GRAPHS]
 
     def vectors(self, generation: int, encoding: Encoding) -> Path:
-        """Where the vectors of one generation are: little-endian, row after row."""
+        """Return the path of the vectors of a generation: little-endian, row after row."""
         return self.folder / f"vectors-{generation}.{encoding.suffix}"
 
     def exists(self) -> bool:
-        """Tell whether there is an index; False where one may be made.
+        """Return whether there is an index; False if one may be created.
 
         Raises:
-            IncompatibleIndexError: The path is a file, or a folder that holds other things.
-            StoreCorruptError: There are vectors, but their database is gone or empty.
+            IncompatibleIndexError: The path is a file, or a folder with other contents.
+            StoreCorruptError: There are vectors, but their database is missing or empty.
             OSError: The folder cannot be read.
         """
         try:
@@ -71,15 +71,15 @@ class Layout:
                 f"{self.folder} is a file, not an index; a local index is a folder",
                 remedy="choose another path",
             ) from None
-        # A file without content is what a crash before the first commit leaves, and what some
-        # tools make of a damaged one; the vectors tell which.
+        # An empty database may be left by a crash before the first commit, or by a tool that
+        # truncated it; in the second case there are vectors.
         if self.database.name in names and self.database.stat().st_size > 0:
             return True
         foreign = [name for name in names if not _OURS.fullmatch(name) and name[0] != "."]
         if foreign:
             raise IncompatibleIndexError(
-                f"{self.folder} holds other things ({min(foreign)!r} …) and no index",
-                remedy="choose a path of its own for the index",
+                f"{self.folder} contains other files ({min(foreign)!r} …) and no index",
+                remedy="choose an empty or new folder for the index",
             )
         vectors = [self.folder / name for name in names if name.startswith("vectors-")]
         if any(path.stat().st_size for path in vectors):
@@ -90,10 +90,10 @@ class Layout:
         return False
 
     def remove_leftovers(self, current: Path) -> None:
-        """Remove what crashes and generations before `current` left; only the writer may call it.
+        """Remove files of crashed writes and earlier generations; only the writer may call it.
 
         Args:
-            current: The vectors file that stays.
+            current: The vectors file in use.
         """
         for path in list(self.folder.iterdir()):
             name = path.name
@@ -117,15 +117,14 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def without_side_files(folder: Path) -> Iterator[None]:
-    """Leave the folder of an index as it was found, after it has been opened with ``read_only``.
+    """Remove the side files that opening an index with ``read_only`` created.
 
-    A connection that may only read makes SQLite's ``-wal`` and ``-shm`` files and is not allowed to
-    remove them. One that may write removes them when it closes as the last; with nothing written,
-    that is all it does.
+    A read-only connection creates SQLite's ``-wal`` and ``-shm`` files and may not remove them. A
+    connection that may write removes them when it is the last to close.
 
     Args:
-        folder: The index. Nothing happens where there is none, or where another process is using
-            it or died in it: then these files are not ours.
+        folder: The index. Nothing happens if there is none, or if the files existed before: then
+            another process is using the index or crashed.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""Repairs what is damaged in an index as far as it can be proved, without images."""
+"""Repair the damage of an index that can be repaired without images."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ __all__ = ["repair_index"]
 def repair_index(
     layout: Layout, *, remove: bool, progress: CheckProgress | None
 ) -> list[CheckResult]:
-    """Repair an index; see `LocalStore.repair`. The writer's lock is held.
+    """Repair an index; see `LocalStore.repair`. The caller holds the writer's lock.
 
     Args:
-        layout: Where it is.
-        remove: Whether to remove what is damaged beyond repair.
-        progress: Told how many rows were looked at.
+        layout: The files of the index.
+        remove: Whether to remove records that cannot be repaired.
+        progress: Called with the number of rows that were checked.
 
     Raises:
-        StoreCorruptError: It is damaged too much.
+        StoreCorruptError: It cannot be repaired.
         sqlite3.Error, OSError: It cannot be read or written.
     """
     with closing(connect(layout.database)) as connection:
-        # Before SQLite's index is built anew, from a table that may have lost what it knows.
+        # Before REINDEX rebuilds SQLite's index from a table that may have lost records.
         indexed = _indexed_ids(connection)
         done = list(_whole(connection, layout))
         connection.execute("BEGIN IMMEDIATE")
@@ -81,7 +81,7 @@ def repair_index(
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         done.append(
-            _done("graph", "the damaged search graph was removed; a search builds it again")
+            _done("graph", "the damaged search graph was removed; the next search builds it again")
         )
     return done
 
@@ -91,7 +91,7 @@ def _done(topic: str, text: str, ids: Sequence[str] = ()) -> CheckResult:
 
 
 def _whole(connection: sqlite3.Connection, layout: Layout) -> Iterator[CheckResult]:
-    """Make SQLite find nothing wrong, and bring the tables to the present format."""
+    """Repair the database file itself, and migrate it to the current format."""
     (format,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if not schema.altered_tables(connection, schema.FORMAT) and (format, application) != (
@@ -100,22 +100,22 @@ def _whole(connection: sqlite3.Connection, layout: Layout) -> Iterator[CheckResu
     ):
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION}")
         connection.execute(f"PRAGMA user_version = {schema.FORMAT}")
-        yield _done("database", f"its format is {schema.FORMAT} again")
+        yield _done("database", f"its format was reset to {schema.FORMAT}")
     format = schema.check_format(connection, layout.folder)
     (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
     if mode != "wal":
         connection.execute("PRAGMA journal_mode = WAL")
-        yield _done("database", "its journal mode is wal again")
+        yield _done("database", "its journal mode was reset to wal")
     if format < schema.FORMAT:
         migrate(connection, format, layout)
-        yield _done("database", f"it was brought from format {format} to {schema.FORMAT}")
+        yield _done("database", f"it was migrated from format {format} to {schema.FORMAT}")
     for statement in ("REINDEX", "VACUUM"):
         found = _integrity(connection)
         if found == "ok":
             return
         with suppress(sqlite3.DatabaseError):
             connection.execute(statement)
-            yield _done("database", f"SQLite found: {found}; {statement} was run")
+            yield _done("database", f"SQLite reported {found}; {statement} was run")
     found = _integrity(connection)
     if found != "ok":
         raise StoreCorruptError(
@@ -148,13 +148,13 @@ def _examined(
 
 
 class _Repair:
-    """What is done in the one transaction of a repair.
+    """The steps of a repair, all in one transaction.
 
     Args:
         connection: In a write transaction.
-        layout: Where the files are.
-        damage: What `examine` found.
-        indexed: Ids of rows as SQLite's index had them.
+        layout: The files of the index.
+        damage: The damage to repair.
+        indexed: Ids of rows according to SQLite's index.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class _Repair:
         self._indexed = indexed
 
     def run(self, *, remove: bool) -> Iterator[CheckResult]:
-        """Repair part by part; those that come later need the earlier ones."""
+        """Repair part by part; later steps depend on earlier ones."""
         yield from self._marker()
         if self._damage.records:
             yield from self._records(remove=remove)
@@ -178,7 +178,7 @@ class _Repair:
             yield from self._counts(remove=remove)
         if self._damage.fields or self._damage.records:
             self._fields()
-            yield _done("filters", "what filters read was rebuilt from the metadata")
+            yield _done("filters", "filter entries were rebuilt from the metadata")
         yield from self._vectors()
         if remove and self._damage.notes:
             for name in self._damage.notes:
@@ -186,7 +186,7 @@ class _Repair:
                 yield _done("notes", f"the damaged note {name!r} was removed")
 
     def seal(self) -> None:
-        """Give the state its checksum, and a version that nobody has seen before."""
+        """Seal the state with a new version, greater than all before."""
         (version,) = self._connection.execute("SELECT version FROM state").fetchone()
         commit = read_marker(self._layout.marker)
         newer = max(version, 0 if commit is None else commit.version) + schema.EDIT
@@ -199,7 +199,7 @@ class _Repair:
         commit = read_marker(self._layout.marker)
         identity = schema.read_identity(self._connection, schema.FORMAT)
         if commit is None or commit.identity != identity:
-            yield _done("commit", "last-commit was written anew")
+            yield _done("commit", "last-commit was written again")
             return
         (version, live) = self._connection.execute("SELECT version, live FROM state").fetchone()
         if version < commit.version:
@@ -230,10 +230,10 @@ class _Repair:
             yield _done("records", f"{len(lost)} damaged records were removed", names)
 
     def _restored(self, row: int) -> str | None:
-        """Restore a record that its copies prove; return its id, or None.
+        """Restore a record from its copies; return its id, or None.
 
-        The id stands in SQLite's index, too, and metadata without nesting in the table ``fields``:
-        what has the checksum is what was written.
+        SQLite's index has a copy of the id, and the table ``fields`` one of metadata without nesting.
+        Values that match the checksum are those that were written.
         """
         connection = self._connection
         line = connection.execute(
@@ -253,7 +253,7 @@ class _Repair:
         return None
 
     def _metadata_from_fields(self, row: int, text: object) -> str | None:
-        """Return flat metadata as the table ``fields`` has them, in the order of the damaged text."""
+        """Return flat metadata from the table ``fields``, in the order of the damaged text."""
         lines = self._connection.execute(
             "SELECT name, kind, value FROM fields WHERE row = ?", (row,)
         ).fetchall()
@@ -269,7 +269,6 @@ class _Repair:
                     lists.setdefault(name, []).append(value)
                 case _:
                     found.setdefault(name, lists.setdefault(name, []))
-        # Names keep the order in which the damaged text has them.
         place = str(text)
         ordered = sorted(found, key=lambda name: (place.find(json.dumps(name)) % (1 << 62), name))
         try:
@@ -280,14 +279,14 @@ class _Repair:
             return None
 
     def _counts(self, *, remove: bool) -> Iterator[CheckResult]:
-        """Make ``state`` and ``dead`` what the other tables say."""
+        """Rebuild ``state`` and ``dead`` from the other tables."""
         connection, damage = self._connection, self._damage
         derived = derived_state(connection, self._layout)
         present = [row for (row,) in connection.execute("SELECT row FROM records")]
         state = self._stored_state()
         lost = 0 if state is None else state.live - len(present)
         if lost > 0 and not remove and not damage.dead:
-            # Records are gone that nobody has given up yet.
+            # Missing records are only given up with `remove`.
             return
         rows = derived.rows if state is None else max(state.rows, derived.rows)
         alive = np.zeros(rows, np.bool_)
@@ -307,12 +306,12 @@ class _Repair:
             ),
         )
         yield _done(
-            "database", f"the index counts {len(present)} records and {len(dead)} deleted rows"
+            "database", f"the index now counts {len(present)} records and {len(dead)} deleted rows"
         )
         if lost > 0:
             gone = self._indexed.keys() - set(present)
             names = sorted(str(self._indexed[row]) for row in gone)
-            yield _done("records", f"{lost} missing records were given up", names)
+            yield _done("records", f"{lost} missing records were removed from the count", names)
 
     def _stored_state(self) -> schema.State | None:
         try:
@@ -338,7 +337,7 @@ class _Repair:
         write_field_sums(connection, field_sums(connection))
 
     def _vectors(self) -> Iterator[CheckResult]:
-        """Give the file its size, and the checksums theirs; damaged vectors stay damaged."""
+        """Restore the size of the vectors file and the checksums; damaged vectors stay damaged."""
         connection = self._connection
         meta = schema.read_meta(connection, schema.FORMAT)
         encoding = Encoding(schema.read_dtype(connection, schema.FORMAT), meta.metric)
@@ -352,7 +351,7 @@ class _Repair:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            yield _done("vectors", f"{path.name} has its size again; what was missing is zero")
+            yield _done("vectors", f"{path.name} was extended to its full size with zeros")
         if not self._damage.blocks or not rows:
             return
         stored: NDArray[np.generic] = np.memmap(
@@ -364,7 +363,7 @@ class _Repair:
         yield _done("checksums", f"{len(self._damage.blocks)} blocks of checksums were rewritten")
 
     def _rewrite(self, block: int, some: NDArray[np.generic]) -> None:
-        """Write a block's checksums anew; vectors that they do not prove stay damaged."""
+        """Rewrite the checksums of a block; vectors that did not match stay damaged."""
         known, _ = read_block(self._connection, block, some)
         present = vector_checksums(some)
         proved = match_checksums(some, np.arange(len(some)), known)

@@ -44,16 +44,16 @@ _COMPARED_TERMS = 30
 def read_lines(
     connection: sqlite3.Connection, condition: str, bound: Sequence[Any], *, checked: bool
 ) -> Iterator[Line]:
-    """Give the rows of the table ``records`` that fulfil a condition, ascending.
+    """Yield the rows of the table ``records`` that meet a condition, ascending.
 
     Args:
         connection: In a transaction.
-        condition: SQL, with marks for what is bound.
-        bound: Values for the marks.
+        condition: SQL with placeholders.
+        bound: Values of the placeholders.
         checked: Whether the index has checksums.
 
     Raises:
-        StoreCorruptError: A record does not have its checksum.
+        StoreCorruptError: A record does not match its checksum.
     """
     columns = "row, id, uri, digest, metadata" + (", checksum" if checked else "")
     for line in connection.execute(
@@ -61,7 +61,7 @@ def read_lines(
         bound,
     ):
         if checked and record_checksum(*line[:5]) != line[5]:
-            raise damaged_records([line[1]], "the stored record does not have its checksum")
+            raise damaged_records([line[1]], "the stored record does not match its checksum")
         yield line[:5]
 
 
@@ -81,7 +81,7 @@ def metadata_of(id: str, text: str) -> dict[str, Any]:
     try:
         metadata: dict[str, Any] = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
-        raise damaged_records([id], f"stored metadata are no JSON ({error})") from error
+        raise damaged_records([id], f"the stored metadata are not valid JSON ({error})") from error
     return metadata
 
 
@@ -101,7 +101,7 @@ def hits_of(
     """
     chosen = [_cut(connection, rows, scores, k) for rows, scores in found]
     numbers = sorted({row for rows, _ in chosen for row in rows.tolist()})
-    # A list of integers in Python's words is JSON.
+    # The text of a list of integers is JSON.
     condition, bound = "row IN (SELECT value FROM json_each(?))", (str(numbers),)
     lines = {line[0]: line for line in read_lines(connection, condition, bound, checked=checked)}
     if len(lines) < len(numbers):
@@ -144,15 +144,14 @@ def ids_of(connection: sqlite3.Connection, rows: Sequence[int]) -> tuple[str, ..
 
 
 def require_matches(where: Filter, records: Iterable[Record | Hit]) -> None:
-    """Compare what a filter found with the metadata of the records.
+    """Verify that records match the filter that selected them.
 
-    Filters read the table ``fields``, which no checksum covers: what it adds is found here, what
-    it lacks by `check_index`.
+    Filters read the table ``fields``; a wrong entry is detected here, a missing one by `check_index`.
 
     Raises:
         StoreCorruptError: A record does not match.
     """
-    # The evaluator goes through all values of a term for each record.
+    # The evaluator compares every record with every value of a term.
     if _terms(where) > _COMPARED_TERMS:
         return
     wrong = [
@@ -161,18 +160,18 @@ def require_matches(where: Filter, records: Iterable[Record | Hit]) -> None:
         if not matches(where, record.metadata, id=record.id, uri=record.uri)
     ]
     if wrong:
-        raise damaged_records(wrong, "the table that filters read differs from the metadata")
+        raise damaged_records(wrong, "the filter entries differ from the metadata")
 
 
 def _terms(where: Filter) -> int:
-    """Count the values of a filter, up to the limit."""
+    """Count the terms of a filter, up to the limit."""
     count, nodes = 0, [where]
     while nodes and count <= _COMPARED_TERMS:
         match cast(FilterNode, nodes.pop()):
             case And(operands=operands) | Or(operands=operands):
                 nodes += operands
             case Not(operand=operand):
-                # Counted, for a chain of these is as deep as it is long.
+                # Counted, because a chain of negations is as deep as it is long.
                 nodes.append(operand)
                 count += 1
             case IsIn(values=values):
@@ -185,7 +184,7 @@ def _terms(where: Filter) -> int:
 def _cut(
     connection: sqlite3.Connection, rows: NDArray[np.int64], scores: NDArray[np.float64], k: int
 ) -> Candidates:
-    """Of thousands that tie with the k-th, keep those whose ids come first."""
+    """Keep only the first by id of many records that tie with the k-th."""
     if len(rows) <= k + 100:
         return rows, scores
     kth = scores.min()
@@ -218,7 +217,7 @@ def read_notes(connection: sqlite3.Connection, *, checked: bool) -> dict[str, An
             "SELECT name, value, checksum FROM notes ORDER BY name"
         ):
             if values_checksum(name, text) != checksum:
-                raise StoreCorruptError(f"the note {name!r} does not have its checksum; {CHECK}")
+                raise StoreCorruptError(f"the note {name!r} does not match its checksum; {CHECK}")
             notes[name] = json.loads(text)
         return notes
     # Before format 3 the table was made with the first note.

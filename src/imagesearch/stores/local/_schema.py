@@ -1,4 +1,4 @@
-"""The tables of an index: how they are made, recognised, read and sealed with checksums."""
+"""The tables of an index: created, recognised, read, and sealed with checksums."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FORMAT = 3
 """Version of the format on disk, kept as SQLite's user_version."""
 
 READABLE = 1
-"""Formats from this one on can be read as they are; only writing needs the present one."""
+"""Formats from this one on can be read; writing needs the current one."""
 
 CHECKED = 3
 """Formats from this one on have checksums."""
@@ -49,11 +49,11 @@ EDIT = 2**32
 """What a change of metadata adds to the version; all other writes add 1."""
 
 APPLICATION = 0x696D6773
-"""SQLite's application_id, "imgs": tells our databases from those of other programs."""
+"""SQLite's application_id, "imgs"; databases of other programs have another."""
 
 # records.row is the record's row in the vectors file, and no number is used twice in one
 # generation: a replaced or deleted record leaves its row in `dead` until compaction.
-# fields holds what filters read: every top-level value with its kind, of dead rows too.
+# fields holds the filter entries: every top-level value with its kind, of tombstones too.
 RECORDS = """
 CREATE TABLE records (
     row INTEGER PRIMARY KEY,
@@ -73,10 +73,10 @@ CREATE TABLE fields (
     PRIMARY KEY (name, kind, value, row)
 ) WITHOUT ROWID;
 """
-# about never changes; it stands apart from state, for with a projection it may take megabytes,
-# and state is written with every commit. state.dead_sum is the sum of the squares of row + 1 over
+# about never changes; it is apart from state, which is written with every commit, because a
+# projection makes it megabytes large. state.dead_sum is the sum of the squares of row + 1 over
 # the table dead, modulo 2^63. checksums.crcs are those of vectors, as little-endian uint32.
-# field_sums.total is explained in _field_sums.
+# field_sums.total is explained in field_sums.
 OTHERS = """
 CREATE TABLE about (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -124,14 +124,14 @@ _TABLES = {
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What changes with every write, as the table ``state`` has it.
+    """The table ``state``, which changes with every write.
 
     Attributes:
         generation: Number of the vectors file; compaction starts the next.
-        rows: Rows in the vectors file, those of dead records among them.
-        live: Records.
+        rows: Rows in the vectors file, tombstones included.
+        live: Number of records.
         version: Grows with every write.
-        dead_sum: Over the rows in the table ``dead``, see `dead_sum_of`; 0 before format 3.
+        dead_sum: Sum over the table ``dead``, see `dead_sum_of`; 0 before format 3.
         checked: Whether the index has checksums.
     """
 
@@ -144,20 +144,20 @@ class State:
 
 
 def create(connection: sqlite3.Connection, meta: IndexMeta, dtype: Dtype) -> None:
-    """Make the tables of an empty index, in one transaction.
+    """Create the tables of an empty index, in one transaction.
 
     Args:
         connection: To an empty database, outside a transaction.
-        meta: What the index holds.
-        dtype: How its vectors are kept.
+        meta: Meta of the index.
+        dtype: How its vectors are stored.
 
     Raises:
-        StoreUnavailableError: SQLite's log cannot be made.
-        sqlite3.Error: The tables cannot be made.
+        StoreUnavailableError: SQLite's write-ahead log cannot be created.
+        sqlite3.Error: The tables cannot be created.
     """
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
-        # SQLite reports a failure of the disk in this way.
+        # This is how SQLite reports a disk failure here.
         raise StoreUnavailableError(
             f"the index cannot be created: SQLite failed to begin its log (journal mode {mode}); is "
             "the disk full, or on a network? Repeat the call, or choose another disk"
@@ -174,7 +174,7 @@ def create(connection: sqlite3.Connection, meta: IndexMeta, dtype: Dtype) -> Non
 
 
 def fill_about(connection: sqlite3.Connection, meta: str, dtype: str) -> None:
-    """Write what never changes, with a new identity, which no other index has."""
+    """Write the table ``about``, with a new, unique identity."""
     values = (secrets.token_hex(8), dtype, meta)
     connection.execute(
         "INSERT INTO about VALUES (1, ?, ?, ?, ?)", (*values, values_checksum(*values))
@@ -182,11 +182,11 @@ def fill_about(connection: sqlite3.Connection, meta: str, dtype: str) -> None:
 
 
 def check_format(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the format of a database; 0 when nothing was created in it yet.
+    """Return the format of a database; 0 if nothing was created in it yet.
 
     Raises:
         IncompatibleIndexError: Another program made it, or a newer version of this one.
-        StoreCorruptError: It has not the tables of its format.
+        StoreCorruptError: It lacks the tables of its format.
     """
     (format,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
@@ -212,38 +212,36 @@ def check_format(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def altered_tables(connection: sqlite3.Connection, format: int) -> list[str]:
-    """Return the tables that are not what the format says, by name."""
+    """Return the names of the tables that differ from the format."""
     found = dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'"))
     if format >= CHECKED:
         return [name for name, statement in _TABLES.items() if found.get(name) != statement]
-    # Its tables are of several makes; the one that only later formats have says enough.
+    # The tables of these formats vary; the presence of ``about`` decides.
     return ["state"] if "about" in found or "state" not in found or format < READABLE else []
 
 
 def read_state(connection: sqlite3.Connection, *, checked: bool = True) -> State:
-    """Return what changes with every write.
+    """Return the table ``state``.
 
     Args:
         connection: In a transaction.
         checked: Whether the index has checksums.
 
     Raises:
-        StoreCorruptError: The state is missing or has not its checksum.
+        StoreCorruptError: The state is missing or does not match its checksum.
     """
     more = ", dead_sum, checksum" if checked else ""
     line = connection.execute(
         f"SELECT generation, rows, live, version{more} FROM state"  # noqa: S608  # of two texts
     ).fetchone()
     if line is None or (checked and values_checksum(*line[:-1]) != line[-1]):
-        raise StoreCorruptError(
-            f"the state of the index does not have its checksum, its database is damaged; {CHECK}"
-        )
+        raise StoreCorruptError(f"the state of the index does not match its checksum; {CHECK}")
     generation, rows, live, version = line[:4]
     return State(generation, rows, live, version, line[4] if checked else 0, checked)
 
 
 def seal_state(connection: sqlite3.Connection) -> State:
-    """Bring the state's checksum up to date, as the last thing in a write transaction."""
+    """Update the checksum of the state, as the last step of a write transaction."""
     values = connection.execute(
         "SELECT generation, rows, live, version, dead_sum FROM state"
     ).fetchone()
@@ -256,7 +254,7 @@ def read_meta(connection: sqlite3.Connection, format: int) -> IndexMeta:
     """Return the meta of an index.
 
     Raises:
-        IncompatibleIndexError: It cannot be understood.
+        IncompatibleIndexError: Its content is unsupported.
         StoreCorruptError: It is damaged.
     """
     if format >= CHECKED:
@@ -267,7 +265,7 @@ def read_meta(connection: sqlite3.Connection, format: int) -> IndexMeta:
 
 
 def read_dtype(connection: sqlite3.Connection, format: int) -> Dtype:
-    """Return how the vectors of an index are kept; before format 2 there was one way.
+    """Return how the vectors of an index are stored; always float32 before format 2.
 
     Raises:
         StoreCorruptError: It is damaged.
@@ -285,7 +283,7 @@ def read_dtype(connection: sqlite3.Connection, format: int) -> Dtype:
 
 
 def read_identity(connection: sqlite3.Connection, format: int) -> str:
-    """Return what no other index has; empty before format 3.
+    """Return the unique identity of an index; empty before format 3.
 
     Raises:
         StoreCorruptError: It is damaged.

@@ -1,4 +1,4 @@
-"""Snapshot: one state of an index in memory, as a read transaction saw it."""
+"""Snapshot: the state of an index in memory, as seen by a read transaction."""
 
 from __future__ import annotations
 
@@ -33,33 +33,32 @@ __all__ = ["GenerationChangedError", "Snapshot", "Snapshots"]
 # Rows that are scored in one go, with up to 64 queries: 16 MB of scores.
 _BLOCK_ROWS = 65_536
 _CACHED_FILTERS = 8
-# Among the known fields; no field has this name.
+# Stands for the table of records among the known fields; no field has this name.
 _RECORDS = ""
 # Gathering rows costs as much as scoring twice as many that lie together.
 _GATHER_BELOW = 0.4
 
 
 class GenerationChangedError(Exception):
-    """The vectors file of this transaction is gone: another process has just compacted."""
+    """The vectors file of this transaction is gone: another process has compacted the index."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """What is true at one version of an index.
+    """One version of an index.
 
     Attributes:
         generation: Number of the vectors file; compaction starts the next.
-        version: Grows with every write.
-        rows: Rows in the vectors file, dead ones among them.
-        live: Records.
+        version: Version of the index; grows with every write.
+        rows: Rows in the vectors file, tombstones included.
+        live: Number of records.
         checked: Whether the index has checksums.
-        vectors: (rows, dim), mapped into memory; decoded, and compared with their checksums,
-            where they are read.
+        vectors: (rows, dim), mapped into memory; verified and decoded when they are read.
         alive: (rows,), whether a row belongs to a record.
         last_dead: Number of the last entry in the table ``dead``.
-        dead_sum: Over the entries up to that one.
+        dead_sum: Sum over the entries up to that one.
         columns: Metadata fields in memory.
-        known_fields: Fields of which this process has verified what filters read.
+        known_fields: Fields whose filter entries this process has verified.
     """
 
     generation: int
@@ -76,7 +75,7 @@ class Snapshot:
     _allowed: dict[Filter, NDArray[np.bool_]] = field(default_factory=dict)
 
     def allowed(self, where: Filter, connection: sqlite3.Connection) -> NDArray[np.bool_]:
-        """Return which rows belong to records that match; remembered for the next query."""
+        """Return which rows belong to records that match; cached for the next query."""
         known = self._allowed.get(where)
         if known is not None:
             return known
@@ -113,20 +112,20 @@ class Snapshot:
         return mask
 
     def require_fields(self, where: Filter, connection: sqlite3.Connection) -> None:
-        """Verify what a filter reads, once in a process; the next versions follow from this one.
+        """Verify the entries that a filter reads, once in a process.
 
         Raises:
-            StoreCorruptError: It is damaged.
+            StoreCorruptError: They are damaged.
         """
         if not self.checked:
             return
         if _RECORDS not in self.known_fields:
-            # Filters look rows up in the table; what is out of order there is not found.
+            # Filters look rows up in this table, and miss rows that are out of order.
             lines = connection.execute("SELECT row FROM records NOT INDEXED")
             rows = np.fromiter((row for (row,) in lines), np.int64)
             if not np.array_equal(rows, np.flatnonzero(self.alive)):
                 raise StoreCorruptError(
-                    f"the database holds other records than the index counts; {CHECK}"
+                    f"the records in the database differ from those the index counts; {CHECK}"
                 )
             self.known_fields.add(_RECORDS)
         require_field_sums(connection, where, self.known_fields)
@@ -138,9 +137,10 @@ class Snapshot:
         return self.vectors[rows]
 
     def blocks(self, mask: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.int64], Block]]:
-        """Return the rows of `mask` with their vectors, a block at a time.
+        """Return the rows in `mask` with their vectors, a block at a time.
 
-        Where most rows count, the others come along as row -1, which is cheaper than gathering.
+        Where most rows are in `mask`, the others are included as row -1, which is cheaper than
+        gathering.
         """
         rows = np.flatnonzero(mask)
         if len(rows) < _GATHER_BELOW * self.rows:
@@ -160,16 +160,16 @@ class Snapshot:
 
 
 class Snapshots:
-    """Makes snapshots, each from the last one where that is possible.
+    """Makes snapshots, each from the previous one where possible.
 
     Args:
-        layout: Where the vectors files are.
-        dim: Numbers in a vector.
-        encoding: How they are kept.
-        identity: Of the index; empty if it has no checksums.
+        layout: The files of the index.
+        dim: Elements of a vector.
+        encoding: How vectors are stored.
+        identity: Identity of the index; empty if it has no checksums.
 
     Attributes:
-        mapped: Grows when a vectors file is mapped.
+        mapped: How many times a vectors file was mapped.
     """
 
     def __init__(self, layout: Layout, dim: int, encoding: Encoding, identity: str) -> None:
@@ -184,16 +184,16 @@ class Snapshots:
         on_fork(self, in_child=Snapshots._renew_lock)
 
     def _renew_lock(self) -> None:
-        # Not a `ForkSafeLock`: a fork that held it would wait for a reader that waits for it.
+        # Not a `ForkSafeLock`: a fork that held it would deadlock with a reader.
         self._lock = threading.Lock()
 
     def of(self, connection: sqlite3.Connection) -> Snapshot:
-        """Return the snapshot of a transaction, to be used in that transaction.
+        """Return the snapshot of a transaction, valid within that transaction.
 
         Raises:
             GenerationChangedError: The vectors file is gone; begin a new transaction.
-            StoreCorruptError: The vectors file is shorter than its rows, the state is damaged, or
-                acknowledged writes are missing.
+            StoreCorruptError: The vectors file is too short, the state is damaged, or acknowledged
+                writes are missing.
         """
         state = read_state(connection, checked=bool(self._identity))
         generation, version, rows, live = state.generation, state.version, state.rows, state.live
@@ -247,7 +247,7 @@ class Snapshots:
             self._columns,
         )
         self.mapped += 1
-        # What is kept for later transactions must be of one state.
+        # Only a consistent state may be kept for later transactions.
         require_settled(connection)
         if same and last is not None:
             snapshot.known_fields.update(last.known_fields)
@@ -257,14 +257,14 @@ class Snapshots:
         return self._within(snapshot, connection)
 
     def _within(self, snapshot: Snapshot, connection: sqlite3.Connection) -> Snapshot:
-        """Return the snapshot with vectors that are verified in this transaction."""
+        """Return the snapshot with vectors that this transaction verifies."""
         if not snapshot.checked:
             return snapshot
         with self._lock:
             generation, verified = self._verified
             if generation != snapshot.generation:
                 verified = VerifiedRows()
-                # A transaction that began before a compaction keeps what is its own.
+                # A transaction that began before a compaction keeps its own.
                 if generation < snapshot.generation:
                     self._verified = (snapshot.generation, verified)
 
@@ -280,10 +280,10 @@ class Snapshots:
 
     def _require_acknowledged(self, state: State) -> None:
         commit = read_marker(self._layout.marker)
-        # With another identity, the folder was replaced by another index meanwhile.
+        # With another identity, the folder was replaced by another index in the meantime.
         if commit is None or commit.identity != self._identity or commit.version <= state.version:
             return
-        # A transaction that began before the last commit is behind it; a new one must not be.
+        # A transaction may have begun before the last commit; a new one must not be behind it.
         identity, now = read_database(
             self._layout.database,
             lambda connection: (read_identity(connection, FORMAT), read_state(connection)),
@@ -294,6 +294,6 @@ class Snapshots:
 
     def _wrong_dead(self) -> StoreCorruptError:
         return StoreCorruptError(
-            f"the index at {self._layout.folder} has lost count of its deleted records, its "
-            f"database is damaged; {CHECK}"
+            f"the deleted records of the index at {self._layout.folder} do not match their "
+            f"checksum; {CHECK}"
         )

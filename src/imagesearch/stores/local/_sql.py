@@ -1,4 +1,4 @@
-"""Filters as SQL, and the entries of the table that they read."""
+"""Filters compiled to SQL, and the entries of the table that they read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-# Jumps from name to name in the table's order, whatever the number of records.
+# Skips from name to name along the primary key, whatever the number of records.
 _NAMES = """
 WITH RECURSIVE names(name) AS (
     SELECT min(name) FROM fields
@@ -52,8 +52,8 @@ SELECT name FROM names WHERE name IS NOT NULL
 def field_names(path: Path) -> list[str]:
     """Return the names of all metadata fields that records of an index have, sorted.
 
-    Those of records that were deleted lately may be among them. Nothing is loaded but the names,
-    so this is quick for an index of any size.
+    Fields of recently deleted records may be included. Only the names are read, so this is fast for
+    an index of any size.
 
     Args:
         path: The folder of a local index.
@@ -85,7 +85,7 @@ _FEW = 100
 
 
 def field_entries(metadata: Metadata) -> Iterator[tuple[str, str, Any]]:
-    """Give what filters may read of a record's metadata, as (name, kind, value).
+    """Yield the filter entries of a record's metadata, as (name, kind, value).
 
     Example:
         >>> list(field_entries({"label": "cat", "sold": True, "tags": ["a", "b"], "none": None}))
@@ -107,7 +107,7 @@ def field_entries(metadata: Metadata) -> Iterator[tuple[str, str, Any]]:
 
 
 def compile_filter(filter: Filter) -> Sql:
-    """Return a condition on the table ``records``, and what to bind in it.
+    """Return a condition on the table ``records``, and the values of its placeholders.
 
     Example:
         >>> from imagesearch import Field
@@ -165,7 +165,7 @@ def _is_in(field: str, values: Sequence[Scalar]) -> Sql:
 
 
 def _among(column: str, values: list[Any]) -> Sql:
-    # SQLite takes few bound values; in JSON, integers and texts without NUL are exact.
+    # SQLite limits the number of bound values; integers and texts without NUL are exact in JSON.
     packed: list[Any] = []
     bound = values
     if len(values) > _FEW:

@@ -1,4 +1,4 @@
-"""The vectors file of an index: how numbers are encoded, appended and mapped."""
+"""The vectors file of an index: encoding, appending, memory mapping."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ _STORED: dict[str, np.dtype[Any]] = {
     "int8": np.dtype("i1"),
 }
 _SUFFIXES = {"float32": "f32", "float16": "f16", "int8": "i8"}
-# What the largest element of a direction is scaled to.
+# The largest element of a direction is scaled to this.
 _PEAKS = {"float16": 1.0, "int8": 127.0}
-# A float16 whose bits stand in a float32 is 2**112 times too small: exponents count from -15 there
-# and from -127 here. The mask keeps the sign and the fifteen bits below it.
+# The bits of a float16, shifted into a float32, are a number 2**112 times too small: the bias of
+# exponents is 15 in one and 127 in the other. The mask removes copies of the sign bit.
 _HALF_MASK = np.int32(-0x70002000)
 _HALF_SCALE = np.float32(2.0**112)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """How one index keeps its vectors.
+    """How the vectors of an index are stored.
 
-    Under ``cosine`` only directions count, and float16 and int8 keep nothing else: a row is
-    scaled so that its largest element is 1 or 127, then rounded, and decoded to unit length. The
-    peak is rounded to itself, so encoding what was decoded gives the same bytes: copies do not
-    drift. Under ``dot`` and ``l2`` float16 rounds the elements as they are.
+    Under ``cosine`` float16 and int8 store only directions: a row is scaled so that its largest
+    element is 1 or 127, then rounded, and decoded to unit length. Encoding a decoded row gives the
+    same bytes, so copies do not drift. Under ``dot`` and ``l2`` float16 rounds the elements as they
+    are.
 
     Args:
-        dtype: What an element becomes.
-        metric: The index's metric.
+        dtype: Type of a stored element.
+        metric: Metric of the index.
 
     Raises:
-        ConfigError: int8 under another metric than ``cosine``.
+        ConfigError: int8 with a metric other than ``cosine``.
 
     Example:
         >>> kept = Encoding("int8", "cosine").encode(np.array([[0.6, 0.8]], np.float32))
@@ -81,7 +81,7 @@ class Encoding:
         return _SUFFIXES[self.dtype]
 
     def encode(self, vectors: NDArray[np.float32], ids: Sequence[str] = ()) -> NDArray[Any]:
-        """Return vectors as they stand in the file.
+        """Return vectors as they are stored in the file.
 
         Args:
             vectors: (n, dim), finite; of unit length under ``cosine``.
@@ -116,16 +116,16 @@ class Encoding:
 
     @property
     def gain(self) -> float:
-        """What the elements that `widen` returns have to be multiplied by."""
+        """Factor by which elements that `widen` returns must be multiplied."""
         return float(_HALF_SCALE) if self.dtype == "float16" else 1.0
 
     @property
     def unit(self) -> bool:
-        """Whether decoded vectors have length 1, whatever the length of the stored ones."""
+        """Whether decoded vectors have length 1, regardless of the stored length."""
         return self.metric == "cosine" and self.dtype != "float32"
 
     def widen(self, stored: NDArray[Any], out: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Convert elements to float32 as they are, into `out`; see `gain`."""
+        """Convert elements to float32 without scaling, into `out`; see `gain`."""
         if self.dtype == "float16":
             _widen_bits(stored, out.view(np.int32))
         else:
@@ -138,7 +138,7 @@ class Encoding:
             return stored
         wide = _widen(stored) if self.dtype == "float16" else stored.astype(np.float32)
         if self.metric == "cosine":
-            # A file that was damaged may hold zeros; they stay zeros.
+            # A damaged file may hold zeros; they stay zeros.
             squared = np.einsum("ij,ij->i", wide, wide)
             scale = np.divide(1, np.sqrt(squared), out=np.zeros_like(squared), where=squared > 0)
             wide *= scale[:, None]
@@ -146,7 +146,7 @@ class Encoding:
 
 
 def _widen(halves: NDArray[Any]) -> NDArray[np.float32]:
-    """Convert finite float16 exactly; numpy's own conversion takes twice as long or more."""
+    """Convert finite float16 exactly; NumPy's own conversion takes at least twice as long."""
     bits = np.empty(halves.shape, np.int32)
     _widen_bits(halves, bits)
     wide: NDArray[np.float32] = bits.view(np.float32)
@@ -164,13 +164,13 @@ Rows: TypeAlias = slice | NDArray[np.int64]
 
 
 class StoredVectors:
-    """Rows of a vectors file as float32 vectors, decoded when they are read.
+    """Rows of a vectors file, decoded to float32 when they are read.
 
     Args:
-        rows: (n, dim), as they stand in the file.
+        rows: (n, dim), as stored in the file.
         encoding: How to decode them.
-        require: Raises for rows that do not have their checksums; None where there are none.
-        lengths: Lengths of rows that were computed before.
+        require: Raises for rows that do not match their checksums; None if there are no checksums.
+        lengths: Lengths of rows computed so far.
 
     Example:
         >>> vectors = StoredVectors(np.array([[127, 0], [95, 127]], np.int8), Encoding("int8", "cosine"))
@@ -194,7 +194,7 @@ class StoredVectors:
 
     @property
     def dim(self) -> int:
-        """Numbers in a vector."""
+        """Elements of a vector."""
         return int(self.rows.shape[1])
 
     def __getitem__(self, rows: Rows) -> NDArray[np.float32]:
@@ -202,7 +202,7 @@ class StoredVectors:
         return self._encoding.decode(self.rows[rows])
 
     def require(self, rows: Rows) -> None:
-        """Compare rows with their checksums, unless that has been done.
+        """Compare rows with their checksums, unless they were compared before.
 
         Raises:
             StoreCorruptError: A row is damaged.
@@ -211,12 +211,12 @@ class StoredVectors:
             self._require(rows)
 
     def block(self, rows: Rows) -> Block:
-        """Return rows to be scored, of which `require` has seen those that count."""
+        """Return rows to be scored; pass the rows that count to `require` first."""
         codec = None if self._encoding.dtype == "float32" else self._encoding
         return Block(self.rows, rows, codec, self.lengths)
 
     def requiring(self, require: Callable[[Rows], None]) -> StoredVectors:
-        """Return the same vectors, verified in this way."""
+        """Return the same vectors, verified by `require`."""
         return StoredVectors(self.rows, self._encoding, require, self.lengths)
 
 
@@ -227,7 +227,7 @@ def map_vectors(
 
     Raises:
         FileNotFoundError: The file is gone.
-        StoreCorruptError: The file is shorter than its rows.
+        StoreCorruptError: The file is too short.
     """
     size = path.stat().st_size
     needed = rows * dim * encoding.stored.itemsize
@@ -248,29 +248,29 @@ class VectorsFile:
     """The one handle that appends to a vectors file.
 
     Args:
-        path: The file; it is created if it is missing.
-        row_bytes: Size of a row.
+        path: The file; created if missing.
+        row_bytes: Bytes of a row.
     """
 
     def __init__(self, path: Path, row_bytes: int) -> None:
-        # A file object closes its descriptor once, whatever interrupts it.
+        # A file object closes its descriptor exactly once, even if it is interrupted.
         io.FileIO(path, "a").close()
         self._file = io.FileIO(path, "r+")
         self._row_bytes = row_bytes
 
     def append(self, row: int, rows: NDArray[Any]) -> None:
-        """Write encoded rows from `row` on and wait until they are on the disk.
+        """Write encoded rows from `row` on, and wait until they are on the disk.
 
-        What stood there belongs to a write that was never acknowledged.
+        Rows that exist there belong to a write that was never acknowledged; they are overwritten.
 
         Raises:
-            OSError: Disk full, or any other failure; the file is cut back to `row`.
+            OSError: The write failed; the file is truncated to `row`.
             StoreCorruptError: The file ends before `row`; nothing was written.
         """
         data = memoryview(np.ascontiguousarray(rows).view(np.uint8).data).cast("B")
         size = os.fstat(self._file.fileno()).st_size
         if size < row * self._row_bytes:
-            # Writing would fill the gap with zeros, as if they were vectors.
+            # Writing would fill the gap with zeros.
             raise StoreCorruptError(
                 f"the vectors file ends at byte {size}, but the index counts {row} vectors "
                 f"({row * self._row_bytes} bytes) in it",

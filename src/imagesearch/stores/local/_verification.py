@@ -1,9 +1,9 @@
-"""The marker: which commit was acknowledged last, in a small file beside the database.
+"""Verification of commits and vectors: the marker of the last commit, and compared checksums.
 
-SQLite's log holds the newest commits. A log that is deleted or cut leaves a sound database of an
-earlier time, and nothing in it tells. So the writer notes each commit in a file of its own, after
-the commit is on the disk and without waiting for the file: the marker may be behind the database,
-after a power loss or on a full disk, and is never ahead of it, unless commits are missing.
+SQLite's write-ahead log holds the newest commits. If it is deleted or truncated, the database is
+intact but older, and contains no sign of that. So the writer records each commit in a file of its
+own, the marker, once the commit is on the disk and without waiting for the file. After a power loss
+or on a full disk the marker may be behind the database; it is ahead only if commits are missing.
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ _SIZE = 256
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What the marker says.
+    """The last acknowledged commit.
 
     Attributes:
-        identity: Of the index that it belongs to.
-        version: Of the last acknowledged commit.
-        live: Records that there were then.
+        identity: Identity of the index.
+        version: Version of the index after the commit.
+        live: Number of records after the commit.
     """
 
     identity: str
@@ -67,12 +67,12 @@ class Commit:
 
 
 def write_marker(path: Path, identity: str, state: State) -> None:
-    """Note a commit that is on the disk; a failure costs only protection.
+    """Record a commit that is on the disk; a failure is ignored, for it loses no data.
 
     Args:
         path: The marker.
-        identity: Of the index.
-        state: As it was committed.
+        identity: Identity of the index.
+        state: The committed state.
     """
     text = f"{_MAGIC} {identity} {state.version} {state.live}"
     line = f"{text} {zlib.crc32(text.encode()):08x}".ljust(_SIZE - 1) + "\n"
@@ -86,7 +86,7 @@ def write_marker(path: Path, identity: str, state: State) -> None:
 
 
 def read_marker(path: Path) -> Commit | None:
-    """Return what the marker says; None if it is missing, damaged, or cannot be read."""
+    """Return the recorded commit; None if the marker is missing, damaged, or cannot be read."""
     try:
         text = path.read_text(encoding="ascii").rstrip()
     except (OSError, ValueError):
@@ -104,8 +104,8 @@ def lost_commits(path: Path, commit: Commit, state: State) -> StoreCorruptError:
 
     Args:
         path: The index, for the message.
-        commit: What was acknowledged.
-        state: What the database has.
+        commit: The acknowledged commit.
+        state: The state of the database.
     """
     return StoreCorruptError(
         f"the index at {path} has lost acknowledged writes: its database is at version "
@@ -116,7 +116,7 @@ def lost_commits(path: Path, commit: Commit, state: State) -> StoreCorruptError:
     )
 
 
-# Rows that are compared in one go; their checksums take 4 bytes each.
+# Rows compared at a time.
 _STEP = 16_384
 # Far beyond what rounding leaves of a vector of unit length.
 _LENGTH_TOLERANCE = 0.01
@@ -125,8 +125,8 @@ _LENGTH_TOLERANCE = 0.01
 class VerifiedRows:
     """Compares rows of one vectors file with their checksums, each once.
 
-    Rows of a generation never change, so that all snapshots of it share one of these. Several
-    threads may ask at once; at worst they compare the same row.
+    Rows of a generation never change, so all its snapshots share one of these. Several threads may
+    use it at once; at worst they compare the same row.
 
     Example:
         >>> verified = VerifiedRows()
@@ -140,7 +140,7 @@ class VerifiedRows:
         self._covered = self._uncovered = 0
 
     def lacks(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return those of some rows that have not been compared yet."""
+        """Return the rows that have not been compared yet."""
         known = self._known
         if not len(rows):
             return rows
@@ -156,11 +156,11 @@ class VerifiedRows:
         return rows[:0] if seen.all() else rows[~seen]
 
     def cover(self, alive: NDArray[np.bool_], version: int) -> bool:
-        """Return whether all live rows of a version have been compared; known for the next call.
+        """Return whether all live rows of a version have been compared; the answer is cached.
 
         Args:
             alive: (rows,), the live rows.
-            version: Of the index, ≥ 1.
+            version: Version of the index, ≥ 1.
         """
         if version == self._covered:
             return True
@@ -185,7 +185,7 @@ class VerifiedRows:
             rows: Numbers of live rows.
 
         Raises:
-            StoreCorruptError: Rows do not have their checksums; names the records.
+            StoreCorruptError: Rows do not match their checksums; names the records.
         """
         unknown = self.lacks(rows)
         for part in batched(unknown, _STEP):
@@ -196,7 +196,7 @@ class VerifiedRows:
                     (json.dumps(wrong.tolist()),),
                 )
                 raise damaged_records(
-                    [id for (id,) in found], "the stored vector does not have its checksum"
+                    [id for (id,) in found], "the stored vector does not match its checksum"
                 )
             self._known[part] = True
             self._uncovered = 0
@@ -205,7 +205,7 @@ class VerifiedRows:
 def damaged_rows(
     connection: sqlite3.Connection, stored: NDArray[np.generic], rows: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return those of some rows that do not have their checksums.
+    """Return the rows that do not match their checksums.
 
     Args:
         connection: In the transaction in which `rows` are rows of the index.
@@ -213,7 +213,7 @@ def damaged_rows(
         rows: At least one, in any order.
 
     Raises:
-        StoreCorruptError: The checksums are damaged themselves.
+        StoreCorruptError: The checksums themselves are damaged.
     """
     blocks = read_vector_checksums(connection, np.unique(rows // BLOCK).tolist())
     expected = checksums_of(blocks, rows)
@@ -263,10 +263,10 @@ def match_checksums(
 
 
 def impossible_rows(rows: NDArray[np.generic], encoding: Encoding) -> NDArray[np.bool_]:
-    """Return which rows of a vectors file hold what no write puts there.
+    """Return which rows of a vectors file hold values that are never written.
 
-    NaN, infinity and, under ``cosine``, another length than encoding gives: for indexes that have
-    no checksums yet.
+    These are NaN, infinity and, under ``cosine``, a wrong length. Used for indexes without
+    checksums.
     """
     if encoding.dtype == "int8":
         return np.asarray(np.abs(rows.astype(np.int16)).max(axis=1, initial=0) != 127)
