@@ -117,7 +117,7 @@ def test_a_projected_index_takes_regions(scene):
         ((0, 0, 10), "four numbers"),
         ("a box", "four numbers"),
         (7, "four numbers"),
-        ((0, 0, float("nan"), 1), "NaN"),
+        ((0, 0, float("nan"), 1), "must be finite"),
     ],
 )
 def test_a_box_that_is_no_part_of_the_image_is_refused(index, scene, box, reason):

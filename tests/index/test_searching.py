@@ -131,7 +131,7 @@ def test_an_empty_index_answers_with_no_hits(index, photos):
         (lambda index: index.search(vector=np.full(49, np.nan)), "NaN"),
         (lambda index: index.search(Query.id("red") - Query.id("red")), "cancel out"),
         (lambda index: index.search(id="red", k=0), "k must be a whole number ≥ 1, got 0"),
-        (lambda index: index.search(text="  "), "nothing to look for"),
+        (lambda index: index.search(text="  "), "must not be empty or blank"),
         (lambda index: index.search(Query.id("red") * float("inf")), "finite"),
         (lambda index: index.search_many("red.png"), "takes a list"),
         (lambda index: index.search_many(np.zeros((3, 8, 3), np.uint8)), "takes a list"),

@@ -1,4 +1,4 @@
-"""The glossary: one small type for each thing that the library talks about."""
+"""The data types of the library: items, records, queries, hits, reports and index metadata."""
 
 from imagesearch.types.check import CheckReport, CheckResult, CheckStatus
 from imagesearch.types.meta import METRICS, EmbeddingSpec, IndexMeta, Metric, Projection

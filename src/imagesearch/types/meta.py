@@ -1,4 +1,4 @@
-"""What an index knows about its vectors: embedding, metric and projection."""
+"""The metadata of an index: embedding, metric and projection."""
 
 from __future__ import annotations
 
@@ -194,11 +194,11 @@ class IndexMeta:
     def __post_init__(self) -> None:
         one_of(self.metric, "metric", METRICS)
 
-    def require_compatible(self, wanted: IndexMeta, *, where: str) -> None:
+    def require_compatible(self, other: IndexMeta, *, where: str) -> None:
         """Refuse to mix vectors that cannot be compared.
 
         Args:
-            wanted: What the program brings.
+            other: The meta that the index is opened with.
             where: The store in words, for the message.
 
         Raises:
@@ -208,16 +208,16 @@ class IndexMeta:
             >>> meta = IndexMeta(EmbeddingSpec("mine", 4, True, "v1"))
             >>> meta.require_compatible(meta, where="photos.idx")
         """
-        ours, theirs = self.embedding, wanted.embedding
+        ours, theirs = self.embedding, other.embedding
         if (ours.fingerprint, ours.dim, self.metric, self.projection) == (
             theirs.fingerprint,
             theirs.dim,
-            wanted.metric,
-            wanted.projection,
+            other.metric,
+            other.projection,
         ):
             return
         raise IncompatibleIndexError(
-            f"{where} was made with {self._words()}, but was opened with {wanted._words()}"
+            f"{where} was made with {self._words()}, but was opened with {other._words()}"
             f"{_differences(ours.options, theirs.options)}. "
             "Vectors of different embedders cannot be compared: open it with the embedder that "
             "made it, or build a new index beside it"

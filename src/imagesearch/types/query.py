@@ -1,4 +1,4 @@
-"""Query: what to look for, from images, texts, ids and vectors, combined with + - *."""
+"""Query: images, texts, ids and vectors to search with, combined with + - *."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Box: TypeAlias = tuple[int, int, int, int]
 """A region: left, top, right, bottom in pixels of the upright image; right and bottom are outside."""
 
 FOCUS = 0.05
-"""The region's share of a query beside the whole image: the largest that was measured, on classes
-that did not choose it, to lose nothing where the box says nothing (docs/quality.md)."""
+"""The default share of the region in a query; the rest is the whole image. It is the largest share
+that lost nothing for arbitrary boxes, measured on classes not used to choose it (docs/quality.md)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,7 @@ class ImageTerm:
 
     Attributes:
         source: The whole image.
-        weight: Of the term in the query.
+        weight: Weight of the term in the query.
         box: The region; None for the whole image alone.
         focus: The region's share of the term, from 0 to 1.
     """
@@ -90,30 +90,29 @@ class Query:
             isinstance(term, Term) for term in self.terms
         ):
             raise QueryError(
-                f"Query({shorten(self.terms)}) says not what it is: write Query.image(…), "
-                "Query.text(…), Query.id(…) or Query.vector(…)"
+                f"Query({shorten(self.terms)}) has no type: use Query.image(…), Query.text(…), "
+                "Query.id(…) or Query.vector(…)"
             )
 
     @staticmethod
     def image(
         source: ImageSource, *, box: Sequence[float] | None = None, focus: float = FOCUS
     ) -> Query:
-        """Look for images like this one, or like a region of it.
+        """Search with an image, or with a region of it.
 
         Args:
             source: A path, an http(s) URL, encoded bytes, a PIL image or an array.
             box: The region that matters most: left, top, right, bottom in pixels, counted from
                 the upper left corner of the upright image; right and bottom lie just outside, as
-                for `PIL.Image.Image.crop`. Parts of pixels count as whole ones. The region is
-                looked for together with the whole image, which gives it context.
-            focus: How much the region counts beside the whole image, from 0 to 1, which leaves
-                the rest out. The default is safe for any box; 0.5 or more is better where
-                pictures show several things and people draw the box around one of them.
+                for `PIL.Image.Image.crop`. Fractions are rounded outwards. The region is searched
+                for together with the whole image, which gives it context.
+            focus: Weight of the region against the whole image, from 0 to 1, which ignores the rest.
+                The default is safe for any box; 0.5 or more is better where images show several
+                objects and people draw the box around one of them.
 
         Raises:
-            QueryError: `box` is not four numbers, is empty, or starts outside of the image, or
-                `focus` is out of range. Whether the box ends inside of the image is known when
-                the image is read, in the search.
+            QueryError: `box` is not four numbers, is empty, or starts outside the image, or
+                `focus` is out of range. The search checks that the box ends inside the image.
 
         Example:
             >>> print(Query.image("query.jpg"))
@@ -129,31 +128,31 @@ class Query:
 
     @staticmethod
     def text(text: str) -> Query:
-        """Look for images that a text describes; needs an embedder with a text tower.
+        """Search with a text; needs an embedder with a text tower.
 
         Example:
             >>> print(Query.text("a red shoe"))
             text 'a red shoe'
         """
         if not isinstance(text, str) or not text.strip():
-            raise QueryError(f"text {shorten(text)} says nothing to look for")
+            raise QueryError(f"the query text must not be empty or blank, got {shorten(text)}")
         return Query((TextTerm(text),))
 
     @staticmethod
     def id(id: str) -> Query:
-        """Look for images like one in the index.
+        """Search with a record of the index.
 
         Example:
             >>> print(Query.id("sku-1"))
             id 'sku-1'
         """
         if not isinstance(id, str) or not id:
-            raise QueryError(f"id {shorten(id)} is not a non-empty string")
+            raise QueryError(f"id must be a non-empty string, got {shorten(id)}")
         return Query((IdTerm(id),))
 
     @staticmethod
     def vector(vector: ArrayLike) -> Query:
-        """Look for records near a ready vector of shape (dim,), made by the index's embedder.
+        """Search with a vector of shape (dim,) from the embedder of the index.
 
         Example:
             >>> print(Query.vector([0.0, 1.0]))
@@ -164,9 +163,9 @@ class Query:
         except ValueError as error:
             raise QueryError(f"the vector must hold real numbers: {error}") from error
         if array.ndim != 1 or not array.size:
-            raise QueryError(f"one vector has shape (dim,), not {array.shape}")
+            raise QueryError(f"the vector must have shape (dim,), got {array.shape}")
         if not np.isfinite(array).all():
-            raise QueryError("the vector holds NaN or infinity")
+            raise QueryError("the vector must be finite, but has NaN or infinity")
         return Query((VectorTerm(array),))
 
     def __add__(self, other: Query) -> Query:
@@ -214,10 +213,10 @@ def _whole_pixels(box: Sequence[float]) -> Box:
             f"box must be four numbers (left, top, right, bottom in pixels), got {shorten(box)}"
         ) from error
     if not all(map(math.isfinite, (left, top, right, bottom))):
-        raise QueryError(f"box {shorten(box)} holds NaN or infinity")
+        raise QueryError(f"box must be finite, got {shorten(box)}")
     if left < 0 or top < 0:
         raise QueryError(
-            f"box {shorten(box)} starts outside of the image; left and top are at least 0"
+            f"box {shorten(box)} starts outside the image; left and top must be at least 0"
         )
     if left >= right or top >= bottom:
         raise QueryError(
