@@ -1,4 +1,4 @@
-"""Rules about recall: an approximate store finds nearly all that an exact one finds."""
+"""Rules about recall: an approximate store finds nearly everything that an exact one finds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ApproximateSearchRules(StoreFixtures):
         self._check_recall(place, 10_000)
 
     def test_a_filter_finds_old_records_after_later_additions(self, place: Path) -> None:
-        """Recall under a filter holds after additions, also for queries that lie elsewhere.
+        """Recall under a filter holds after additions, also for queries far from the new records.
 
         If this fails, check that records which are not in the vector index yet are searched
         beside it, each to its own depth: enough new hits are not enough hits.
@@ -63,7 +63,7 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_records_are_found_by_their_own_vector_after_updates(self, place: Path) -> None:
-        """What was updated, added or left alone is found at once, without reopening.
+        """Updated, added and untouched records are found at once, without reopening.
 
         If this fails, check what the store's search knows after an update, a deletion, and
         after the space of old vectors was given back.
@@ -92,7 +92,7 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_many_equal_vectors_do_not_hide_the_others(self, place: Path) -> None:
-        """Placeholders and black frames leave everything else findable, and are found themselves.
+        """Many identical images do not hide other records, and are found themselves.
 
         If this fails, check that the vector index holds equal vectors once, or that they are
         kept out of it: graphs link copies with each other only, and fall apart.
@@ -192,7 +192,7 @@ class ApproximateSearchRules(StoreFixtures):
 
 
 class _Truth:
-    """Exact search over rows that are still alive."""
+    """Exact search over live rows."""
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = vectors
@@ -210,7 +210,7 @@ class _Truth:
 def clustered(
     rows: int, dim: int, queries: int, *, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return unit vectors around a few centres, as embeddings of real classes lie, and queries.
+    """Return unit vectors around a few centres, like embeddings of classes, and queries.
 
     Example:
         >>> vectors, queries = clustered(100, 16, 3)
