@@ -111,7 +111,9 @@ def main() -> None:
         "cosine": {"mean": float(cosines.mean()), "min": float(cosines.min())},
         "rows": rows,
     }
-    print(f"{len(paths)} images; cosine of fp32 to bf16 {cosines.mean():.5f}, min {cosines.min():.5f}")
+    print(
+        f"{len(paths)} images; cosine of fp32 to bf16 {cosines.mean():.5f}, min {cosines.min():.5f}"
+    )
     print("queries gallery  R-precision  difference (points)        overlap of the ten nearest")
     for row in rows:
         low, high = (100 * bound for bound in row["interval"])
