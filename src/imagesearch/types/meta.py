@@ -163,7 +163,7 @@ class EmbeddingSpec:
     decode_size: int | None = field(default=None, compare=False)
     kind: str | None = field(default=None, compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
-    aliases: tuple[str, ...] = field(default=(), compare=False)
+    aliases: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         dim = whole(self.dim, f"dim of embedder {shorten(self.name)}", least=1)
