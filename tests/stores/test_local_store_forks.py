@@ -229,7 +229,7 @@ def test_preforked_workers_search_and_one_of_them_writes(path, tmp_path):
     actions = {
         "search": lambda ids: read(store, ids),
         "write": lambda name: write(store, name),
-        "release": store.release,
+        "release": store.release_writer_lock,
         "close": store.close,
     }
     workers = [Child(actions) for _ in range(3)]

@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -350,15 +351,17 @@ def entry_checksums(kind: str, values: Sequence[Any]) -> NDArray[np.uint64]:
         [2473281379, 2473281379]
     """
     start, crc32 = zlib.crc32(kind.encode()), zlib.crc32
-    # One loop, for a call for each of a million values takes a second.
-    try:
-        if kind == "n":
-            texts = [str(value if value % 1 else int(value)) for value in values]
-        else:
-            texts = list(map(str, values))
+    types = set(map(type, values))
+    # Loops without a call for each value take a third of the time.
+    if types == {str}:
+        with suppress(UnicodeEncodeError):
+            return np.array([crc32(value.encode(), start) for value in values], np.uint64)
+    elif types == {int}:
+        return np.array([crc32(b"%d" % value, start) for value in values], np.uint64)
+    elif types == {float}:
+        texts = [str(value if value % 1 else int(value)) for value in values]
         return np.array([crc32(text.encode(), start) for text in texts], np.uint64)
-    except (TypeError, UnicodeEncodeError):
-        return np.array([_checksum(kind, value) for value in values], np.uint64)
+    return np.array([_checksum(kind, value) for value in values], np.uint64)
 
 
 def _checksum(kind: str, value: object) -> int:

@@ -120,17 +120,12 @@ class _Texts:
 
     def encode(self, values: Sequence[str]) -> list[int]:
         """Return the codes of texts; new texts get the next codes."""
-        codes, texts = self.codes, self.texts
-        encoded = []
-        for value in values:
-            code = codes.get(value)
-            if code is None:
-                code = len(texts)
-                texts.append(value)
-                codes[value] = code
-                self.nbytes += _TEXT_BYTES + 4 * len(value)
-            encoded.append(code)
-        return encoded
+        new = [value for value in dict.fromkeys(values) if value not in self.codes]
+        first = len(self.texts)
+        self.texts += new
+        self.codes.update(zip(new, range(first, first + len(new)), strict=True))
+        self.nbytes += _TEXT_BYTES * len(new) + 4 * sum(map(len, new))
+        return list(map(self.codes.__getitem__, values))
 
     def set_ordered(self) -> None:
         """Mark the texts so far as sorted, as read from the database."""
@@ -264,12 +259,15 @@ class Column:
                 element_codes=np.concatenate([self.element_codes, codes]),
             )
         if kind == NUMBER:
-            whole = np.array([type(value) is int for value in values], np.bool_)
+            is_int = np.fromiter((type(value) is int for value in values), np.bool_, len(values))
             data = np.empty(len(values), np.int64)
-            data[whole] = [value for value in values if type(value) is int]
-            floats = [value for value in values if type(value) is not int]
-            data[~whole] = np.array(floats, np.float64).view(np.int64)
-            self.kinds[rows] = np.repeat(np.where(whole, _INT, _FLOAT), counts)
+            if is_int.all():
+                data[:] = values
+            else:
+                data[is_int] = [value for value in values if type(value) is int]
+                floats = [value for value in values if type(value) is not int]
+                data[~is_int] = np.array(floats, np.float64).view(np.int64)
+            self.kinds[rows] = np.repeat(np.where(is_int, _INT, _FLOAT), counts)
             self.values[rows] = np.repeat(data, counts)
             return replace(self, total=total)
         self.kinds[rows] = _KINDS[kind]
