@@ -21,6 +21,7 @@ from imagesearch._forks import notice_fork, on_fork
 from imagesearch._validation import chunks
 from imagesearch.errors import StoreAuthError, StoreError, StoreRequestError
 from imagesearch.stores._checks import possible_ids
+from imagesearch.stores.tencent._pacing import Pace, Retry
 from imagesearch.stores.tencent._schema import CollectionInfo, CollectionSpec
 from imagesearch.stores.tencent._sdk import (
     ExistsError,
@@ -32,7 +33,7 @@ from imagesearch.stores.tencent._sdk import (
     index_definition,
     is_permanent,
 )
-from imagesearch.stores.tencent._settings import Retry, Settings
+from imagesearch.stores.tencent._settings import Settings
 
 __all__ = ["CollectionClient", "Connection"]
 
@@ -64,6 +65,7 @@ class Connection:
         self._clients: dict[bool, SdkClient] = {}
         self._left_to_parent: list[SdkClient] = []
         self._pool: ThreadPoolExecutor | None = None
+        self._pace = Pace()
         on_fork(self, in_child=Connection._leave_to_parent)
 
     def sdk(self, *, strong: bool = True) -> SdkClient:
@@ -71,7 +73,7 @@ class Connection:
         notice_fork()
         with self._lock:
             if strong not in self._clients:
-                self._clients[strong] = SdkClient(self.settings, strong=strong)
+                self._clients[strong] = SdkClient(self.settings, self._pace, strong=strong)
             return self._clients[strong]
 
     def collection(self, name: str | None = None, *, strong: bool = True) -> CollectionClient:
@@ -138,6 +140,7 @@ class Connection:
         # survive a fork, and one of them may have held the lock.
         self._left_to_parent += self._clients.values()
         self._lock, self._clients, self._pool = threading.Lock(), {}, None
+        self._pace = Pace(reached=self._pace.reached)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +212,11 @@ class CollectionClient:
 
         self._call(
             f"writing {len(documents)} records",
-            lambda sdk, *names: sdk.upsert(*names, documents, build_index=build_index),
+            lambda sdk, *names, timeout: sdk.upsert(
+                *names, documents, build_index=build_index, timeout=timeout
+            ),
             check=check,
+            write=True,
         )
 
     def query(
@@ -303,7 +309,8 @@ class CollectionClient:
             raise StoreRequestError("a deletion without ids would delete everything; refused")
         self._call(
             f"deleting {len(ids)} records",
-            lambda sdk, *names: sdk.delete(*names, document_ids=ids),
+            lambda sdk, *names, timeout: sdk.delete(*names, document_ids=ids, timeout=timeout),
+            write=True,
         )
 
     def delete_existing(self, ids: Sequence[str]) -> int:
@@ -331,17 +338,17 @@ class CollectionClient:
             raise StoreRequestError("a deletion without filter would delete everything; refused")
         attempts = 0
 
-        def request(sdk: Any, *names: str) -> Any:
+        def request(sdk: Any, *names: str, timeout: float) -> Any:
             nonlocal attempts
             attempts += 1
-            return sdk.delete(*names, filter=filter)
+            return sdk.delete(*names, filter=filter, timeout=timeout)
 
         before = self.count(filter)
         deleted, requests = 0, 0
         while True:
             # Until nothing is left: how many one request deletes at most is not documented.
             first_attempt = attempts + 1
-            count = self._call("deleting records by filter", request, check=_affected)
+            count = self._call("deleting records by filter", request, check=_affected, write=True)
             deleted, requests = deleted + count, requests + 1
             if not count and attempts == first_attempt:
                 return max(deleted, before) if attempts > requests else deleted
@@ -357,10 +364,11 @@ class CollectionClient:
             raise StoreRequestError("an update without ids would change everything; refused")
         return self._call(
             f"updating {len(ids)} records",
-            lambda sdk, *names: sdk.update(
-                *names, data=dict(columns), filter=filter, document_ids=ids
+            lambda sdk, *names, timeout: sdk.update(
+                *names, data=dict(columns), filter=filter, document_ids=ids, timeout=timeout
             ),
             check=_affected,
+            write=True,
         )
 
     def count(self, filter: str | None) -> int:
@@ -380,10 +388,19 @@ class CollectionClient:
         *,
         check: Callable[[Any], _Out] = lambda response: response,
         missing_is_error: bool = True,
+        write: bool = False,
         retry: Retry | None = None,
     ) -> _Out:
+        """Make a request; one that writes takes a ``timeout``."""
         database, name = self.connection.settings.database, self.name
-        return self.connection.sdk(strong=self.strong).call(
+        client = self.connection.sdk(strong=self.strong)
+        if write:
+            return client.write(
+                action,
+                lambda sdk, timeout: request(sdk, database, name, timeout=timeout),
+                check=check,
+            )
+        return client.call(
             action,
             lambda sdk: request(sdk, database, name),
             check=check,

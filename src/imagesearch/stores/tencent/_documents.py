@@ -17,6 +17,7 @@ from imagesearch._validation import chunks
 from imagesearch.errors import StoreCorruptError, StoreRequestError, StoreUnavailableError
 from imagesearch.filters import Filter, matches
 from imagesearch.stores._checks import check_batch, possible_ids
+from imagesearch.stores.tencent._pacing import Retry
 from imagesearch.stores.tencent._schema import (
     DIGEST,
     KEY,
@@ -25,10 +26,11 @@ from imagesearch.stores.tencent._schema import (
     REVISION,
     TERMS,
     Column,
+    RequestTooLargeError,
     check_values,
     column_values,
 )
-from imagesearch.stores.tencent._settings import IVF, Retry
+from imagesearch.stores.tencent._settings import IVF
 from imagesearch.types import (
     RESERVED_FIELDS,
     Metadata,
@@ -269,7 +271,18 @@ def write_records(collection: CollectionClient, opened: OpenCollection, batch: R
         floats = matrix.tolist() if settings.transport == "grpc" else short_floats(matrix)
         for document, vector in zip(part, floats, strict=True):
             document["vector"] = vector
-        collection.upsert(part, build_index=build_index)
+        try:
+            collection.upsert(part, build_index=build_index)
+        except RequestTooLargeError as error:
+            if len(rows) == 1:
+                raise StoreRequestError(
+                    error.problem,
+                    ids=(part[0]["id"],),
+                    remedy="store less metadata, or raise the limit of the proxy",
+                ) from error
+            middle = (rows.start + rows.stop) // 2
+            write(range(rows.start, middle))
+            write(range(middle, rows.stop))
         for document in part:
             document["vector"] = None
 

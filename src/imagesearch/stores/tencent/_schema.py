@@ -59,6 +59,7 @@ __all__ = [
     "FieldType",
     "Manifest",
     "NativeValue",
+    "RequestTooLargeError",
     "check_values",
     "column_values",
     "declared_columns",
@@ -103,6 +104,10 @@ _EXPECTED: Mapping[FieldType, str] = {
     "int64": "a whole number from -2**63 to 2**63 - 1",
     "uint64": "a whole number from 0 to 2**64 - 1",
 }
+
+
+class RequestTooLargeError(StoreRequestError):
+    """The body of a request is larger than the service, or a proxy, accepts."""
 
 
 @dataclass(frozen=True, slots=True)

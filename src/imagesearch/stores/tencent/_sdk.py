@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from imagesearch.errors import (
@@ -18,8 +18,9 @@ from imagesearch.errors import (
     StoreRequestError,
     StoreUnavailableError,
 )
-from imagesearch.stores.tencent._schema import CollectionInfo, CollectionSpec
-from imagesearch.stores.tencent._settings import Retry, Settings
+from imagesearch.stores.tencent._pacing import Pace, Retry
+from imagesearch.stores.tencent._schema import CollectionInfo, CollectionSpec, RequestTooLargeError
+from imagesearch.stores.tencent._settings import Settings
 
 __all__ = [
     "ExistsError",
@@ -36,6 +37,7 @@ _first_import = "tcvectordb" not in sys.modules
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        import grpc
         import requests
         import tcvectordb
         from tcvectordb.exceptions import (
@@ -47,6 +49,12 @@ try:
         from tcvectordb.model.document import SearchParams
         from tcvectordb.model.enum import FieldType, IndexType, MetricType, ReadConsistency
         from tcvectordb.model.index import FilterIndex, Index, VectorIndex
+
+        from imagesearch.stores.tencent._http import (
+            HttpError,
+            MalformedResponseError,
+            configure_session,
+        )
 except ImportError as error:
     raise MissingDependencyError(
         f"the tencent store needs the package tcvectordb ({error})",
@@ -62,7 +70,12 @@ T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
-_RETRYABLE_CODES = frozenset({429, 13000, 13100, 13101})
+# A failure that lasts longer is reported while it is being repeated.
+_SILENCE = 5.0
+
+_RATE_LIMIT = 429
+_TOO_LARGE = 413
+_RETRYABLE_CODES = frozenset({_RATE_LIMIT, 13000, 13100, 13101})
 _AUTH_CODES = frozenset({401, 403, 407})
 _MISSING_CODES = frozenset({15301, 15302})
 _EXISTS_CODES = frozenset({15201, 15202})
@@ -87,23 +100,21 @@ class MissingError(StoreError):
     """The collection or its database does not exist."""
 
 
-class MalformedResponseError(Exception):
-    """A response that was read, but does not have the expected content."""
-
-
 class SdkClient:
     """The SDK's client for one account on one instance; several threads may use it at once.
 
     Args:
         settings: The instance, the account and the transport.
+        pace: The rate of requests, shared by all clients of a store.
         strong: Whether reads see every write that was acknowledged before.
     """
 
-    def __init__(self, settings: Settings, *, strong: bool) -> None:
+    def __init__(self, settings: Settings, pace: Pace, *, strong: bool) -> None:
         self._settings = settings
+        self._pace = pace
         self._retry = Retry(settings.retries)
-        grpc = settings.transport == "grpc"
-        make = tcvectordb.RPCVectorDBClient if grpc else tcvectordb.VectorDBClient
+        self._grpc = settings.transport == "grpc"
+        make = tcvectordb.RPCVectorDBClient if self._grpc else tcvectordb.VectorDBClient
         https = settings.url.startswith("https://")
         certificate = None if settings.ca_cert is None else str(settings.ca_cert)
         self._sdk = make(
@@ -119,12 +130,12 @@ class SdkClient:
                 else ReadConsistency.EVENTUAL_CONSISTENCY
             ),
         )
-        if not grpc:
-            session = self._sdk.http_client.session
-            session.auth = _keep_header
-            # A database does not redirect; a proxy's login page must not pass for a response.
-            session.max_redirects = 0
-            session.hooks["response"].append(_require_code)
+        if not self._grpc:
+            configure_session(
+                self._sdk.http_client.session,
+                connections=settings.connections,
+                seconds=settings.connect_timeout,
+            )
 
     def close(self) -> None:
         """Close the connections."""
@@ -137,6 +148,7 @@ class SdkClient:
         *,
         check: Callable[[Any], T] = lambda response: response,
         missing_is_error: bool = True,
+        write: bool = False,
         retry: Retry | None = None,
     ) -> T:
         """Make a request, repeat it where that may help, and check the response.
@@ -147,18 +159,27 @@ class SdkClient:
             check: Turns the response into a result, or raises `MalformedResponseError`.
             missing_is_error: Whether a missing collection is reported as having been dropped,
                 and not as `MissingError`.
+            write: Whether it is not repeated when its response does not arrive in time.
             retry: When to repeat this request; None for as often as the settings say.
 
         Raises:
             StoreError: The request failed; the key is in no message and in no cause.
         """
         pauses = (retry or self._retry).pauses()
+        started = time.monotonic()
+        warned = False
         while True:
+            sent = self._pace.wait()
+            cause: Exception
             try:
-                return check(request(self._sdk))
+                if self._grpc and not self._pace.reached:
+                    self._await_channel()
+                result = check(request(self._sdk))
             except (
                 VectorDBException,
+                HttpError,
                 requests.RequestException,
+                grpc.FutureTimeoutError,
                 MalformedResponseError,
                 # The SDK fails with these on responses that it does not expect.
                 KeyError,
@@ -166,20 +187,90 @@ class SdkClient:
                 ValueError,
                 AttributeError,
             ) as error:
-                cause: Exception = error
+                cause = error
+            else:
+                self._pace.reached = True
+                self._pace.succeeded()
+                return result
             failure = self._error(cause, f"{action} on {self._settings.url}")
             if isinstance(failure, MissingError) and missing_is_error:
                 failure = StoreError(
                     f"{failure.problem}; was it dropped while it was open?", remedy="open it again"
                 )
-            pause = next(pauses, None) if failure.retryable else None
+            if not _is_connection_failure(cause):
+                self._pace.reached = True
+            if _is_rate_limit(cause):
+                self._pace.limited(sent)
+            repeated = failure.retryable and not (write and _is_late(cause))
+            elapsed = time.monotonic() - started
+            pause = self._pause(cause, pauses, elapsed) if repeated else None
             if pause is None:
                 raise failure from self._without_key(cause)
-            _logger.debug("%s failed (%s), retry in %.2f s", action, type(cause).__name__, pause)
+            text = "%s failed (%s), retry in %.2f s"
+            _logger.debug(text, action, type(cause).__name__, pause)
+            if elapsed > _SILENCE and not warned:
+                warned = True
+                _logger.warning("%s; repeating it for up to %.0f s", failure.problem, self._limit)
             time.sleep(pause)
+
+    def write(
+        self, action: str, request: Callable[[Any, float], Any], *, check: Callable[[Any], T]
+    ) -> T:
+        """Make a request that changes documents.
+
+        It is given the time of all repetitions for its response, and is not repeated without one:
+        the first attempt could still be executed, after a later write.
+
+        Args:
+            action: What the request does, for messages.
+            request: Makes the request with the SDK's client and a timeout.
+            check: Turns the response into a result, or raises `MalformedResponseError`.
+
+        Raises:
+            StoreError: The request failed.
+        """
+        settings = self._settings
+        deadline = time.monotonic() + settings.deadline
+
+        def make(sdk: Any) -> Any:
+            remaining = deadline - time.monotonic()
+            return request(sdk, max(remaining, min(settings.timeout, settings.deadline)))
+
+        return self.call(action, make, check=check, write=True)
+
+    @property
+    def _limit(self) -> float:
+        settings = self._settings
+        # Repeating does not open a closed security group.
+        return settings.deadline if self._pace.reached else settings.connect_timeout
+
+    def _pause(self, cause: Exception, pauses: Iterator[float], elapsed: float) -> float | None:
+        """Return how long to wait before the next attempt; None if there is none."""
+        remaining = self._limit - elapsed
+        pause = next(pauses, None)
+        if pause is None or remaining <= 0:
+            return None
+        required = getattr(cause, "retry_after", None)
+        if required is None:
+            return min(pause, remaining)
+        if required > remaining:
+            return None
+        self._pace.hold(required)
+        return max(pause, float(required))
+
+    def _await_channel(self) -> None:
+        channel = self._sdk.vdb_client.rpc_client.channels[0]
+        grpc.channel_ready_future(channel).result(timeout=self._settings.connect_timeout)
 
     def _error(self, cause: Exception, where: str) -> StoreError:
         text = self._scrubbed(cause)
+        if _is_connect_timeout(cause):
+            return StoreUnavailableError(
+                f"{where}: connecting timed out after {self._settings.connect_timeout:g} s",
+                remedy="this machine has no access to the instance: check that it is in the "
+                "instance's network (VPC) and that both security groups allow the port; from "
+                "elsewhere, enable the external address in the console and use it",
+            )
         match cause:
             case requests.Timeout():
                 return StoreUnavailableError(
@@ -199,7 +290,7 @@ class SdkClient:
                     "instance's network (whitelist, security group), and the account's key",
                     retryable=not isinstance(cause, invalid),
                 )
-            case VectorDBException():
+            case VectorDBException() | HttpError():
                 return self._refusal(cause, where, text)
             case _:
                 return StoreError(
@@ -208,7 +299,7 @@ class SdkClient:
                     retryable=True,
                 )
 
-    def _refusal(self, cause: VectorDBException, where: str, text: str) -> StoreError:
+    def _refusal(self, cause: VectorDBException | HttpError, where: str, text: str) -> StoreError:
         status = _grpc_status(cause)
         code = int(cause.code)
         if code in _AUTH_CODES or status in _GRPC_AUTH or _AUTH_TEXT.search(text):
@@ -230,7 +321,8 @@ class SdkClient:
                 f"{where} failed, code {code} ({text}); the service is busy or not ready. A wrong "
                 "key can have the same effect"
             )
-        return StoreRequestError(f"{where} was refused, code {code}: {text}")
+        refused = f"{where} was refused, code {code}: {text}"
+        return RequestTooLargeError(refused) if code == _TOO_LARGE else StoreRequestError(refused)
 
     def _without_key(self, cause: Exception) -> Exception:
         """Return the cause, or its scrubbed text where a traceback would show the key."""
@@ -247,7 +339,7 @@ class SdkClient:
         return text if len(text) <= 300 else text[:300] + "…"
 
 
-def _grpc_status(cause: VectorDBException) -> str | None:
+def _grpc_status(cause: Exception) -> str | None:
     """Return the name of a gRPC status; empty for a gRPC failure without one, None over HTTP."""
     if not isinstance(cause, GrpcException):
         return None
@@ -261,15 +353,27 @@ def is_permanent(error: StoreError) -> bool:
     return getattr(error.__cause__, "code", None) in _PERMANENT_CODES
 
 
-def _keep_header(request: Any) -> Any:
-    """Authenticate with the header that the SDK has set, ignoring ``~/.netrc``."""
-    return request
+def _is_connect_timeout(cause: Exception) -> bool:
+    # The SDK replaces the error of requests by its own.
+    context = cause.__context__ if isinstance(cause, ConnectError) else cause
+    return isinstance(context, requests.ConnectTimeout | grpc.FutureTimeoutError)
 
 
-def _require_code(response: Any, *_args: Any, **_options: Any) -> None:
-    """Refuse a response without a code, which the SDK would take for success without results."""
-    if response.ok and b'"code"' not in response.content:
-        raise MalformedResponseError(f"no code in {response.content[:60]!r}")
+def _is_connection_failure(cause: Exception) -> bool:
+    """Return whether the instance may not have been reached."""
+    return isinstance(
+        cause, ConnectError | GrpcException | requests.RequestException | grpc.FutureTimeoutError
+    )
+
+
+def _is_rate_limit(cause: Exception) -> bool:
+    code = getattr(cause, "code", None)
+    return code == _RATE_LIMIT or _grpc_status(cause) == "RESOURCE_EXHAUSTED"
+
+
+def _is_late(cause: Exception) -> bool:
+    """Return whether a request was sent, and no response came in time."""
+    return isinstance(cause, requests.ReadTimeout) or _grpc_status(cause) == "DEADLINE_EXCEEDED"
 
 
 def index_definition(spec: CollectionSpec) -> Any:

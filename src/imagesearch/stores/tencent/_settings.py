@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -24,7 +23,6 @@ __all__ = [
     "Index",
     "OldIndexName",
     "Quantisation",
-    "Retry",
     "Settings",
     "Transport",
     "index_of",
@@ -252,33 +250,6 @@ def upgrade_index_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, "index": replace(default, **changes)}
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Exponential backoff with full jitter, which spreads clients that failed together.
-
-    See Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
-
-    Attributes:
-        retries: Repetitions after the first attempt.
-        first: Longest wait before the first repetition, in seconds; it doubles each time.
-        longest: Longest wait, in seconds.
-
-    Example:
-        >>> len(list(Retry(retries=4).pauses()))
-        4
-    """
-
-    retries: int = 4
-    first: float = 0.1
-    longest: float = 3.0
-
-    def pauses(self) -> Iterator[float]:
-        """Yield the seconds to wait before each repetition."""
-        for attempt in range(self.retries):
-            # Not for cryptography.
-            yield random.uniform(0.0, min(self.longest, self.first * 2**attempt))  # noqa: S311
-
-
 # Letters, digits, _ and -, beginning with a letter, at most 128 (the service's documentation).
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -331,10 +302,12 @@ class Settings:
     read_only: bool
     transport: Transport
     timeout: float
+    connect_timeout: float
+    deadline: float
     ca_cert: Path | None
     batch_size: int
     connections: int
-    retries: int
+    retries: int | None
 
     def __post_init__(self) -> None:
         self._check_url()
@@ -354,15 +327,18 @@ class Settings:
             ("connections", 1, 64),
             ("retries", 0, 20),
         ):
-            _check_range(option, getattr(self, option), low, high)
+            if option != "retries" or self.retries is not None:
+                _check_range(option, getattr(self, option), low, high)
         if self.metric is not None:
             _check_choice("metric", self.metric, METRICS)
         _check_choice("read_consistency", self.read_consistency, get_args(Consistency))
         _check_choice("transport", self.transport, get_args(Transport))
-        if not isinstance(self.timeout, int | float) or not 0 < self.timeout < 3600:
-            raise ConfigError(
-                f"timeout must be more than 0 and less than 3600 seconds, got {self.timeout!r}"
-            )
+        for option in ("timeout", "connect_timeout", "deadline"):
+            seconds = getattr(self, option)
+            if type(seconds) not in (int, float) or not 0 < seconds < 3600:
+                raise ConfigError(
+                    f"{option} must be more than 0 and less than 3600 seconds, got {seconds!r}"
+                )
         if self.ca_cert is not None and not self.ca_cert.is_file():
             raise ConfigError(f"ca_cert: file not found: {str(self.ca_cert)!r}")
         if self.uri_field is not None and (

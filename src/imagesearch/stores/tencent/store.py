@@ -95,11 +95,16 @@ class TencentStore:
             another program created; allows to write to it. Without, it opens read-only.
         read_only: Refuse to write and to create.
         transport: ``"http"`` or ``"grpc"``.
-        timeout: Seconds for connecting, and for each response.
+        timeout: Seconds for each response to a read; a write waits for its response as long as
+            `deadline` allows, because one that is sent twice could be applied late.
+        connect_timeout: Seconds for connecting. An instance that has never responded is given up
+            after that time.
+        deadline: Seconds during which a request is repeated after temporary failures, such as an
+            outage or a rate limit.
         ca_cert: Certificate to verify https with; None for the system's.
         batch_size: Documents in one upsert, 1 to 1000; request bodies are also kept under 8 MB.
         connections: Concurrent requests, 1 to 64.
-        retries: Repetitions of a request after a temporary failure, 0 to 20.
+        retries: Most repetitions of a request within `deadline`, 0 to 20; None for any number.
 
     Raises:
         ConfigError: An option is out of range.
@@ -134,10 +139,12 @@ class TencentStore:
         read_only: bool = False,
         transport: Transport = "http",
         timeout: float = 30.0,
+        connect_timeout: float = 5.0,
+        deadline: float = 60.0,
         ca_cert: str | os.PathLike[str] | None = None,
         batch_size: int = 1000,
         connections: int = 4,
-        retries: int = 5,
+        retries: int | None = None,
     ) -> None:
         self._settings = Settings(
             url=url.rstrip("/"),
@@ -156,6 +163,8 @@ class TencentStore:
             read_only=read_only,
             transport=transport,
             timeout=timeout,
+            connect_timeout=connect_timeout,
+            deadline=deadline,
             ca_cert=None if ca_cert is None else Path(ca_cert),
             batch_size=batch_size,
             connections=connections,
@@ -187,8 +196,9 @@ class TencentStore:
         """Return options for a store that changes nothing; see `SupportsReadOnly`."""
         changed = {**options, "read_only": True}
         if timeout is not None:
-            given = options.get("timeout", timeout)
-            changed |= {"retries": 0, "timeout": min(timeout, float(given))}
+            changed["retries"] = 0
+            for option in ("timeout", "connect_timeout"):
+                changed[option] = min(timeout, float(options.get(option, timeout)))
         return changed
 
     @staticmethod

@@ -83,6 +83,7 @@ class Behaviour:
         visibility_delay: Seconds after which eventually consistent reads see a write; strongly
             consistent reads see it at once.
         database_delay: Seconds after which a new database accepts collections.
+        database_refusal: The error code before that.
         missing: Result of a filter's comparison on a document without the field: ``"false"``;
             ``"unknown"`` as in SQL, so that its negation is not true either; ``"negated"``, false
             except for ``!=``, ``not in`` and ``exclude``; or ``"zero"``, the field counts as 0 or
@@ -92,6 +93,7 @@ class Behaviour:
         l2_squared: Whether the L2 score is the squared distance.
         empty_strings: Whether indexed text fields may be empty.
         latency: Least duration of a request, in seconds.
+        requests_per_second: Requests above this rate get the status 429; None for no limit.
         discard_upserts: Whether upserts are acknowledged unread, for benchmarks of clients.
 
     Example:
@@ -101,12 +103,14 @@ class Behaviour:
 
     visibility_delay: float = 0.0
     database_delay: float = 0.0
+    database_refusal: int = Code.INDEX_NOT_READY
     missing: Literal["false", "unknown", "negated", "zero"] = "unknown"
     null_checks: bool = True
     score_decimals: int | None = 5
     l2_squared: bool = False
     empty_strings: bool = False
     latency: float = 0.0
+    requests_per_second: float | None = None
     discard_upserts: bool = False
 
 

@@ -97,7 +97,7 @@ class Operations:
     def _create_collection(self, body: _Body) -> dict[str, Any]:
         database = self._database(body)
         if time.monotonic() < self._databases[database] + self._behaviour.database_delay:
-            raise ApiError(Code.INDEX_NOT_READY, f"Database not ready: {database}")
+            raise ApiError(self._behaviour.database_refusal, f"Database not ready: {database}")
         name = _name(body, "collection")
         # Names are unique in the whole instance, across databases.
         if name in self._collections:

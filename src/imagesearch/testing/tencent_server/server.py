@@ -42,6 +42,7 @@ class Fault:
         code: Code of ``"api_error"``.
         message: Text of ``"status"`` and ``"api_error"``.
         seconds: Length of ``"delay"``.
+        retry_after: The response's ``Retry-After``: seconds, or an HTTP date.
         path: Only requests to this path; empty for all.
         every: Only every n-th of those requests.
         times: How often to inject it; None for always.
@@ -56,6 +57,7 @@ class Fault:
     code: int = 13100
     message: str = "injected by the stand-in"
     seconds: float = 0.0
+    retry_after: int | str | None = None
     path: str = ""
     every: int = 1
     times: int | None = None
@@ -169,11 +171,14 @@ class TencentServer:
         self._requests: list[LoggedRequest] = []
         self._http: _HttpServer | None = None
         self._thread: threading.Thread | None = None
+        self._port = 0
+        self._allowance = _Allowance(self.behaviour.requests_per_second)
 
     def start(self) -> Self:
-        """Listen on a free port."""
+        """Listen on a free port, or on the same one as before `stop`."""
         if self._http is None:
-            self._http = _HttpServer(("127.0.0.1", 0), _Handler)
+            self._http = _HttpServer(("127.0.0.1", self._port), _Handler)
+            self._port = self._http.server_address[1]
             self._http.owner = self
             self._thread = threading.Thread(
                 target=self._http.serve_forever,
@@ -185,7 +190,7 @@ class TencentServer:
         return self
 
     def stop(self) -> None:
-        """Stop listening; the data are kept."""
+        """Stop listening, which is an outage for clients; the data are kept."""
         if self._http is not None and self._thread is not None:
             self._http.shutdown()
             self._http.close_connections()
@@ -224,10 +229,36 @@ class TencentServer:
         """Append to the request log."""
         self._requests.append(request)
 
+    def within_rate(self) -> bool:
+        """Return whether a request arriving now is within `Behaviour.requests_per_second`."""
+        return self._allowance.take()
+
     @property
     def keeps_bodies(self) -> bool:
         """Whether the request log has bodies."""
         return self._keep_bodies
+
+
+class _Allowance:
+    """A token bucket that holds the requests of one second."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._tokens = rate or 0.0
+        self._filled = time.monotonic()
+
+    def take(self) -> bool:
+        if self._rate is None:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            filled = self._tokens + (now - self._filled) * self._rate
+            self._tokens, self._filled = min(max(1.0, self._rate), filled), now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -296,6 +327,8 @@ class _Handler(BaseHTTPRequestHandler):
         expected = f"Bearer account={owner.username}&api_key={owner.key}"
         if self.headers.get("Authorization") != expected:
             return HTTPStatus.UNAUTHORIZED, b"Unauthorized", None
+        if not owner.within_rate():
+            return HTTPStatus.TOO_MANY_REQUESTS, b"Too Many Requests", None
         if len(raw) > owner.limits.body_bytes:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"Request Entity Too Large", None
         if owner.behaviour.discard_upserts and self.path == "/document/upsert":
@@ -335,6 +368,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
+        if fault is not None and fault.retry_after is not None:
+            self.send_header("Retry-After", str(fault.retry_after))
         self.end_headers()
         self.wfile.write(answer[: len(answer) // 2] if kind == "truncate" else answer)
         self.wfile.flush()
