@@ -34,6 +34,7 @@ __all__ = [
     "SupportsFilterDeletion",
     "SupportsMetadataUpdate",
     "SupportsNotes",
+    "SupportsOptimize",
     "SupportsReadOnly",
     "SupportsWriterRelease",
     "TextEmbedder",
@@ -481,6 +482,33 @@ class SupportsDiagnosis(Protocol):
             ImageSearchError: What is wrong; reported as a problem with the error's remedy. A
                 `WeightsUnavailableError` with a `repository` means that the weights are not in the
                 cache and are downloaded on first use.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsOptimize(VectorStore, Protocol):
+    """A store whose search structures grow in the background and can be completed at once.
+
+    Example:
+        >>> from imagesearch.stores.local import LocalStore
+        >>> from imagesearch.stores.memory import MemoryStore
+        >>> supports(LocalStore("photos.idx"), SupportsOptimize), supports(MemoryStore(), SupportsOptimize)
+        (True, False)
+    """
+
+    def optimize(self, *, progress: CheckProgress | None = None) -> None:
+        """Complete what makes searches fast; results do not depend on it.
+
+        An interrupted call keeps what is done.
+
+        Args:
+            progress: Called with how many records are done, and how many there are.
+
+        Raises:
+            StoreLockedError: Another process writes to the store.
+            UnsupportedOperationError: The store was opened read-only.
+            StoreError: The store failed.
         """
         ...
 

@@ -69,7 +69,6 @@ def ours(files, weights, resize):
         preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
         resize=resize,
         device="cpu",
-        precision="fp32",
     )
 
     def read(file):

@@ -439,3 +439,54 @@ class LosesSightOfOthersAmongCopies(MemoryStore):
             [hit for hit in hits if hit.id in copied][:k] + hits[: max(0, k - len(copied))]
             for hits in everything
         ]
+
+
+class RanksByRoundedVectors(MemoryStore):
+    """As an index of codes does whose candidates are not compared by the vectors themselves."""
+
+    capabilities = MemoryStore.capabilities - {Capability.EXACT}
+
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=10 * k if k > 0 else k, where=where)
+        return [sorted(hits, key=lambda hit: (-round(hit.score, 2), hit.id))[:k] for hits in found]
+
+
+class FindsTheDeadFirst(MemoryStore):
+    """As a graph does that is searched no deeper when most of its nodes are deleted."""
+
+    capabilities = MemoryStore.capabilities - {Capability.EXACT}
+
+    def open(self, meta):
+        super().open(meta)
+        self._deleted = 0
+
+    def delete(self, ids):
+        gone = super().delete(ids)
+        self._deleted += gone
+        return gone
+
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k, where=where)
+        if self._deleted < 900:
+            return found
+        return [hits[: max(1, k // 3)] for hits in found]
+
+
+class MissesWhatIsBeingAdded(MemoryStore):
+    """Finds the records of a write only when the next search begins after it, in the same thread."""
+
+    capabilities = MemoryStore.capabilities - {Capability.EXACT}
+
+    def open(self, meta):
+        super().open(meta)
+        self._newest, self._writer = frozenset(), None
+
+    def upsert(self, batch):
+        super().upsert(batch)
+        self._newest, self._writer = frozenset(batch.ids), threading.get_ident()
+
+    def search(self, vectors, *, k, where=None):
+        found = super().search(vectors, k=k + 1000 if k > 0 else k, where=where)
+        if self._writer == threading.get_ident():
+            return [hits[:k] for hits in found]
+        return [[hit for hit in hits if hit.id not in self._newest][:k] for hits in found]

@@ -51,7 +51,7 @@ def build(path: Path) -> tuple[LocalStore, dict[str, tuple[object, ...]]]:
         ids = tuple(f"photo-{row:04d}" for row in range(first, first + len(batch.ids)))
         store.upsert(make_batch(batch.vectors, list(batch.metadata), ids=ids))
     ever = records(store)
-    store.search(QUERIES[:1], k=1)
+    store.optimize()
     store.note("calibration", {"threshold": 0.25})
     store.delete([f"photo-{row:04d}" for row in range(0, ROWS, 11)])
     store.upsert(make_batch(vectors[:5], fields[:5], ids=[f"photo-{row:04d}" for row in range(5)]))

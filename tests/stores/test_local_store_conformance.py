@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
+from imagesearch.errors import StoreLockedError, UnsupportedOperationError
 from imagesearch.stores.local import LocalStore
 from imagesearch.testing import VectorStoreConformance
 
@@ -13,6 +16,15 @@ def flip_a_bit(place, id):
     body[int(id[-5:]) * (len(body) // 14)] ^= 1
     vectors.write_bytes(body)
     return True
+
+
+class Optimized(LocalStore):
+    """Completes its graph before each search, so that every rule meets it."""
+
+    def search(self, vectors, *, k, where=None):
+        with suppress(StoreLockedError, UnsupportedOperationError):
+            self.optimize()
+        return super().search(vectors, k=k, where=where)
 
 
 class TestExactLocalStore(VectorStoreConformance):
@@ -27,10 +39,24 @@ class TestExactLocalStore(VectorStoreConformance):
 
 
 class TestLocalStoreWithGraph(VectorStoreConformance):
-    """The graph serves from the first hundred records on, so that every rule meets it."""
+    """The graph serves from the first hundred records on."""
 
     large_batch = 1100
     model_examples = 12
+
+    def make_store(self, place):
+        pytest.importorskip("usearch")
+        return Optimized(place / "photos.idx", engine="usearch", exact_below=100)
+
+    def damage(self, place, id):
+        return flip_a_bit(place, id)
+
+
+class TestLocalStoreWithGrowingGraph(VectorStoreConformance):
+    """The graph grows in the background, and rules meet it at any stage."""
+
+    large_batch = 1100
+    model_examples = 6
 
     def make_store(self, place):
         pytest.importorskip("usearch")
@@ -46,7 +72,7 @@ class TestLocalStoreWithHnswlib(TestLocalStoreWithGraph):
 
     def make_store(self, place):
         pytest.importorskip("hnswlib")
-        return LocalStore(place / "photos.idx", engine="hnswlib", exact_below=100)
+        return Optimized(place / "photos.idx", engine="hnswlib", exact_below=100)
 
 
 @pytest.mark.slow
@@ -61,7 +87,7 @@ class TestLocalStoreOfHalves(VectorStoreConformance):
 
     def make_store(self, place):
         pytest.importorskip("usearch")
-        return LocalStore(place / "photos.idx", engine="usearch", exact_below=100, dtype="float16")
+        return Optimized(place / "photos.idx", engine="usearch", exact_below=100, dtype="float16")
 
     def damage(self, place, id):
         return flip_a_bit(place, id)

@@ -198,7 +198,9 @@ def test_another_dtype_than_the_index_has_is_refused_with_the_way_to_get_it(
 
 def test_a_graph_over_bytes_finds_what_a_scan_finds(make):
     pytest.importorskip("usearch")
-    make("photos.idx", dim=16, dtype="int8").upsert(make_batch(vectors(600, 16)))
+    written = make("photos.idx", dim=16, dtype="int8", exact_below=100)
+    written.upsert(make_batch(vectors(600, 16)))
+    written.optimize()
     exact = make(dim=16, engine="exact", read_only=True)
     graph = make(dim=16, engine="usearch", exact_below=100, read_only=True)
     assert "graph, not loaded yet" in repr(graph)

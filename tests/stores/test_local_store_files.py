@@ -504,6 +504,7 @@ def test_hnswlib_serves_where_usearch_does_not_work(opened, monkeypatch):
     graph_library.engine_of.cache_clear()
     store = opened(exact_below=10)
     store.upsert(make_batch(vectors(40)))
+    store.optimize()
     found = store.search(vectors(40), k=1)
     assert [hits[0].id for hits in found] == [f"id-{row:05d}" for row in range(40)]
     assert "graph of 40 nodes" in repr(store)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import numpy as np
 import pytest
 
+from imagesearch.errors import UnsupportedOperationError
 from imagesearch.filters import Field
 from imagesearch.stores.local import LocalStore
 from imagesearch.stores.local import _writer as writing
+from imagesearch.stores.local._graph_builder import GraphBuilder
 from imagesearch.testing.stores._approximate import clustered
 from imagesearch.testing.stores._fixtures import make_batch, make_meta
 
@@ -25,7 +28,7 @@ def graph_files(path):
 
 
 def open_store(path, **options):
-    store = LocalStore(path, engine="usearch", exact_below=200, **options)
+    store = LocalStore(path, **{"engine": "usearch", "exact_below": 200, **options})
     store.open(make_meta(DIM))
     return store
 
@@ -35,6 +38,7 @@ def saved(tmp_path):
     path = tmp_path / "photos.idx"
     store = open_store(path)
     store.upsert(make_batch(VECTORS, [{"stock": row % 10} for row in range(ROWS)]))
+    store.optimize()
     store.close()
     assert len(graph_files(path)) == 2
     return path
@@ -55,8 +59,14 @@ def recall(store, vectors=VECTORS, queries=QUERIES, *, alive=None):
 
 
 def searched_by_graph(store):
-    graph = store._state.searcher._graph
-    return graph is not None and graph.ef > 0
+    return ", graph of " in repr(store)
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_large_index_that_is_closed_has_its_graph(saved, caplog):
@@ -86,7 +96,9 @@ def test_searching_in_a_new_process_does_not_touch_the_files(saved):
 
 
 @pytest.mark.parametrize("target", ["graph.state", "graph-*.usearch"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "bit flipped", "garbage"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "empty", "truncated", "first bytes", "bit flipped", "garbage"]
+)
 def test_a_damaged_graph_is_built_again(saved, target, damage):
     (file,) = saved.glob(target)
     content = file.read_bytes()
@@ -97,18 +109,30 @@ def test_a_damaged_graph_is_built_again(saved, target, damage):
             file.write_bytes(b"")
         case "truncated":
             file.write_bytes(content[: len(content) * 2 // 3])
+        case "first bytes":
+            # In the graph's file these are the codes, which are verified beside the searches.
+            file.write_bytes(b"?" * 5000 + content[5000:])
         case "bit flipped":
             middle = len(content) // 2
             flipped = bytes([content[middle] ^ 4])
             file.write_bytes(content[:middle] + flipped + content[middle + 1 :])
         case _:
             file.write_bytes(np.random.default_rng(0).bytes(len(content)))
+    reader = open_store(saved, read_only=True)
+    recall(reader)
+    wait_for(lambda: not reader._state.searcher.builder._running.locked())
+    assert recall(reader) >= 0.98
+    assert not searched_by_graph(reader)
+    reader.close()
     store = open_store(saved)
+    recall(store)
+    store.optimize()
     assert recall(store) >= 0.98
     assert searched_by_graph(store)
     store.close()
     again = open_store(saved)
     assert recall(again) >= 0.98
+    assert searched_by_graph(again)
     again.close()
     assert len(graph_files(saved)) == 2
 
@@ -117,6 +141,8 @@ def test_a_graph_of_an_earlier_version_is_built_again(saved, caplog):
     state = saved / "graph.state"
     state.write_bytes(state.read_bytes().replace(b"imagesearch graph 3", b"imagesearch graph 2"))
     store = open_store(saved)
+    assert recall(store) >= 0.98
+    store.optimize()
     assert recall(store) >= 0.98
     store.close()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -128,6 +154,7 @@ def test_a_graph_of_other_vectors_is_built_again(saved, tmp_path):
     other = tmp_path / "other.idx"
     store = open_store(other)
     store.upsert(make_batch(-VECTORS))
+    store.optimize()
     store.close()
     for file in saved.glob("graph*"):
         file.unlink()
@@ -135,13 +162,25 @@ def test_a_graph_of_other_vectors_is_built_again(saved, tmp_path):
         (saved / file.name).write_bytes(file.read_bytes())
     store = open_store(saved)
     assert recall(store) >= 0.98
-    store.close()
-
-
-def test_a_graph_of_other_parameters_is_built_again(saved):
-    store = open_store(saved, M=8)
+    store.optimize()
     assert recall(store) >= 0.98
     store.close()
+
+
+@pytest.mark.parametrize("options", [{"M": 8}, {"engine": "hnswlib"}])
+def test_a_graph_of_other_parameters_is_built_again(saved, options):
+    pytest.importorskip(options.get("engine", "usearch"))
+    store = open_store(saved, **options)
+    assert recall(store) >= 0.98
+    store.optimize()
+    assert recall(store) >= 0.98
+    assert searched_by_graph(store)
+    store.close()
+    assert len(graph_files(saved)) == 2
+    again = open_store(saved, **options)
+    assert recall(again) >= 0.98
+    assert searched_by_graph(again)
+    again.close()
 
 
 def test_a_graph_that_is_behind_is_completed(saved, tmp_path):
@@ -222,58 +261,73 @@ def test_the_graph_follows_a_compaction_without_being_built_again(saved, monkeyp
     assert not any("inserting" in message for message in caplog.messages)
 
 
-def test_a_reader_that_had_to_build_the_graph_keeps_it_for_the_next(saved, caplog):
+def test_a_program_that_only_searches_builds_a_missing_graph_in_the_background(saved):
     for file in saved.glob("graph*"):
         file.unlink()
     store = open_store(saved)
-    recall(store)
+    assert recall(store) >= 0.98
+    wait_for(lambda: searched_by_graph(store))
+    assert recall(store) >= 0.98
     store.close()
     assert len(graph_files(saved)) == 2
 
 
-def test_a_read_only_store_builds_its_graph_in_memory_only(saved):
+def test_a_read_only_store_never_builds_a_graph_and_names_the_remedy(saved):
     for file in saved.glob("graph*"):
         file.unlink()
     store = open_store(saved, read_only=True)
     assert recall(store) >= 0.98
-    assert searched_by_graph(store)
+    assert "optimize" in repr(store)
+    with pytest.raises(UnsupportedOperationError):
+        store.optimize()
     store.close()
     assert graph_files(saved) == []
 
 
-def test_a_graph_that_cannot_be_saved_is_no_failure(tmp_path, monkeypatch, caplog):
+def test_a_reader_beside_a_writer_leaves_the_graph_to_it(saved):
+    for file in saved.glob("graph*"):
+        file.unlink()
+    writer = open_store(saved, exact_below=10**6)
+    writer.delete(["id-00000"])
+    reader = open_store(saved)
+    assert recall(reader) >= 0.97
+    assert recall(reader) >= 0.97
+    assert not searched_by_graph(reader)
+    assert not reader._state.searcher.builder._running.locked()
+    reader.close()
+    writer.close()
+    assert graph_files(saved) == []
+
+
+def test_a_reader_uses_what_a_writer_has_saved_meanwhile(saved, monkeypatch):
+    monkeypatch.setattr(GraphBuilder, "tail", 100)
+    reader = open_store(saved, read_only=True)
+    recall(reader)
+    more, _ = clustered(600, DIM, 1, seed=5)
+    writer = open_store(saved)
+    writer.upsert(make_batch(more, prefix="more"))
+    assert reader.search(more[:1], k=1)[0][0].id == "more-00000"
+    writer.optimize()
+    writer.close()
+    found = reader.search(more, k=1)
+    assert np.mean([hits[0].id == f"more-{row:05d}" for row, hits in enumerate(found)]) >= 0.98
+    assert "graph of 2100 nodes" in repr(reader)
+    reader.close()
+
+
+def test_a_graph_that_cannot_be_saved_is_no_failure(tmp_path, caplog):
     path = tmp_path / "photos.idx"
     store = open_store(path)
     store.upsert(make_batch(VECTORS))
     (path / "graph.state").mkdir()
+    store.optimize()
+    assert searched_by_graph(store)
     store.close()
     assert "was not saved" in caplog.text
     (path / "graph.state").rmdir()
     again = open_store(path)
     assert recall(again) >= 0.98
     again.close()
-
-
-def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    from imagesearch.stores.local import _search as graphs
-
-    store = open_store(tmp_path / "photos.idx")
-    store.upsert(make_batch(VECTORS))
-    inserted = []
-
-    class Interrupting(graphs.Graph):
-        def insert(self, snapshot, rows, codes, owners, **options):
-            inserted.extend(rows.tolist())
-            super().insert(snapshot, rows, codes, owners, **options)
-            if len(inserted) == 256:
-                raise KeyboardInterrupt
-
-    monkeypatch.setattr(graphs, "Graph", Interrupting)
-    with pytest.raises(KeyboardInterrupt):
-        store.search(QUERIES, k=10)
-    assert recall(store) >= 0.98
-    assert sorted(inserted) == list(range(ROWS))
-    store.close()
 
 
 @pytest.mark.parametrize("metric", ["dot", "l2"])
@@ -283,6 +337,7 @@ def test_other_metrics_find_what_they_should(tmp_path, metric):
     store = LocalStore(tmp_path / "photos.idx", exact_below=200)
     store.open(make_meta(DIM, metric))
     store.upsert(make_batch(vectors))
+    store.optimize()
     table = QUERIES @ vectors.T
     if metric == "l2":
         table -= (vectors**2).sum(axis=1) / 2
@@ -292,6 +347,7 @@ def test_other_metrics_find_what_they_should(tmp_path, metric):
         for hits, best in zip(store.search(QUERIES, k=10), truth, strict=True)
     ]
     assert np.mean(shares) >= 0.98
+    assert searched_by_graph(store)
     store.close()
 
 
@@ -313,6 +369,7 @@ def test_recall_holds_on_data_without_any_clusters(tmp_path):
     queries = random.normal(size=(100, DIM)).astype(np.float32)
     store = open_store(tmp_path / "photos.idx")
     store.upsert(make_batch(vectors))
+    store.optimize()
     assert recall(store, vectors, queries) >= 0.98
     assert searched_by_graph(store)
     store.close()

@@ -10,8 +10,8 @@ import pytest
 
 from imagesearch.filters import Field
 from imagesearch.stores.local import LocalStore
-from imagesearch.stores.local import _search as searching
 from imagesearch.stores.local import _writer as writing
+from imagesearch.stores.local._graph_builder import GraphBuilder
 from imagesearch.testing.stores._approximate import clustered
 from imagesearch.testing.stores._fixtures import make_batch, make_meta, unit
 
@@ -49,7 +49,7 @@ def test_a_filter_finds_old_records_after_new_ones_were_added(store):
     vectors = unit(centres[labels] + 0.3 * random.normal(size=(3000, DIM)))
     fields = [{"label": "dog" if label else "cat"} for label in labels]
     store.upsert(make_batch(vectors[:2600], fields[:2600]))
-    store.search(vectors[:1], k=1)
+    store.optimize()
     store.upsert(make_batch(vectors[2600:], fields[2600:], ids=ids_of("id", 3000)[2600:]))
     queries = unit(centres[0] + 0.3 * random.normal(size=(30, DIM)))
     answers = store.search(queries, k=10, where=Field("label") == "dog")
@@ -67,7 +67,7 @@ def test_a_filter_finds_old_records_after_new_ones_were_added(store):
 def test_updated_records_are_found_after_a_compaction_in_the_same_program(store, tmp_path):
     vectors, _ = clustered(2400, DIM, 1)
     store.upsert(make_batch(vectors))
-    store.search(vectors[:1], k=1)
+    store.optimize()
     moved, _ = clustered(1300, DIM, 1, seed=4)
     store.upsert(make_batch(moved[:500]))
     store.upsert(make_batch(moved[500:1300], ids=ids_of("id", 2400)[500:1300]))
@@ -78,10 +78,10 @@ def test_updated_records_are_found_after_a_compaction_in_the_same_program(store,
 def test_new_records_are_found_after_a_deletion_that_compacts(store, tmp_path):
     vectors, _ = clustered(2400, DIM, 1)
     store.upsert(make_batch(vectors))
-    store.search(vectors[:1], k=1)
+    store.optimize()
     more, _ = clustered(100, DIM, 1, seed=4)
     store.upsert(make_batch(more, prefix="new"))
-    store.search(vectors[:1], k=1)
+    store.optimize()
     store.delete(ids_of("id", 1400))
     assert (tmp_path / "photos.idx" / "vectors-2.f32").exists()
     assert share_that_finds_itself(store, more, ids_of("new", 100)) >= 0.98
@@ -131,21 +131,22 @@ def test_many_equal_vectors_hide_no_others(tmp_path, spread, first, others):
     match first:
         case "copies":
             store.upsert(make_batch(copies, prefix="copy"))
-            store.search(queries[:1], k=1)
+            store.optimize()
             store.upsert(make_batch(different, prefix="other"))
         case "others":
             store.upsert(make_batch(different, prefix="other"))
-            store.search(queries[:1], k=1)
+            store.optimize()
             for part in range(0, len(copies), 1250):
                 ids = ids_of("copy", len(copies))[part : part + 1250]
                 store.upsert(make_batch(copies[part : part + 1250], ids=ids))
-                store.search(queries[:1], k=1)
+                store.optimize()
         case _:
             ids = ids_of("copy", len(copies)) + ids_of("other", others)
             mixed = np.random.default_rng(0).permutation(len(ids))
             vectors = np.concatenate([copies, different])[mixed]
             store.upsert(make_batch(vectors, ids=[ids[row] for row in mixed]))
     everything = np.concatenate([copies, different])
+    store.optimize()
     require_found(store, everything, different, queries, ids_of("other", others))
     store.delete(ids_of("copy", 1200))
     everything = everything[1200:]
@@ -157,10 +158,10 @@ def test_many_equal_vectors_hide_no_others(tmp_path, spread, first, others):
 
 
 def test_many_nearly_equal_vectors_are_no_reason_to_scan_everything(store):
-    copies, others, queries = copies_and_others(2500, 900, 1e-5)
+    copies, others, _ = copies_and_others(2500, 900, 1e-5)
     mixed = np.random.default_rng(0).permutation(3400)
     store.upsert(make_batch(np.concatenate([copies, others])[mixed]))
-    store.search(queries, k=10)
+    store.optimize()
     assert "graph of 901 nodes, ef=" in repr(store)
     assert "ef=-1" not in repr(store)
 
@@ -169,6 +170,7 @@ def test_deleting_and_updating_one_of_many_equal_vectors_keeps_the_others(store)
     copies, others, _ = copies_and_others(600, 600, 0)
     store.upsert(make_batch(np.concatenate([copies, others])))
     query = copies[:1]
+    store.optimize()
     assert [hit.id for hit in store.search(query, k=3)[0]] == ids_of("id", 3)
     assert "graph of 601 nodes" in repr(store)
     store.delete(["id-00000"])
@@ -181,21 +183,23 @@ def test_deleting_and_updating_one_of_many_equal_vectors_keeps_the_others(store)
 
 
 def test_a_vector_that_was_deleted_everywhere_is_found_when_it_comes_back(store, monkeypatch):
-    monkeypatch.setattr(searching, "_TAIL", 0)
+    monkeypatch.setattr(GraphBuilder, "tail", 0)
     copies, others, _ = copies_and_others(50, 600, 0)
     store.upsert(make_batch(others))
     for round in range(5):
         store.upsert(make_batch(copies, prefix=f"copy{round}"))
+        store.optimize()
         assert store.search(copies[:1], k=1)[0][0].id == f"copy{round}-00000"
         store.delete(ids_of(f"copy{round}", 50))
         assert store.search(copies[:1], k=1)[0][0].score < 0.999
-    assert "graph of 600 nodes" in repr(store)
+    assert "graph of 601 nodes" in repr(store)
 
 
 def test_copies_under_a_filter_are_all_found(store):
     copies, others, _ = copies_and_others(1000, 1000, 0)
     fields = [{"stock": row % 2} for row in range(2000)]
     store.upsert(make_batch(np.concatenate([copies, others]), fields))
+    store.optimize()
     for k in (3, 500, 700):
         hits = store.search(copies[:1], k=k, where=Field("stock") == 1)[0]
         odd = [id for id in ids_of("id", 1000) if int(id[-1]) % 2]
@@ -211,6 +215,7 @@ def test_many_equal_vectors_hide_no_others_under_other_metrics(tmp_path, metric,
     store.open(make_meta(DIM, metric))
     store.upsert(make_batch(copies, prefix="copy"))
     store.upsert(make_batch(3 * others, prefix="other"))
+    store.optimize()
     assert share_that_finds_itself(store, 3 * others, ids_of("other", 300)) >= 0.98
     assert "graph of 301 nodes" in repr(store)
     store.close()
@@ -281,14 +286,15 @@ def vectors_at_random(random):
 @pytest.mark.parametrize("seed", range(4))
 def test_after_any_history_searches_agree_with_an_exact_scan(tmp_path, monkeypatch, seed):
     monkeypatch.setattr(writing, "_WASTE_ROWS", 150)
-    monkeypatch.setattr(searching, "_TAIL", 60)
+    monkeypatch.setattr(GraphBuilder, "tail", 60)
     random = np.random.default_rng(seed)
     path = tmp_path / "photos.idx"
     store, model, generations = open_store(path), Model(), set()
     reader = open_store(path, read_only=True)
+    steps = {"add": 0.45, "update": 0.25, "delete": 0.2, "reopen": 0.05, "optimize": 0.05}
     for step in range(100):
         known = list(model.records)
-        match random.choice(["add", "update", "delete", "reopen"], p=[0.45, 0.3, 0.2, 0.05]):
+        match random.choice(list(steps), p=list(steps.values())):
             case "add":
                 vectors = vectors_at_random(random)
                 model.write(store, [f"{step}-{row}" for row in range(len(vectors))], vectors)
@@ -298,6 +304,8 @@ def test_after_any_history_searches_agree_with_an_exact_scan(tmp_path, monkeypat
                 model.write(store, ids, vectors)
             case "delete" if known:
                 model.delete(store, random.choice(known, min(len(known), 60), False).tolist())
+            case "optimize":
+                store.optimize()
             case "reopen":
                 store.close()
                 store = open_store(path)
@@ -319,11 +327,11 @@ def test_records_that_nobody_changes_are_found_in_every_thread_while_others_chan
     store, monkeypatch
 ):
     monkeypatch.setattr(writing, "_WASTE_ROWS", 300)
-    monkeypatch.setattr(searching, "_TAIL", 100)
+    monkeypatch.setattr(GraphBuilder, "tail", 100)
     vectors, _ = clustered(1200, DIM, 1)
     store.upsert(make_batch(vectors[:400], prefix="fixed"))
     store.upsert(make_batch(vectors[400:], prefix="moving"))
-    store.search(vectors[:1], k=1)
+    store.optimize()
     fixed = ids_of("fixed", 400)
     done, shares, sizes = threading.Event(), [], []
 

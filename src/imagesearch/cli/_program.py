@@ -24,6 +24,7 @@ from imagesearch.cli.doctor import doctor
 from imagesearch.cli.duplicates import duplicates
 from imagesearch.cli.eval import evaluate
 from imagesearch.cli.info import info
+from imagesearch.cli.optimize import optimize
 from imagesearch.cli.search import search
 from imagesearch.cli.serve import serve
 from imagesearch.errors import ImageSearchError
@@ -46,6 +47,7 @@ _OTHER_WORDS = {
     "list": "info",
     "ls": "info",
     "migrate": "copy",
+    "optimise": "optimize",
     "query": "search",
     "remove": "delete",
     "repair": "check",
@@ -119,6 +121,7 @@ for _command in (
     calibrate,
     duplicates,
     check,
+    optimize,
     serve,
     demo,
     doctor,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from imagesearch._pipeline import Pipeline
 from imagesearch._validation import batched
@@ -10,11 +11,13 @@ from imagesearch.errors import UnsupportedOperationError
 from imagesearch.index._ingest import Ingestion, Progress, make_progress
 from imagesearch.index._open import OpenIndex
 from imagesearch.index._plan import Planned, Planner
-from imagesearch.protocols import SupportsCheck, VectorStore, supports
+from imagesearch.protocols import SupportsCheck, SupportsOptimize, VectorStore, supports
 from imagesearch.sources import Payload
 from imagesearch.types import AddReport, CheckReport, CheckResult, Failure, Item, Record
 
-__all__ = ["check_store"]
+__all__ = ["check_store", "optimize_store"]
+
+T = TypeVar("T")
 
 _VECTORS = "vectors"
 _BATCH = 1000
@@ -69,9 +72,13 @@ def _checked(store: SupportsCheck, progress: bool | None) -> list[CheckResult]:
     return _with_bar(progress, lambda count: list(store.check(progress=count)))
 
 
-def _with_bar(
-    progress: bool | None, work: Callable[[Callable[[int, int], None]], list[CheckResult]]
-) -> list[CheckResult]:
+def optimize_store(store: VectorStore, progress: bool | None) -> None:
+    """Complete what makes searches fast, where a store has something to complete."""
+    if supports(store, SupportsOptimize):
+        _with_bar(progress, lambda count: store.optimize(progress=count))
+
+
+def _with_bar(progress: bool | None, work: Callable[[Callable[[int, int], None]], T]) -> T:
     """Do work that reports its steps, and show them."""
     bar: Progress | None = None
     seen = 0

@@ -142,15 +142,12 @@ class EmbeddingSpec:
         name: For people, such as ``timm/resnet50.a1_in1k``.
         dim: Length of every vector, ≥ 1.
         normalised: Whether every vector has unit L2 length.
-        fingerprint: A hash of all that decides the vectors: model, weights, preprocessing. Empty
-            for a hash of `name` and `dim`, for vectors that another program makes.
+        fingerprint: A hash of all that decides the vectors: model, weights, preprocessing.
         decode_size: Pixels of the shorter side below which decoding must not shrink an image; a
             decoder may deliver larger JPEGs scaled down to this size or more. None: never shrink.
         kind: Name of the embedder's entry point, or None if it has none.
         options: Keyword arguments that make the embedder again, without secrets, and without
             what does not change the vectors (device, batch size). JSON values only.
-        aliases: Other fingerprints under which earlier releases stored the same vectors, or ones
-            that may be mixed with them. They are not stored.
 
     Example:
         >>> EmbeddingSpec("mine", dim=4, normalised=True, fingerprint="v1").dim
@@ -159,19 +156,15 @@ class EmbeddingSpec:
 
     name: str
     dim: int
-    normalised: bool = False
-    fingerprint: str = ""
+    normalised: bool
+    fingerprint: str
     decode_size: int | None = field(default=None, compare=False)
     kind: str | None = field(default=None, compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
-    aliases: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         dim = whole(self.dim, f"dim of embedder {shorten(self.name)}", least=1)
         object.__setattr__(self, "dim", dim)
-        if not self.fingerprint:
-            named = hashlib.sha256(f"{self.name}\n{dim}".encode(errors="backslashreplace"))
-            object.__setattr__(self, "fingerprint", named.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +209,8 @@ class IndexMeta:
             >>> meta.require_compatible(meta, where="photos.idx")
         """
         ours, theirs = self.embedding, other.embedding
-        same_vectors = theirs.fingerprint == ours.fingerprint or (
-            ours.fingerprint in theirs.aliases or theirs.fingerprint in ours.aliases
-        )
-        if same_vectors and (ours.dim, self.metric, self.projection) == (
+        if (ours.fingerprint, ours.dim, self.metric, self.projection) == (
+            theirs.fingerprint,
             theirs.dim,
             other.metric,
             other.projection,

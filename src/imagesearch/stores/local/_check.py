@@ -398,7 +398,7 @@ def _notes(connection: sqlite3.Connection, damage: Damage) -> Iterator[CheckResu
 
 
 def _graph(layout: Layout, state: State, damage: Damage) -> Iterator[CheckResult]:
-    rebuilt = "the next search builds it again"
+    rebuilt = "imagesearch optimize builds it again"
     if not layout.graph_state.exists():
         if layout.graphs():
             yield _info("graph", f"graph.state of the saved search graph is missing; {rebuilt}")

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch.stores._ranking import Candidates, exact_scores, nearest
+from imagesearch.stores.local._graph import Graph
 from imagesearch.stores.local._snapshot import Snapshot
 from imagesearch.types import Metric
 
-if TYPE_CHECKING:
-    from imagesearch.stores.local._graph import Graph
+T = TypeVar("T")
 
-__all__ = ["BROADEST", "measure_breadth", "reaches_all", "scan_exactly"]
+__all__ = [
+    "BROADEST",
+    "StoppedError",
+    "breadth_of",
+    "measure_breadth",
+    "reaches_all",
+    "scan_exactly",
+]
 
 
 def scan_exactly(
@@ -58,6 +65,7 @@ _RECALL_FAR_APART = 0.995
 _SPREAD = 200
 _POOL = 10_000
 _ROUND = 20
+_SEARCHED = 8
 # Scores of nearly equal vectors are in no certain order in float32.
 _SAME = 1e-6
 
@@ -78,10 +86,18 @@ def breadth_of(graph: Graph, wanted: int, live: int) -> int:
     return math.ceil((graph.ef + 2 * max(0, wanted - 10)) * len(graph.nodes) / live)
 
 
+class StoppedError(Exception):
+    """A measurement was given up."""
+
+
 def measure_breadth(
-    graph: Graph, snapshot: Snapshot, unseen: NDArray[np.int64], metric: Metric
-) -> None:
-    """Set the graph's ef to the smallest with which images find their nearest; -1 if none is.
+    graph: Graph,
+    snapshot: Snapshot,
+    unseen: NDArray[np.int64],
+    metric: Metric,
+    stop: Callable[[], bool],
+) -> int:
+    """Return the smallest ef with which images find their nearest; -1 if none is enough.
 
     Every vector counts once, however many records have it. Two kinds of queries must both find
     enough: new images, and images far apart, so that thousands of images that look nearly the
@@ -92,14 +108,17 @@ def measure_breadth(
         snapshot: The state that it belongs to.
         unseen: Rows that the graph does not hold.
         metric: How to compare.
+        stop: Whether to give up; called every few milliseconds.
+
+    Raises:
+        StoppedError: `stop` returned True.
     """
     live = graph.nodes.live_rows(snapshot.alive)
     samples = [
-        (_Sample(graph, snapshot, some, live, metric), required)
+        (_Sample(graph, snapshot, some, live, metric=metric, stop=stop), required)
         for some, required in ((unseen, _RECALL), (_far_apart(snapshot, live), _RECALL_FAR_APART))
         if len(some)
     ]
-    graph.ef, graph.calibrated_at = -1, len(graph.nodes) + len(unseen)
     worst = 0.0
     for ef in _BREADTHS:
         if ef > max(_BREADTHS[0], BROADEST * snapshot.live):
@@ -111,10 +130,10 @@ def measure_breadth(
             if recall < required:
                 break
         else:
-            graph.ef = ef
             _logger.info("searching with ef=%d: recall@10 %.3f in a sample", ef, worst)
-            return
+            return ef
     _logger.info("the search graph finds too little (recall@10 %.3f); scanning exactly", worst)
+    return -1
 
 
 def reaches_all(graph: Graph, snapshot: Snapshot, metric: Metric) -> bool:
@@ -125,16 +144,24 @@ def reaches_all(graph: Graph, snapshot: Snapshot, metric: Metric) -> bool:
     live = graph.nodes.live_rows(snapshot.alive)
     rows = _far_apart(snapshot, live)
     queries = snapshot.vectors[rows]
+    breadth = breadth_of(graph, 10, int(np.count_nonzero(live >= 0)))
     reached = 0
-    for query, row, hits in zip(
-        queries, rows, live[graph.search(graph.encode(queries), graph.ef)], strict=True
-    ):
+    for query, row, nodes in zip(queries, rows, _searched(graph, queries, breadth), strict=True):
+        hits = live[nodes[nodes >= 0]]
         # The graph may be newer than the snapshot, and a hit without a row in it.
         near = np.append(hits[hits >= 0], row)
         scores = exact_scores(query, snapshot.vectors[near], metric)
         own = scores[-1]
         reached += bool((scores[:-1] >= own - _SAME * max(1.0, abs(own))).any())
     return reached >= _RECALL * len(rows)
+
+
+def _searched(
+    graph: Graph, queries: NDArray[np.float32], breadth: int
+) -> Iterator[NDArray[np.int64]]:
+    """Give the nodes of each query; a few at a time, for searches of users wait meanwhile."""
+    for first in range(0, len(queries), _SEARCHED):
+        yield from graph.search(graph.encode(queries[first : first + _SEARCHED]), breadth)
 
 
 class _Sample:
@@ -146,6 +173,7 @@ class _Sample:
         queries: Rows whose vectors are the queries; a query is not its own neighbour.
         live: (nodes,), a live row of each node, or -1.
         metric: How to compare.
+        stop: Whether to give up.
     """
 
     def __init__(
@@ -154,28 +182,34 @@ class _Sample:
         snapshot: Snapshot,
         queries: NDArray[np.int64],
         live: NDArray[np.int64],
+        *,
         metric: Metric,
+        stop: Callable[[], bool],
     ) -> None:
         rows = live[live >= 0]
         self._live = live
-        self._graph, self._snapshot, self._metric = graph, snapshot, metric
+        self._graph, self._snapshot, self._metric, self._stop = graph, snapshot, metric, stop
         self._rows = queries
         self._vectors = snapshot.vectors[queries]
         inside = len(np.intersect1d(queries, rows)) > 0
         self._k = min(10 + inside, len(rows))
         mask = np.zeros(snapshot.rows, np.bool_)
         mask[rows] = True
-        self._kth = [
-            float(scores.min())
-            for _, scores in scan_exactly(self._vectors, snapshot, mask, self._k, metric)
-        ]
+        exact = nearest(
+            self._vectors,
+            lambda: self._unless_stopped(snapshot.blocks(mask)),
+            snapshot.vectors.__getitem__,
+            k=self._k,
+            metric=metric,
+        )
+        self._kth = [float(scores.min()) for _, scores in exact]
 
     def recall(self, ef: int) -> float:
         """Search so broadly; the share of hits, without the query itself, that are near enough."""
         graph, snapshot = self._graph, self._snapshot
         live = int(np.count_nonzero(self._live >= 0))
         breadth = math.ceil(ef * len(self._live) / max(1, live))
-        found = graph.search(graph.encode(self._vectors), breadth)
+        found = self._unless_stopped(_searched(graph, self._vectors, breadth))
         near = wanted = 0
         for query, row, nodes, kth in zip(self._vectors, self._rows, found, self._kth, strict=True):
             hits = self._live[nodes[nodes >= 0]]
@@ -186,6 +220,12 @@ class _Sample:
             near += int(np.count_nonzero(good & (hits[best] != row)))
             wanted += self._k - (row in hits)
         return near / max(1, wanted)
+
+    def _unless_stopped(self, steps: Iterator[T]) -> Iterator[T]:
+        for step in steps:
+            if self._stop():
+                raise StoppedError
+            yield step
 
 
 def _far_apart(snapshot: Snapshot, live: NDArray[np.int64]) -> NDArray[np.int64]:

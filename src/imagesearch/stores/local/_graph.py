@@ -42,6 +42,8 @@ class Graph:
         ef: Breadth that a search for ten hits needs; 0 unknown, -1 if none is enough.
         calibrated_at: Nodes there were when `ef` was measured.
         saved: What its file holds; None if that is less, or there is none.
+        saved_nodes: Nodes in its file.
+        verified: Whether the codes in its file have their checksum, or there is no file.
         changed: Whether it or its nodes hold more than its file.
     """
 
@@ -66,6 +68,8 @@ class Graph:
         self.ef = 0
         self.calibrated_at = 0
         self.saved: SavedGraph | None = None
+        self.saved_nodes = 0
+        self.verified = True
         self.changed = False
         # Of the last snapshot that was asked about: its version, its missing rows, live nodes.
         self._state: tuple[int, NDArray[np.int64], int] | None = None
@@ -182,7 +186,7 @@ class Graph:
             state.save_again(self.saved, about, arrays)
         else:
             state.save(about, arrays, self._index.save, unverified=self._index.unverified)
-        self.changed = False
+        self.saved_nodes, self.changed = len(self.nodes), False
 
     def load(self, state: GraphState, snapshot: Snapshot) -> bool:
         """Use a saved graph; False if there is none that fits this index.
@@ -207,6 +211,7 @@ class Graph:
         self.generation = int(about["generation"])
         self.ef, self.calibrated_at = int(about["ef"]), int(about["calibrated_at"])
         self.saved, self.changed = saved, False
+        self.saved_nodes, self.verified = len(self.nodes), not saved.size
         return True
 
     def _describes(self, snapshot: Snapshot) -> bool:

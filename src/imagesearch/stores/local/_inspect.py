@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from imagesearch.protocols import VectorStore
 from imagesearch.stores.local import _schema as schema
 from imagesearch.stores.local._connections import RESTORE, read_database, translated
 from imagesearch.stores.local._graph_file import GraphState
+from imagesearch.stores.local._lock import writer_of
 from imagesearch.stores.local._paths import Layout, without_side_files
 from imagesearch.types import CheckResult, CheckStatus
 
@@ -99,7 +99,7 @@ def inspect_index(path: Path, *, patience: float = 10.0) -> Inspection | None:
             size=sum(file.stat().st_size for file in layout.folder.iterdir() if file.is_file()),
             damage=damage,
             checked=checked,
-            writer=_writer(layout.lock),
+            writer=writer_of(layout.lock),
             graph=graph,
             covered=covered,
             rows=rows,
@@ -170,13 +170,15 @@ def _graph_result(state: Inspection, engine: str, exact_below: int) -> CheckResu
             return _result("ok", f"the search graph contains all {state.rows} vectors")
         case "behind":
             text = f"the search graph contains {state.covered} of {state.rows} vectors"
-            return _result("info", text, "nothing: the next search updates it")
+            return _result(
+                "info", text, "nothing if few are missing; otherwise: imagesearch optimize"
+            )
         case "damaged":
             text = "the saved search graph is damaged"
-            return _result("warning", text, "nothing: the next search rebuilds it")
+            return _result("warning", text, "rebuild it: imagesearch optimize")
         case "none":
             text = "there is no search graph yet"
-            return _result("info", text, "nothing: the first search builds it")
+            return _result("info", text, "build it: imagesearch optimize")
 
 
 def _result(status: CheckStatus, text: str, remedy: str = "") -> CheckResult:
@@ -206,34 +208,3 @@ def _graph(layout: Layout, generation: int, rows: int) -> tuple[_GraphState, int
     covered = len(loaded.arrays["node_of_row"])
     fresh = loaded.about.get("generation") == generation and covered == rows
     return ("fresh" if fresh else "behind"), covered
-
-
-def _writer(lock: Path) -> str:
-    """Name the process that writes; the lock file is empty after its release."""
-    try:
-        with lock.open("rb") as file:
-            owner = file.read(20).decode("ascii", "replace").strip()
-            if not owner or _is_free(file.fileno()):
-                return ""
-    except OSError:
-        return ""
-    return f"process {owner}" if owner.isdigit() else "another process"
-
-
-if sys.platform == "win32":
-
-    def _is_free(descriptor: int) -> bool:
-        """Trust the file: on Windows the lock cannot be tested without taking it."""
-        del descriptor
-        return False
-else:
-    import fcntl
-
-    def _is_free(descriptor: int) -> bool:
-        # A shared lock, and only if a process died with the lock, so that no writer is kept out.
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        return True

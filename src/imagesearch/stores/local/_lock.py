@@ -14,7 +14,7 @@ from pathlib import Path
 from imagesearch._forks import notice_fork, on_fork
 from imagesearch.errors import StoreLockedError
 
-__all__ = ["SharedLock", "WriterLock"]
+__all__ = ["SharedLock", "WriterLock", "writer_of"]
 
 
 # Another program may remove the file between opening and locking it, but not time after time.
@@ -152,6 +152,18 @@ def _owner(file: io.FileIO) -> str:
     return ""
 
 
+def writer_of(lock: Path) -> str:
+    """Name the process that writes; the lock file is empty after its release."""
+    try:
+        with lock.open("rb") as file:
+            owner = file.read(20).decode("ascii", "replace").strip()
+            if not owner or _is_free(file.fileno()):
+                return ""
+    except OSError:
+        return ""
+    return f"process {owner}" if owner.isdigit() else "another process"
+
+
 if sys.platform == "win32":
     import msvcrt
 
@@ -170,6 +182,11 @@ if sys.platform == "win32":
             msvcrt.locking(descriptor, mode, 1)
         finally:
             os.lseek(descriptor, 0, os.SEEK_SET)
+
+    def _is_free(descriptor: int) -> bool:
+        """Trust the file: on Windows the lock cannot be tested without taking it."""
+        del descriptor
+        return False
 else:
     import fcntl
 
@@ -178,6 +195,15 @@ else:
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _is_free(descriptor: int) -> bool:
+        # A shared lock, and only if a process died with the lock, so that no writer is kept out.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        return True
 
 
 class SharedLock:

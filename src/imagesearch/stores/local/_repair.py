@@ -81,7 +81,10 @@ def repair_index(
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         done.append(
-            _done("graph", "the damaged search graph was removed; the next search builds it again")
+            _done(
+                "graph",
+                "the damaged search graph was removed; imagesearch optimize builds it again",
+            )
         )
     return done
 

@@ -1,4 +1,4 @@
-"""Writer: appends vectors, then commits their records."""
+"""Writer: appends vectors, then commits what they belong to."""
 
 from __future__ import annotations
 
@@ -31,7 +31,6 @@ from imagesearch.stores.local._checksums import (
     vector_checksums,
     write_field_sums,
 )
-from imagesearch.stores.local._connections import ReplacedError
 from imagesearch.stores.local._database import Database
 from imagesearch.stores.local._lock import WriterLock
 from imagesearch.stores.local._paths import Layout, sync_folder
@@ -45,7 +44,7 @@ from imagesearch.types import Metadata, RecordBatch, updated_metadata
 __all__ = ["Writer", "compact_if_wasteful", "keep_graph"]
 
 
-# Compaction copies all live rows, so it waits until a third of the rows are tombstones.
+# Compaction copies all that is left, so it waits until a third of the file is waste.
 _WASTE_ROWS = 1000
 _WASTE_SHARE = 1 / 3
 _COPY_BYTES = 16 * 2**20
@@ -73,18 +72,21 @@ DELETE FROM checksums
 
 
 class Writer:
-    """Changes an index; created while the writer's lock is held.
+    """The one that changes an index; made while the writer's lock is held.
 
-    The order makes every commit atomic: vectors reach the disk first, where nothing refers to them
-    yet, and a SQLite transaction then makes them part of the index. A crash in between leaves a
+    The order makes every commit whole: vectors reach the disk first, where nothing refers to them
+    yet; the same SQLite transaction then makes them part of the index. A crash in between leaves a
     tail that the next append overwrites. All files are changed inside a transaction, which excludes
     other writers even where somebody has removed the writer's lock.
 
     Args:
-        layout: The files of the index.
-        database: Connections to its database.
-        dim: Elements of a vector.
-        encoding: How vectors are stored.
+        layout: Where the files are.
+        database: Connections.
+        dim: Numbers in a vector.
+        encoding: How they are kept.
+
+    Attributes:
+        live: Records that there were when `wasteful` was asked.
     """
 
     def __init__(self, layout: Layout, database: Database, dim: int, encoding: Encoding) -> None:
@@ -99,13 +101,13 @@ class Writer:
             self._file = VectorsFile(path, self._row_bytes)
 
     def upsert(self, batch: RecordBatch) -> None:
-        """Insert or replace records; they are on the disk on return.
+        """Insert or replace; on the disk when it returns.
 
         Args:
-            batch: As returned by `check_batch`.
+            batch: As `check_batch` gives it.
 
         Raises:
-            StoreRequestError: A vector cannot be stored; nothing was written.
+            StoreRequestError: The index cannot keep such a vector; nothing was written.
             OSError, sqlite3.Error: Nothing was written.
         """
         vectors = cast(NDArray[np.float32], batch.vectors)
@@ -113,19 +115,19 @@ class Writer:
         texts = list(map(_metadata_text, batch.metadata))
         crcs = vector_checksums(encoded)
         with self._database.writing() as connection:
-            # Counts of this very transaction, because its commit replaces them.
+            # What this transaction sees is what its commit replaces: no other count will do.
             state = read_state(connection)
             first = state.rows
             self._file_of(state.generation).append(first, encoded)
             numbers = range(first, first + len(batch.ids))
-            replaced = _mark_deleted(connection, _rows_of(connection, batch.ids))
+            replaced = _bury(connection, _rows_of(connection, batch.ids))
             lines = zip(numbers, batch.ids, batch.uris, batch.digests, texts, strict=True)
             connection.executemany(
                 "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)",
                 ((*line, record_checksum(*line)) for line in lines),
             )
             append_vector_checksums(connection, first, crcs)
-            # Sorted by key, so that neighbours share pages.
+            # In the order of the key, so that neighbours land on the same page.
             entries = sorted(
                 (
                     (name, kind, value, row)
@@ -187,13 +189,14 @@ class Writer:
         return len(rows)
 
     def wasteful(self) -> bool:
-        """Return whether compaction is worthwhile."""
+        """Tell whether compaction is worth its while."""
         state = self._database.newest_state()
+        self.live = state.live
         dead = state.rows - state.live
         return dead >= _WASTE_ROWS and dead >= _WASTE_SHARE * state.rows
 
     def compact(self) -> tuple[NDArray[np.int64], int]:
-        """Copy the live rows to the next generation, and switch to it in one commit.
+        """Write the live rows to the next generation and switch to it in one commit.
 
         Returns:
             For each old row its new number, or -1 if it was dead; and the new generation.
@@ -209,7 +212,7 @@ class Writer:
                     (row for (row,) in connection.execute("SELECT row FROM records ORDER BY row")),
                     np.int64,
                 )
-                # Stored checksums, not new ones, so that damage stays visible.
+                # Those that were written, not those of what is read now: damage stays visible.
                 blocks = read_vector_checksums(connection, np.unique(kept // BLOCK).tolist())
                 crcs = checksums_of(blocks, kept)
                 before = self._layout.vectors(state.generation, self._encoding)
@@ -253,7 +256,7 @@ class Writer:
         self._file.close()
 
     def _remove_unless_current(self, path: Path) -> None:
-        # A commit may have succeeded despite an error: the database decides.
+        # A commit that failed to say so may still have happened: what the database says counts.
         with (
             suppress(OSError, sqlite3.Error, StoreError),
             self._database.holding_off_writers() as state,
@@ -274,13 +277,13 @@ def _matching_rows(connection: sqlite3.Connection, where: Filter) -> list[int]:
     require_field_sums(connection, where, set())
     condition, bound = compile_filter(where)
     lines = list(read_lines(connection, condition, bound, checked=True))
-    # A damaged filter entry must not delete or change a record.
+    # Nothing is deleted or changed because of a damaged entry in the table `fields`.
     require_matches(where, (record_of(line, None) for line in lines))
     return [line[0] for line in lines]
 
 
-def _mark_deleted(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
-    """Delete records and list their rows as tombstones; return how many there were."""
+def _bury(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
+    """Take records out and remember their rows as dead; return how many there were."""
     numbers = [(row,) for row in rows]
     connection.executemany("INSERT INTO dead (row) VALUES (?)", numbers)
     connection.executemany("DELETE FROM records WHERE row = ?", numbers)
@@ -293,7 +296,7 @@ def _mark_deleted(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
 
 def _delete(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
     if rows:
-        _mark_deleted(connection, rows)
+        _bury(connection, rows)
         connection.execute("UPDATE state SET live = live - ?, version = version + 1", (len(rows),))
     return len(rows)
 
@@ -301,7 +304,7 @@ def _delete(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
 def _set_fields(
     connection: sqlite3.Connection, rows: Sequence[int], fields: Metadata, *, replace: bool
 ) -> bool:
-    """Change metadata and filter entries of records; return whether any changed."""
+    """Change the metadata of records, and what filters read of them; return whether any changed."""
     found = list(
         read_lines(
             connection,
@@ -320,7 +323,7 @@ def _set_fields(
         if changed_text == text:
             continue
         texts.append((changed_text, record_checksum(row, id, uri, digest, changed_text), row))
-        # The table has no index by row, so each entry is deleted by its full key.
+        # The table has no index by row, so that each entry is named by its whole key.
         old, new = set(field_entries(before)), set(field_entries(after))
         old_entries += [(*entry, row) for entry in old - new]
         new_entries += [(*entry, row) for entry in new - old]
@@ -338,10 +341,10 @@ def _metadata_text(metadata: Metadata) -> str:
 
 
 def _renumber(connection: sqlite3.Connection) -> None:
-    """Renumber the live rows for the next generation."""
-    # Verified before the entries of tombstones are dropped, which are part of the sums.
+    """Give the live rows the numbers that they have in the next generation."""
+    # Before entries of dead rows go, and with them the sums that they are part of.
     if field_sums(connection) != stored_field_sums(connection):
-        raise StoreCorruptError(f"the filter entries do not match their checksums; {CHECK}")
+        raise StoreCorruptError(f"what filters read does not have its checksums; {CHECK}")
     for statement in _RENUMBERING.format(tables=RECORDS + FIELDS).split(";"):
         connection.execute(statement)
     write_field_sums(connection, field_sums(connection))
@@ -359,39 +362,30 @@ def compact_if_wasteful(opened: Opened, writer: Writer) -> None:
             # Its numbers alone are used below; its vectors belong to this transaction.
             pass
         _logger.info("compacting the index at %s", opened.path)
-        new, generation = writer.compact()
-        # A writer beside this one is no more than a removed lock file away.
-        if generation == old.generation + 1 and len(new) == old.rows:
-            opened.searcher.follow(old, new, generation)
+        with opened.searcher.builder.paused():
+            new, generation = writer.compact()
+            # A writer beside this one is no more than a removed lock file away.
+            if generation == old.generation + 1 and len(new) == old.rows:
+                opened.searcher.builder.follow(old, new, generation)
     except (OSError, sqlite3.Error, StoreError) as error:
         # The write itself is acknowledged; the waste stays until there is room to compact.
         _logger.warning("the index at %s could not be compacted: %s", opened.path, error)
 
 
 def keep_graph(opened: Opened, lock: WriterLock) -> None:
-    """Save the graph before closing; bring it up to date first, if this process has written."""
+    """Stop extending the graph, and save it if this process may write to the index."""
+    builder = opened.searcher.builder
+    builder.stop()
     if not opened.database.in_place:
         # The folder belongs to another index, or is gone.
         return
     with suppress(StoreLockedError):
         lock.require_in_place()
-    writing = lock.held
-    if not writing:
-        if not opened.searcher.unsaved:
+    if not lock.held:
+        if not builder.grown:
             return
         try:
             lock.acquire()
         except (StoreLockedError, OSError):
             return
-    try:
-        with opened.reading() as (_, snapshot):
-            try:
-                if writing:
-                    opened.searcher.prepare(snapshot)
-            finally:
-                opened.searcher.save(snapshot)
-    except ReplacedError:
-        return
-    except StoreCorruptError as error:
-        # Closing loses nothing; whoever reads what is damaged gets the error.
-        _logger.warning("the search graph of %s was not brought up to date: %s", opened.path, error)
+    builder.save(lambda: True)

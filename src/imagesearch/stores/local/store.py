@@ -32,7 +32,7 @@ from imagesearch.stores.local._connections import OvertakenError, ReplacedError,
 from imagesearch.stores.local._create import Engine, Options, describe_index
 from imagesearch.stores.local._fork_safety import pool_lock
 from imagesearch.stores.local._graph_file import require_engine
-from imagesearch.stores.local._lock import WriterLock
+from imagesearch.stores.local._lock import WriterLock, writer_of
 from imagesearch.stores.local._paths import Layout, without_side_files
 from imagesearch.stores.local._repair import repair_index
 from imagesearch.stores.local._rows import hits_of, read_notes, require_matches, write_note
@@ -52,7 +52,7 @@ from imagesearch.types import CheckResult, Hit, IndexMeta, Metadata, Record, Rec
 __all__ = ["LocalStore"]
 
 _QUERIES = 256
-# Attempts to read while the index is being replaced repeatedly.
+# Attempts to read while one index after the other is put in the place of this one.
 _ATTEMPTS = 40
 
 T = TypeVar("T")
@@ -192,7 +192,7 @@ class LocalStore:
 
         Raises:
             StoreRequestError: A vector is missing, of another dimension, not finite, or zero
-                under ``cosine``, too large for float16; metadata are not JSON values. Nothing was
+                under ``cosine``, too large for float16; metadata are no JSON values. Nothing was
                 written.
             StoreLockedError: Another process writes to this index.
             StoreUnavailableError: The disk is full or fails; what was there before is unharmed.
@@ -205,6 +205,8 @@ class LocalStore:
             if len(checked):
                 writer.upsert(checked)
                 compact_if_wasteful(opened, writer)
+                if writer.live > self._options.exact_below:
+                    self._extend_graph(opened)
 
         self._write(opened, upsert)
 
@@ -233,7 +235,10 @@ class LocalStore:
                 require_matches(where, (hit for hits in answers for hit in hits))
             return answers
 
-        return self._read(search)
+        hits = self._read(search)
+        if opened.searcher.builder.wanted:
+            self._extend_graph(opened)
+        return hits
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among `ids`; missing ids are absent."""
@@ -309,15 +314,15 @@ class LocalStore:
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
     ) -> Iterator[RecordBatch]:
-        """Yield the records that match when the scan begins.
+        """Go through the matching records that there are when the scan begins.
 
-        The scan sees one state of the index, regardless of concurrent writes, and holds one batch in
-        memory. If another index replaces this one, the scan continues with the old one.
+        The scan sees one state of the index, whatever is written meanwhile, and holds one batch
+        in memory. If another index takes the place of this one, it goes on with the old one.
 
         Raises:
             StoreRequestError: batch_size < 1.
             StoreUnavailableError: The index was written to during the scan, and this user may
-                neither write to the folder nor share SQLite's write-ahead log.
+                neither write to the folder nor share SQLite's log.
         """
         self._opened()
         check_batch_size(batch_size)
@@ -347,10 +352,10 @@ class LocalStore:
         )
 
     def note(self, name: str, value: Any) -> None:
-        """Store a note, replacing one of that name; None removes it.
+        """Keep a note, in place of one of that name; None removes it.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is not a JSON value.
+            StoreRequestError: The name is empty, or the value is no JSON value.
             StoreLockedError: Another process writes to this index.
             StoreUnavailableError: The disk is full or fails; nothing was changed.
             UnsupportedOperationError: The store was opened with ``read_only=True``.
@@ -379,11 +384,11 @@ class LocalStore:
             )
 
     def check(self, *, progress: CheckProgress | None = None) -> Iterator[CheckResult]:
-        """Check all files of the index without changing them; it need not be open.
+        """Look through all files of the index, and change nothing; it need not be open.
 
-        Runs SQLite's integrity check and verifies records, filter entries, vectors, notes, the saved
-        graph, and that no acknowledged writes are missing. Reads everything; other processes may
-        write at the same time.
+        SQLite's own check of its database, every record, what filters read, every vector, notes,
+        the saved graph, and whether acknowledged writes are missing. Takes the time of reading it
+        all; writes of others may go on meanwhile.
 
         Raises:
             IncompatibleIndexError: The path holds something else, or a newer format.
@@ -404,22 +409,22 @@ class LocalStore:
     def repair(
         self, *, remove: bool = False, progress: CheckProgress | None = None
     ) -> list[CheckResult]:
-        """Repair damage without the images; the index need not be open.
+        """Repair what needs no images; the index need not be open.
 
-        Rebuilds redundant data (counts, filter entries, checksums, SQLite's indexes), removes a damaged
-        graph, and accepts a database that has lost acknowledged writes. Damaged vectors stay damaged
-        until their records are written again.
+        Rebuilds what is kept twice (counts, what filters read, checksums, SQLite's indexes), removes
+        a damaged graph, and accepts a database that has lost acknowledged writes. Vectors that are
+        damaged stay so, until their records are written again.
 
         Args:
-            remove: Whether to remove records that cannot be repaired, and to stop counting missing
-                ones.
-            progress: Called with the number of rows that were checked.
+            remove: Whether to remove records that are damaged beyond repair, and to give up those
+                that are missing.
+            progress: Told how many rows were looked at.
 
         Returns:
-            The repairs that were made.
+            What was done.
 
         Raises:
-            StoreCorruptError: It cannot be repaired.
+            StoreCorruptError: It is damaged too much to be repaired.
             StoreLockedError: Another process writes to this index.
             StoreUnavailableError: It cannot be read or written.
             UnsupportedOperationError: The store was opened with ``read_only=True``.
@@ -437,6 +442,48 @@ class LocalStore:
                 if not held:
                     self._lock.release()
 
+    def optimize(self, *, progress: CheckProgress | None = None) -> None:
+        """Complete the search graph with all processors, and save it.
+
+        Searches go on meanwhile. A call that is interrupted keeps what is done. Nothing happens in
+        an index that is scanned exactly anyway.
+
+        Args:
+            progress: Called with the records that are in the graph, and the records there are.
+
+        Raises:
+            StoreCorruptError: A vector is damaged.
+            StoreLockedError: Another process writes to this index.
+            UnsupportedOperationError: The store was opened with ``read_only=True``.
+
+        Example:
+            >>> import tempfile
+            >>> from imagesearch.types import EmbeddingSpec, IndexMeta
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     store = LocalStore(Path(folder) / "photos.idx")
+            ...     store.open(IndexMeta(EmbeddingSpec("mine", 2, True, "v1")))
+            ...     store.optimize()
+            ...     store.close()
+        """
+        opened = self._opened()
+        if self._read_only:
+            raise refuse_writing(self._path)
+        with translated(self._path):
+            with self._changing.lock:
+                opened.database.require_in_place()
+                held = self._lock.held
+                self._lock.require_in_place()
+                self._lock.acquire()
+            try:
+                opened.searcher.builder.optimize(
+                    opened.read, may_save=lambda: self._lock.held, progress=progress
+                )
+            finally:
+                if not held:
+                    with self._changing.lock:
+                        if self._writer is None:
+                            self._lock.release()
+
     def release_writer_lock(self) -> None:
         """Let other processes write, until this store writes again; it stays open.
 
@@ -448,10 +495,10 @@ class LocalStore:
             self._lock.release()
 
     def close(self) -> None:
-        """Save the graph, let other processes write, and close all files.
+        """Save the graph as far as it has grown, let other processes write, and close all files.
 
-        A large index that has grown gets its graph now, so that the next search need not wait. A
-        call that is interrupted closes all the same, without the graph; it may be repeated.
+        The next writer continues the graph; `optimize` completes it. A call that is interrupted
+        closes all the same, without saving the graph; it may be repeated.
         """
         with self._changing.lock:
             try:
@@ -472,7 +519,7 @@ class LocalStore:
             return f"<LocalStore {str(self._path)!r}: not open, {engine}>"
         with suppress(StoreError):
             count = self.count()
-            searching = self._state.searcher.describe(count)
+            searching = self._state.searcher.builder.describe(count)
             kept = f"{count} records, {self._state.encoding.dtype}"
             return f"<LocalStore {str(self._path)!r}: {kept}, {engine}, {searching}>"
         return f"<LocalStore {str(self._path)!r}: cannot be read, {engine}>"
@@ -494,6 +541,7 @@ class LocalStore:
         """Close what is open and release the lock; may be repeated after an interrupt."""
         self._drop_writer()
         if self._state is not None:
+            self._state.searcher.builder.stop()
             with translated(self._path):
                 self._state.database.close()
         self._lock.release()
@@ -547,6 +595,7 @@ class LocalStore:
             self._state = reopen_index(
                 opened, self._layout, self._lock, self._options, read_only=self._read_only
             )
+            opened.searcher.builder.stop()
             opened.database.retire()
 
     def _write(self, opened: Opened, change: Callable[[Writer], T]) -> T:
@@ -571,6 +620,12 @@ class LocalStore:
                 if fresh and not held:
                     self._lock.release()
                 raise
+
+    def _extend_graph(self, opened: Opened) -> None:
+        """Insert new records into the graph in the background, unless another process does it."""
+        lock = self._lock
+        grow = not self._read_only and (lock.held or not writer_of(self._layout.lock))
+        opened.searcher.builder.start(opened.read, may_save=lambda: lock.held, grow=grow)
 
     def _current_writer(self, opened: Opened) -> Writer:
         self._lock.require_in_place()

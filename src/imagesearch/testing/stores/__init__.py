@@ -1,4 +1,4 @@
-"""VectorStoreConformance: the rules of the VectorStore protocol as tests to inherit."""
+"""VectorStoreConformance: the rules of the VectorStore protocol as tests that anyone can inherit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class VectorStoreConformance(
     ModelRules,
     ApproximateSearchRules,
 ):
-    """Every rule of `VectorStore` as a test; inherit it and override `make_store`.
+    """Every rule of `VectorStore`, as tests; inherit it and say how to make your store.
 
     Override `make_store`, and `reopen_store` if the store declares `Capability.PERSISTENT`. What
     else may be set (`dim`, `metrics`, `settle`, `filterable_fields` …) is described by

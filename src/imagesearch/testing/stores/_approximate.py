@@ -1,8 +1,10 @@
-"""Rules about recall: an approximate store finds nearly everything that an exact one finds."""
+"""Rules about recall: an approximate store finds nearly all that an exact one finds."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imagesearch.filters import Field, Filter
-from imagesearch.protocols import Capability, VectorStore
+from imagesearch.protocols import Capability, SupportsOptimize, VectorStore, supports
 from imagesearch.testing.stores._fixtures import StoreFixtures, make_batch, make_meta, unit
 
 __all__ = ["ApproximateSearchRules", "clustered"]
@@ -32,7 +34,7 @@ class ApproximateSearchRules(StoreFixtures):
         self._check_recall(place, 10_000)
 
     def test_a_filter_finds_old_records_after_later_additions(self, place: Path) -> None:
-        """Recall under a filter holds after additions, also for queries far from the new records.
+        """Recall under a filter holds after additions, also for queries that lie elsewhere.
 
         If this fails, check that records which are not in the vector index yet are searched
         beside it, each to its own depth: enough new hits are not enough hits.
@@ -63,7 +65,7 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_records_are_found_by_their_own_vector_after_updates(self, place: Path) -> None:
-        """Updated, added and untouched records are found at once, without reopening.
+        """What was updated, added or left alone is found at once, without reopening.
 
         If this fails, check what the store's search knows after an update, a deletion, and
         after the space of old vectors was given back.
@@ -92,7 +94,7 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_many_equal_vectors_do_not_hide_the_others(self, place: Path) -> None:
-        """Many identical images do not hide other records, and are found themselves.
+        """Placeholders and black frames leave everything else findable, and are found themselves.
 
         If this fails, check that the vector index holds equal vectors once, or that they are
         kept out of it: graphs link copies with each other only, and fall apart.
@@ -121,6 +123,100 @@ class ApproximateSearchRules(StoreFixtures):
         hits = store.search(copies[:1], k=101)[0]
         assert [hit.id for hit in hits[:100]] == ids[2400:]
         store.close()
+
+    def test_vectors_that_differ_by_next_to_nothing_are_ranked_exactly(self, place: Path) -> None:
+        """Frames of a still scene are ordered by their exact scores, and hide nothing else.
+
+        If this fails, check that records whose compressed vectors are equal are all candidates,
+        and that candidates are compared by the vectors that were stored.
+        """
+        dim = self.approximate_dim
+        others, _ = clustered(500, dim, 1)
+        random = np.random.default_rng(4)
+        scene = random.normal(size=dim)
+        frames = unit(scene + 1e-2 * random.normal(size=(600, dim)))
+        vectors = np.concatenate([others, frames])
+        ids = [f"id-{row:05d}" for row in range(len(vectors))]
+        store = self.make_store(place)
+        store.open(make_meta(dim))
+        for first in range(0, len(vectors), 550):
+            part = slice(first, first + 550)
+            self.write(store, make_batch(vectors[part], ids=ids[part]))
+        self._optimize(store)
+        self._require_found(store, others, ids[:500])
+        right = []
+        for query, hits in zip(frames[:20], store.search(frames[:20], k=10), strict=True):
+            kth = np.sort(frames.astype(np.float64) @ query)[-10]
+            right += [hit.score >= kth - 1e-6 - self.tolerance / 10 for hit in hits]
+        assert np.mean(right) >= 0.98, "the nearest of many nearly equal vectors are missing"
+        store.close()
+
+    def test_most_records_can_be_deleted(self, place: Path) -> None:
+        """What is left of a collection is found when nine tenths of it are gone.
+
+        If this fails, check how deep the vector index is searched when most of what it finds has
+        been deleted.
+        """
+        dim = self.approximate_dim
+        vectors, queries = clustered(1500, dim, 20)
+        ids = [f"id-{row:05d}" for row in range(len(vectors))]
+        store = self.make_store(place)
+        store.open(make_meta(dim))
+        for first in range(0, len(vectors), _BATCH):
+            part = slice(first, first + _BATCH)
+            self.write(store, make_batch(vectors[part], ids=ids[part]))
+        self._optimize(store)
+        truth = _Truth(vectors)
+        order = np.random.default_rng(3).permutation(len(vectors))
+        for first, last in ((0, 600), (600, 1000), (1000, 1350)):
+            gone = order[first:last]
+            self.remove(store, [ids[row] for row in gone])
+            truth.alive[gone] = False
+            self._compare_recall(store, truth, queries)
+        store.close()
+
+    def test_searches_miss_nothing_while_records_are_added(self, place: Path) -> None:
+        """A thread that searches finds what was acknowledged, whatever another one adds.
+
+        If this fails, check that records which are being inserted into the vector index are
+        searched beside it until they are in.
+        """
+        dim = self.approximate_dim
+        vectors, _ = clustered(1800, dim, 1)
+        ids = [f"id-{row:05d}" for row in range(len(vectors))]
+        store = self.make_store(place)
+        store.open(make_meta(dim))
+        self.write(store, make_batch(vectors[:600], ids=ids[:600]))
+        written = 600
+        done, searched = threading.Event(), threading.Event()
+
+        def search() -> None:
+            random = np.random.default_rng(0)
+            while not done.is_set():
+                rows = random.integers(written - 600, written, size=60)
+                self._require_found(store, vectors[rows], [ids[row] for row in rows])
+                searched.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            searching = pool.submit(search)
+            try:
+                for first in range(600, 1800, 100):
+                    part = slice(first, first + 100)
+                    self.write(store, make_batch(vectors[part], ids=ids[part]))
+                    written = first + 100
+                    searched.clear()
+                    while not searched.wait(0.1) and not searching.done():
+                        pass
+            finally:
+                done.set()
+            searching.result()
+        self._require_found(store, vectors, ids)
+        store.close()
+
+    @staticmethod
+    def _optimize(store: VectorStore) -> None:
+        if supports(store, SupportsOptimize):
+            store.optimize()
 
     def _require_found(
         self, store: VectorStore, vectors: NDArray[np.float32], ids: Sequence[str]
@@ -164,6 +260,8 @@ class ApproximateSearchRules(StoreFixtures):
             store = self.reopen_store(place)
             store.open(make_meta(dim))
             self._compare_recall(store, truth, queries)
+            self._optimize(store)
+            self._compare_recall(store, truth, queries)
             more, _ = clustered(50, dim, 1, seed=5)
             self.write(store, make_batch(more, ids=[f"late-{row}" for row in range(50)]))
             found = store.search(more, k=1)
@@ -192,7 +290,7 @@ class ApproximateSearchRules(StoreFixtures):
 
 
 class _Truth:
-    """Exact search over live rows."""
+    """Exact search over rows that are still alive."""
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = vectors
@@ -210,7 +308,7 @@ class _Truth:
 def clustered(
     rows: int, dim: int, queries: int, *, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return unit vectors around a few centres, like embeddings of classes, and queries.
+    """Return unit vectors around a few centres, as embeddings of real classes lie, and queries.
 
     Example:
         >>> vectors, queries = clustered(100, 16, 3)

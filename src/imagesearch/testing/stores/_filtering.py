@@ -1,4 +1,4 @@
-"""Rules about filters, and their test cases."""
+"""Rules about filters, and the cases that they are tried on."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ HOSTILE_TEXTS = (
     "{x}",
     "$.a",
 )
-"""Texts that break compilers which insert values without binding or escaping them."""
+"""Texts that break compilers which paste instead of binding or escaping."""
 
 RECORDS: list[dict[str, Any]] = [
     {"label": "cat", "price": 1.0, "stock": 0, "sold": True, "tags": ["red", "small"]},
@@ -79,7 +79,7 @@ RECORDS: list[dict[str, Any]] = [
     {},
     *({"note": text, "tags": [text], "label": text} for text in HOSTILE_TEXTS),
 ]
-"""The stored metadata: only fields of FILTERABLE_FIELDS, with values of their types."""
+"""What is stored: only fields of FILTERABLE_FIELDS, with values of their types."""
 
 _label, _price, _stock, _sold, _tags, _note = (
     Field(name) for name in ("label", "price", "stock", "sold", "tags", "note")
@@ -239,7 +239,7 @@ ANY_FIELD_RECORDS: list[dict[str, Any]] = [
     {"x": "\uffff"},
     {"x": "\U00010000"},
 ]
-"""Values of several types under one name, and names that break compilers."""
+"""Mixed kinds under one name, and names that break compilers."""
 
 _x = Field("x")
 ANY_FIELD_CASES: list[Filter] = [
@@ -283,7 +283,7 @@ ANY_FIELD_CASES: list[Filter] = [
 
 
 class FilterRules(StoreFixtures):
-    """A filter means the same in every store."""
+    """What a filter means does not depend on the store."""
 
     def test_every_filter_selects_what_the_evaluator_selects(self, store: VectorStore) -> None:
         """Count, scan and search agree with `filters.matches`, or refuse what is not declared.
@@ -308,7 +308,7 @@ class FilterRules(StoreFixtures):
     def test_filters_on_any_field_select_what_the_evaluator_selects(
         self, store: VectorStore
     ) -> None:
-        """FILTER_ANY_FIELD: any name, and values of several types under one name.
+        """FILTER_ANY_FIELD: any name, and mixed kinds under one name.
 
         If this fails, check how field names are quoted and how kinds are told apart.
         """
@@ -322,7 +322,7 @@ class FilterRules(StoreFixtures):
         assert wrong == []
 
     def test_what_is_not_declared_is_refused_by_every_method(self, store: VectorStore) -> None:
-        """A filter that a store cannot express raises UnsupportedFilterError; no answer is guessed.
+        """A store that cannot express a filter raises UnsupportedFilterError, and never guesses.
 
         If this fails, check that search, scan and count compile the filter before they ask.
         """
@@ -343,7 +343,7 @@ class FilterRules(StoreFixtures):
     def test_random_filters_on_random_records_agree_with_the_evaluator(
         self, open_store: Any
     ) -> None:
-        """Any filter tree gives the answer of the evaluator.
+        """Whatever the tree, the answer is the evaluator's.
 
         If this fails, check the smallest filter that hypothesis shows.
         """
@@ -369,7 +369,7 @@ class FilterRules(StoreFixtures):
     def test_a_narrow_filter_still_gives_as_many_hits_as_match(
         self, store: VectorStore, every: int
     ) -> None:
-        """A search returns min(k, matches) hits, even if the nearest records do not match.
+        """min(k, matches) hits come, also when the nearest of all do not match.
 
         If this fails, check filtering after the search, and limits on what is looked through.
         """
@@ -384,7 +384,7 @@ class FilterRules(StoreFixtures):
                 assert all(id.startswith("far") for id in ids_of(found))
 
     def test_a_filter_that_matches_nothing_gives_empty_answers(self, store: VectorStore) -> None:
-        """No matching record is not an error. If this fails, check searches with an empty allow-list."""
+        """Nothing matches is no error. If this fails, check searches with an empty allow-list."""
         self.write(store, make_batch(self.vectors(5), [{"stock": row} for row in range(5)]))
         where = Field("stock") == 77
         assert store.search(self.vectors(2), k=3, where=where) == [[], []]
@@ -392,7 +392,7 @@ class FilterRules(StoreFixtures):
         assert list(store.scan(where=where)) == []
 
     def test_a_filter_follows_replacement_and_deletion(self, store: VectorStore) -> None:
-        """Replaced values no longer match. If this fails, check that filter indexes are updated."""
+        """Old values do not match any more. If this fails, check that filter indexes are updated."""
         vectors = self.vectors(3)
         self.write(store, make_batch(vectors, [{"stock": 1}] * 3))
         self.write(store, make_batch(vectors[:1], [{"stock": 2}]))

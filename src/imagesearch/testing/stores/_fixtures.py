@@ -1,4 +1,4 @@
-"""Fixtures of the conformance tests: stores, records and helpers."""
+"""What the conformance tests of a store stand on: how to make one, and a few records."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ Opener = Callable[..., VectorStore]
 
 
 class StoreFixtures:
-    """Settings and hooks that a store's test class may override.
+    """What a store's own test class may set.
 
     Attributes:
         dim: Dimension of the vectors in most tests, ≥ 4.
-        metrics: Metrics that the store supports.
-        tolerance: Largest error of a score.
-        vector_tolerance: Largest error of an element of a stored unit vector; 0 unless the store
-            keeps fewer bits than float32 on purpose.
-        large_batch: Records in the largest batch, ≥ 1001.
+        metrics: What the store can compare by.
+        tolerance: How far a score may be off.
+        vector_tolerance: How far an element of a vector of unit length may be off when it comes
+            back; 0 unless the store keeps fewer bits than float32 on purpose.
+        large_batch: Records of the largest batch that is written at once, ≥ 1001.
         filterable_fields: The fields that `make_store` declares as filterable, for a store
-            without `Capability.FILTER_ANY_FIELD`; leave out fields that it cannot filter.
-        model_examples: Number of random histories and of random filters.
+            without `Capability.FILTER_ANY_FIELD`; leave out what it cannot filter by.
+        model_examples: How many random histories, and random filters, are tried.
         approximate_dim: Dimension of the vectors in the recall tests, ≥ 8.
     """
 
@@ -68,27 +68,27 @@ class StoreFixtures:
     approximate_dim: ClassVar[int] = 64
 
     def make_store(self, place: Path) -> VectorStore:
-        """Return a new, empty store that is not yet opened.
+        """Return a new store, not yet opened, with nothing in it.
 
         Args:
-            place: An empty folder for this store alone; a store on a server can derive a unique
+            place: An empty folder of this store's own; a store on a server can derive a unique
                 collection name from it.
         """
         raise NotImplementedError("override make_store(place) and return a new, unopened store")
 
     def reopen_store(self, place: Path) -> VectorStore:
-        """Return a second, unopened handle on the store of `make_store(place)`."""
+        """Return a second handle, not yet opened, on what `make_store(place)` made."""
         return self.make_store(place)
 
     def settle(self, store: VectorStore) -> None:
-        """Wait until all writes can be read; does nothing by default."""
+        """Wait until all that was written can be read; nothing to do for most stores."""
 
     def damage(self, place: Path, id: str) -> bool:
         """Change the stored vector of one of twelve records from outside, for a `SupportsCheck`.
 
         Args:
             place: As for `make_store`; no handle is open.
-            id: Id of the record; ``id-00003`` is the fourth one written.
+            id: The record; ``id-00003`` is the fourth that was written.
 
         Returns:
             Whether it was changed; False, the default, if the suite cannot do that.
@@ -126,7 +126,7 @@ class StoreFixtures:
 
     @pytest.fixture
     def open_store(self, tmp_path: Path) -> Iterator[Opener]:
-        """Open any number of stores, each in its own folder."""
+        """Open as many stores as a test wants, each in its own place."""
         made: list[VectorStore] = []
 
         def opener(*, dim: int | None = None, metric: Metric = "cosine") -> VectorStore:
@@ -155,7 +155,7 @@ class StoreFixtures:
 def make_meta(
     dim: int, metric: Metric = "cosine", *, name: str = "conformance", fingerprint: str = "first"
 ) -> IndexMeta:
-    """Return the meta of a made-up embedder."""
+    """Return the meta of an invented embedder."""
     return IndexMeta(EmbeddingSpec(name, dim, False, fingerprint), metric)
 
 

@@ -36,7 +36,7 @@ __all__ = ["CheckingRules", "NotingRules", "OpeningRules", "SharingRules", "Thre
 
 
 class OpeningRules(StoreFixtures):
-    """A collection is created once, records its embedder, and refuses others."""
+    """A collection is made once, knows its embedder, and refuses another."""
 
     def test_a_store_satisfies_the_protocol(self, unopened: VectorStore) -> None:
         """A store has every member of VectorStore. If this fails, check names and properties."""
@@ -45,18 +45,18 @@ class OpeningRules(StoreFixtures):
         assert all(isinstance(one, Capability) for one in unopened.capabilities)
 
     def test_describe_is_none_before_anything_exists(self, unopened: VectorStore) -> None:
-        """Describe returns None and creates nothing. If this fails, check that it only reads."""
+        """Describe gives None and creates nothing. If this fails, check that it only looks."""
         assert unopened.describe() is None
         assert unopened.describe() is None
 
     def test_describe_returns_the_meta_it_was_opened_with(self, unopened: VectorStore) -> None:
-        """Describe returns the complete meta. If this fails, check how meta are stored."""
+        """Describe gives back all of the meta. If this fails, check how meta are kept."""
         meta = make_meta(self.dim)
         unopened.open(meta)
         assert unopened.describe() == meta
 
     def test_a_new_store_is_empty(self, store: VectorStore) -> None:
-        """A new collection is empty. If this fails, check that make_store returns a new store."""
+        """A new collection holds nothing. If this fails, check that make_store gives a new one."""
         assert store.count() == 0
         assert list(store.scan()) == []
 
@@ -121,7 +121,7 @@ class OpeningRules(StoreFixtures):
         second.close()
 
     def test_what_was_written_is_there_after_reopening(self, place: Path) -> None:
-        """PERSISTENT: records, vectors and deletions survive close.
+        """PERSISTENT: records, vectors and deletions outlive close.
 
         If this fails, check that upsert and delete write through, and what close flushes.
         """
@@ -177,14 +177,14 @@ _NOTE = {"threshold": 0.5, "pairs": 3, "sure": True, "of": ["a", None], "名": {
 
 
 class NotingRules(StoreFixtures):
-    """Notes are stored by name beside the records, and survive the handle that wrote them."""
+    """Small notes are kept by name beside the records, and outlive the handle that wrote them."""
 
     def test_a_store_with_notes_has_both_methods(self, unopened: VectorStore) -> None:
-        """A store has both `notes` and `note`, or neither. If this fails, add the missing one."""
+        """A store has `notes` and `note`, or neither. If this fails, add the one that is missing."""
         assert hasattr(unopened, "notes") == hasattr(unopened, "note")
 
     def test_a_new_store_has_no_notes(self, store: VectorStore) -> None:
-        """A new store has no notes. If this fails, keep the store's own data apart from notes."""
+        """Nothing is noted by itself. If this fails, keep what is yours apart from notes."""
         assert _noting(store).notes() == {}
 
     def test_a_note_comes_back_as_it_was(self, store: VectorStore) -> None:
@@ -202,7 +202,7 @@ class NotingRules(StoreFixtures):
         assert noting.notes() == {"calibration": {"threshold": 0.6}}
 
     def test_none_removes_a_note(self, store: VectorStore) -> None:
-        """None removes a note, if it exists. If this fails, check how None is handled."""
+        """None removes one note, and none that is there is fine. If this fails, check None."""
         noting = _noting(store)
         noting.note("calibration", 1)
         noting.note("other", 2)
@@ -211,7 +211,7 @@ class NotingRules(StoreFixtures):
         assert noting.notes() == {"other": 2}
 
     def test_notes_are_no_records(self, store: VectorStore) -> None:
-        """Notes and records are independent. If this fails, check where notes are stored."""
+        """Notes and records leave each other alone. If this fails, check where notes are kept."""
         noting = _noting(store)
         self.write(store, self.batch(3))
         noting.note("calibration", _NOTE)
@@ -221,7 +221,7 @@ class NotingRules(StoreFixtures):
         assert same_value(noting.notes(), {"calibration": _NOTE})
 
     def test_changing_a_note_that_came_back_changes_nothing(self, store: VectorStore) -> None:
-        """Values are copied on the way in and out. If this fails, check references to values."""
+        """Callers get and give copies. If this fails, copy values on the way in and out."""
         noting = _noting(store)
         given = {"of": ["a"]}
         noting.note("calibration", given)
@@ -237,7 +237,7 @@ class NotingRules(StoreFixtures):
     def test_what_is_no_json_value_is_refused(
         self, store: VectorStore, name: str, value: object
     ) -> None:
-        """A value that cannot be returned unchanged is an error, and nothing is written.
+        """A value that would not come back as it was is an error, and nothing is written.
 
         If this fails, compare the value with what its text gives when it is read.
         """
@@ -256,7 +256,7 @@ class NotingRules(StoreFixtures):
             unopened.note("a", 1)
 
     def test_notes_are_there_after_reopening(self, place: Path) -> None:
-        """PERSISTENT: notes survive close. If this fails, check that `note` writes through."""
+        """PERSISTENT: notes outlive close. If this fails, check that `note` writes through."""
         store = self.make_store(place)
         require(store, Capability.PERSISTENT)
         _noting(store)
@@ -276,12 +276,12 @@ def _noting(store: VectorStore) -> SupportsNotes:
 
 
 class SharingRules(StoreFixtures):
-    """A released handle stays open, and others may write until it writes again."""
+    """A handle that was released stays open, and others write until it writes again."""
 
     def test_handles_write_in_turn_once_they_are_released(
         self, place: Path, unopened: VectorStore
     ) -> None:
-        """Both handles see all writes. If this fails, reread state that another handle may change."""
+        """Both see all that was written. If this fails, read anew what another handle may change."""
         if not supports(unopened, SupportsWriterRelease):
             pytest.skip("the store has no release_writer_lock()")
         vectors = self.vectors(4)
@@ -310,10 +310,10 @@ _ROWS = 5
 
 
 class ThreadRules(StoreFixtures):
-    """Threads of a web server share one store: some read while others write."""
+    """A web server's threads share one store: they read side by side while others write."""
 
     def test_threads_may_read_while_others_write(self, store: VectorStore) -> None:
-        """No call fails and no write is lost. If this fails, put a lock around shared state.
+        """Nobody is refused, and nothing is lost. If this fails, put a lock around shared state.
 
         What was there before stays to be found. One record is written by all of them, and is
         there once in the end.
@@ -350,7 +350,7 @@ class ThreadRules(StoreFixtures):
 
 
 class CheckingRules(StoreFixtures):
-    """Damaged records are reported, and never returned as hits."""
+    """What is damaged is named, and never searched as if it were sound."""
 
     def test_a_sound_store_has_no_problems(self, place: Path, unopened: VectorStore) -> None:
         """If this fails, check that checksums follow every kind of write."""
@@ -366,7 +366,7 @@ class CheckingRules(StoreFixtures):
     def test_a_damaged_vector_is_named_and_not_searched(
         self, place: Path, unopened: VectorStore
     ) -> None:
-        """A damaged vector gives no hit. If this fails, verify checksums when vectors are read."""
+        """No hit comes from it. If this fails, compare a vector with its checksum where it is read."""
         self._filled(self._checking(unopened))
         unopened.close()
         if not self.damage(place, "id-00003"):

@@ -1,4 +1,4 @@
-"""Rules about histories: after any sequence of calls, a store equals a dict."""
+"""Rules about whole histories: after anything that may happen, a store equals a dict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Model = dict[str, tuple[NDArray[np.float32], int]]
 
 
 class ModelRules(StoreFixtures):
-    """A store behaves like a dict that can search."""
+    """A store is a dict that can also search."""
 
     def test_after_any_history_the_store_equals_a_dict(self, tmp_path: Path) -> None:
         """Random upserts, updates, deletions, searches, counts and reopenings agree with a dict.

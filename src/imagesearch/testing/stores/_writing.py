@@ -1,4 +1,4 @@
-"""Rules about writing records and reading them back."""
+"""Rules about what is written and read back, and in which batches."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ _IDS = [
 
 
 class RoundTripRules(StoreFixtures):
-    """Stored records are returned unchanged."""
+    """What was stored comes back as it was."""
 
     def test_unit_vectors_come_back_exactly(self, store: VectorStore) -> None:
-        """Unit vectors are returned bit for bit, as float32 (dim,).
+        """Vectors of unit length come back to the bit, as float32 (dim,).
 
         A store that keeps fewer bits on purpose says by `vector_tolerance` how far they are off.
         If this fails, check conversions to text or half precision, and needless normalising.
@@ -81,7 +81,7 @@ class RoundTripRules(StoreFixtures):
             np.testing.assert_allclose(vector, vectors[row], rtol=0, atol=self.vector_tolerance)
 
     def test_long_vectors_keep_their_direction_under_cosine(self, store: VectorStore) -> None:
-        """Under cosine a vector may be returned scaled, with the same direction.
+        """Under cosine a vector may come back scaled, but not turned.
 
         If this fails, check how vectors are normalised, huge and tiny ones above all.
         """
@@ -98,7 +98,7 @@ class RoundTripRules(StoreFixtures):
     def test_vectors_come_back_as_they_are_under_dot_and_l2(
         self, open_store: Any, metric: Metric
     ) -> None:
-        """Lengths are kept under dot and l2. If this fails, check where vectors are normalised."""
+        """Length matters under dot and l2. If this fails, check where vectors are normalised."""
         store = open_store(metric=metric)
         vectors = self.vectors(3) * np.array([[0.25], [3.0], [0.0]], np.float32)
         self.write(store, make_batch(vectors))
@@ -122,7 +122,7 @@ class RoundTripRules(StoreFixtures):
 
     @pytest.mark.parametrize("case", list(_METADATA))
     def test_metadata_come_back_as_they_were(self, store: VectorStore, case: str) -> None:
-        """Any JSON value under any name keeps its type, however it is read.
+        """Any JSON value under any name comes back with its type, by every way of reading.
 
         If this fails, check the encoding of metadata, and collisions with the store's own names.
         """
@@ -182,7 +182,7 @@ class BatchRules(StoreFixtures):
         assert ids_of(store.search(last, k=1)[0]) == [batch.ids[-1]]
 
     def test_an_empty_batch_changes_nothing(self, store: VectorStore) -> None:
-        """An empty batch is accepted. If this fails, check what is sent for an empty list."""
+        """No records are nothing to do. If this fails, check what is sent for an empty list."""
         self.write(store, self.batch(2))
         self.write(store, make_batch(np.empty((0, self.dim), np.float32)))
         assert store.count() == 2
@@ -195,7 +195,7 @@ class BatchRules(StoreFixtures):
         assert len(store.search(self.vectors(1), k=10)[0]) == 5
 
     def test_an_existing_record_is_replaced_as_a_whole(self, store: VectorStore) -> None:
-        """A replaced record keeps nothing of the old one: no field, digest or URI.
+        """Nothing of the old record stays: no field, no digest, no uri.
 
         If this fails, check that upsert replaces metadata rather than merging them.
         """
@@ -219,13 +219,13 @@ class BatchRules(StoreFixtures):
         assert store.search(axes[:1], k=1)[0][0].score == pytest.approx(0, abs=self.tolerance)
 
     def test_a_batch_may_replace_some_and_insert_others(self, store: VectorStore) -> None:
-        """A batch may mix new and existing ids. If this fails, check how existing ids are found."""
+        """Old and new ids mix freely. If this fails, check how existing ids are found."""
         self.write(store, self.batch(6))
         self.write(store, self.batch(9, seed=1))
         assert store.count() == 9
 
     def test_changing_what_was_handed_in_changes_nothing(self, store: VectorStore) -> None:
-        """Input is copied. If this fails, check that neither arrays nor dicts are kept."""
+        """A store copies. If this fails, check that neither arrays nor dicts are kept as given."""
         vectors = self.vectors(2)
         kept = vectors.copy()
         fields = {"tags": ["red"], "box": {"x": 1}}
@@ -239,7 +239,7 @@ class BatchRules(StoreFixtures):
         np.testing.assert_allclose(record.vector, kept[0], atol=max(1e-6, self.vector_tolerance))
 
     def test_changing_what_came_back_changes_nothing(self, store: VectorStore) -> None:
-        """Results are copies. If this fails, check what get, search and scan return."""
+        """A reader gets copies. If this fails, check what get, search and scan hand out."""
         vectors = self.vectors(1)
         self.write(store, make_batch(vectors, [{"tags": ["red"]}]))
         record = store.get(["id-00000"], vectors=True)["id-00000"]
