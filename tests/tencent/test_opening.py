@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -111,6 +115,102 @@ def test_opening_waits_for_a_new_database(make_store):
         store.open(meta())
         assert store.count() == 0
         store.close()
+
+
+def test_every_opener_waits_for_a_database_that_another_has_just_created(make_store):
+    # What a new database responds is not documented: here, a refusal that is otherwise final.
+    behaviour = Behaviour(database_delay=0.8, database_refusal=14100)
+    with TencentServer(behaviour=behaviour) as server, ThreadPoolExecutor(3) as threads:
+        stores = [make_store(url=server.url) for _ in range(3)]
+        first = threads.submit(stores[0].open, meta())
+        while "/database/create" not in [request.path for request in server.requests]:
+            time.sleep(0.01)
+        others = [threads.submit(store.open, meta()) for store in stores[1:]]
+        for opened in (first, *others):
+            opened.result()
+        stores[0].upsert(batch(3))
+        assert [store.count() for store in stores] == [3] * 3
+        for store in stores:
+            store.close()
+
+
+@pytest.mark.slow
+def test_three_processes_that_start_together_on_an_absent_database_all_succeed(make_store):
+    code = (
+        "import sys\n"
+        "from imagesearch.stores.tencent import TencentStore\n"
+        "from tests.tencent.examples import batch, meta\n"
+        "url, key, number = sys.argv[1:]\n"
+        "store = TencentStore(url=url, key=key, database='photos', collection='all')\n"
+        "store.open(meta())\n"
+        "store.upsert(batch(3, prefix=number))\n"
+    )
+    behaviour = Behaviour(database_delay=3.0, database_refusal=14100)
+    with TencentServer(behaviour=behaviour) as server:
+        processes = [
+            subprocess.Popen([sys.executable, "-c", code, server.url, server.key, str(number)])
+            for number in range(3)
+        ]
+        assert [process.wait(timeout=60) for process in processes] == [0] * 3
+        store = make_store(url=server.url)
+        store.open(meta())
+        assert store.count() == 9
+        store.close()
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_an_alias_opens_the_collection_with_its_notes_and_projection(make_store, described):
+    with TencentServer(behaviour=Behaviour(describe_aliases=described)) as server:
+        first = make_store(url=server.url)
+        first.open(projected())
+        first.note("kept", 1)
+        first.upsert(batch(3, dim=4))
+        names = {"database": "photos", "collection": "all"}
+        server.operations.call("/alias/set", {**names, "alias": "current"})
+        before = server.operations.call("/collection/list", {"database": "photos"})["collections"]
+        store = make_store(url=server.url, collection="current")
+        assert store.describe() == projected()
+        store.open(projected())
+        store.note("new", 2)
+        assert first.notes() == store.notes() == {"kept": 1, "new": 2}
+        store.upsert(batch(5, dim=4))
+        assert (store.count(), len(store.search(vectors(1, dim=4), k=9)[0])) == (5, 5)
+        after = server.operations.call("/collection/list", {"database": "photos"})["collections"]
+        assert len(after) == len(before) == 3
+        store.close()
+        first.close()
+
+
+def test_auxiliary_collections_have_the_shards_and_replicas_of_the_collection(server, make_store):
+    make_store(shards=2, replicas=1).open(projected())
+    store = make_store()  # the options only apply when a collection is created
+    store.open(projected())
+    store.note("n", 1)
+    for name in ("all-projection", "all-notes"):
+        names = {"database": "photos", "collection": name}
+        info = server.operations.call("/collection/describe", names)["collection"]
+        assert (info["shardNum"], info["replicaNum"]) == (2, 1)
+
+
+def test_notes_of_an_adopted_collection_have_its_shards(tutorial, server, make_store):
+    store = make_store(adopt="mine")
+    store.open(meta())
+    store.note("n", 1)
+    names = {"database": "photos", "collection": "all-notes"}
+    assert server.operations.call("/collection/describe", names)["collection"]["shardNum"] == 3
+
+
+def test_a_collection_whose_index_type_was_changed_on_the_service_opens(server, make_store):
+    make_store(index=HNSW(M=8)).open(meta())
+    names = {"database": "photos", "collection": "all"}
+    info = server.operations.call("/collection/describe", names)["collection"]
+    for service_type in ("FLAT", "IVF_PQ", "IVF_RABITQ", "HNSW"):
+        vector = next(index for index in info["indexes"] if index["fieldName"] == "vector")
+        vector["indexType"] = service_type
+        store = make_store()
+        store.open(meta())
+        store.upsert(batch(5))
+        assert store.count() == 5
 
 
 def test_several_stores_can_create_the_same_collection_at_once(make_store):

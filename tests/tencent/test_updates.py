@@ -149,3 +149,16 @@ def test_stores_over_http_that_set_different_fields_lose_none(make_store):
     expected = {f"field-{number}": number for number in range(4)}
     for record in stores[0].get(ids).values():
         assert record.metadata == {"n": int(record.id[-5:]), **expected}
+
+
+def test_records_that_are_deleted_during_an_update_do_not_come_back(make_store):
+    updating, deleting = (make_store(fields={"label": "string"}) for _ in range(2))
+    for store in (updating, deleting):
+        store.open(meta())
+    updating.upsert(batch(200, metadata=[{"label": str(n % 7)} for n in range(200)]))
+    ids = batch(200).ids
+    with ThreadPoolExecutor(2) as threads:
+        updated = threads.submit(updating.update_metadata, {"label": "dog"}, ids=ids)
+        deleted = threads.submit(deleting.delete, ids)
+        assert (deleted.result(), 0 <= updated.result() <= 200) == (200, True)
+    assert updating.count() == 0

@@ -85,12 +85,26 @@ class Connection:
         """
         return CollectionClient(self, name or self.settings.collection, strong)
 
-    def database_exists(self) -> bool:
-        """Return whether the store's database exists."""
+    def count_collections(self) -> int | None:
+        """Return how many collections the store's database has; None if it does not exist."""
         databases: list[Any] = self.sdk().call(
             "listing databases", lambda sdk: list(sdk.list_databases())
         )
-        return self.settings.database in {database.database_name for database in databases}
+        for database in databases:
+            if database.database_name == self.settings.database:
+                return int((database.info or {}).get("count") or 0)
+        return None
+
+    def find_alias(self, alias: str) -> CollectionInfo | None:
+        """Return the properties of the collection with an alias."""
+        collections: list[Any] = self.sdk().call(
+            "listing collections",
+            lambda sdk: list(sdk.list_collections(self.settings.database)),
+        )
+        for collection in collections:
+            if alias in (collection.alias or ()):
+                return collection_info(collection)
+        return None
 
     def create_database(self) -> None:
         """Create the store's database; one that another process has created is as good."""

@@ -39,7 +39,14 @@ from imagesearch.types import IndexMeta, Projection
 if TYPE_CHECKING:
     from imagesearch.stores.tencent._client import CollectionClient, Connection
 
-__all__ = ["OpenCollection", "open_collection", "read_manifest", "read_notes", "write_note"]
+__all__ = [
+    "OpenCollection",
+    "find_collection",
+    "open_collection",
+    "read_manifest",
+    "read_notes",
+    "write_note",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -60,12 +67,14 @@ class OpenCollection:
         mapping: Converts records to documents and back.
         index: Its vector index, with the parameters of a search.
         why_read_only: Why it cannot be written to; empty if it can.
+        info: Its properties, under its own name even if it was opened by an alias.
     """
 
     meta: IndexMeta
     mapping: DocumentMapping
     index: Index
     why_read_only: str
+    info: CollectionInfo
 
 
 def open_collection(connection: Connection, meta: IndexMeta) -> OpenCollection:
@@ -81,7 +90,7 @@ def open_collection(connection: Connection, meta: IndexMeta) -> OpenCollection:
             f"{settings.location} was configured with metric {settings.metric!r}, but the index "
             f"uses {meta.metric!r}; make them equal"
         )
-    info = connection.collection().describe()
+    info = find_collection(connection)
     if info is None:
         info = _create(connection, meta)
     manifest = read_manifest(connection, info)
@@ -90,10 +99,20 @@ def open_collection(connection: Connection, meta: IndexMeta) -> OpenCollection:
     return _open_own(info, manifest, settings, meta)
 
 
+def find_collection(connection: Connection) -> CollectionInfo | None:
+    """Return the properties of the store's collection, which may be named by an alias."""
+    name = connection.settings.collection
+    info = connection.collection().describe()
+    # Whether an alias can be described is not documented.
+    if info is None and connection.count_collections():
+        info = connection.find_alias(name)
+    return info
+
+
 def read_manifest(connection: Connection, info: CollectionInfo) -> Manifest | None:
     """Return the manifest of the store's collection; None if another program created it."""
     return Manifest.read(
-        info.description, lambda reference: _load_projection(connection, reference)
+        info.description, lambda reference: _load_projection(connection, info.name, reference)
     )
 
 
@@ -115,14 +134,16 @@ def _create(connection: Connection, meta: IndexMeta) -> CollectionInfo:
         filters[TERMS] = "array"
         columns = declared_columns(fields, uri_field).values()
         filters.update({column.name: column.wire_type for column in columns})
-    patience = 0.0
-    if not connection.database_exists():
+    collections = connection.count_collections()
+    if collections is None:
         connection.create_database()
-        patience = _DATABASE_PATIENCE
+    # A database without collections may be new, even if another process has created it.
+    patience = 0.0 if collections else _DATABASE_PATIENCE
     projection = None
     if meta.projection is not None:
         projection = _save_projection(connection, meta.projection, patience=patience)
-    _forget_notes(connection)
+    if collections:
+        _forget_notes(connection)
     index = settings.index or HNSW()
     spec = CollectionSpec(
         description=Manifest(meta, uri_field, fields).text(projection),
@@ -179,7 +200,7 @@ def _open_own(
         revisions=info.filters.get(REVISION) == "string",
     )
     why = _READ_ONLY if settings.read_only else ""
-    return OpenCollection(manifest.meta, mapping, _index(info, settings), why)
+    return OpenCollection(manifest.meta, mapping, _index(info, settings), why, info)
 
 
 def _open_existing(info: CollectionInfo, settings: Settings, meta: IndexMeta) -> OpenCollection:
@@ -219,7 +240,7 @@ def _open_existing(info: CollectionInfo, settings: Settings, meta: IndexMeta) ->
             )
         columns = {name: columns[name] for name in settings.fields}
     mapping = DocumentMapping(columns, uri_field, ours=False)
-    return OpenCollection(meta, mapping, _index(info, settings), why)
+    return OpenCollection(meta, mapping, _index(info, settings), why, info)
 
 
 def _index(info: CollectionInfo, settings: Settings) -> Index:
@@ -292,30 +313,38 @@ def auxiliary_name(collection: str, content: Content) -> str:
     return f"{collection[:100]}-{short}-{content}"
 
 
-def _auxiliary(connection: Connection, content: Content) -> CollectionClient:
-    return connection.collection(auxiliary_name(connection.settings.collection, content))
+def _auxiliary(connection: Connection, name: str, content: Content) -> CollectionClient:
+    return connection.collection(auxiliary_name(name, content))
 
 
 def _make_auxiliary(
-    connection: Connection, content: Content, *, patience: float = 0.0
+    connection: Connection,
+    name: str,
+    content: Content,
+    *,
+    shards: int,
+    replicas: int,
+    patience: float = 0.0,
 ) -> CollectionClient:
-    """Return an auxiliary collection, created if it is absent.
+    """Return an auxiliary collection of a collection, created if it is absent.
+
+    It gets the shards and replicas of the collection, which the instance is known to accept.
 
     Raises:
         StoreError: The service refuses it, or another program has taken its name.
     """
     settings = connection.settings
-    collection = _auxiliary(connection, content)
+    collection = _auxiliary(connection, name, content)
     index = FLAT()
     spec = CollectionSpec(
-        description=f"{content} of the imagesearch index {settings.collection}",
+        description=f"{content} of the imagesearch index {name}",
         dimension=1,
         metric="IP",
         index=index.service_type,
         params=index.build_params,
         filters={},
-        shards=1,
-        replicas=settings.replicas,
+        shards=shards,
+        replicas=replicas,
     )
     info = collection.describe() or _create_collection(collection, spec, patience=patience)
     if info.description != spec.description:
@@ -334,7 +363,15 @@ def _save_projection(
     starts = range(0, len(text), _LONGEST_TEXT)
     pieces = [text[start : start + _LONGEST_TEXT] for start in starts]
     fingerprint = projection.fingerprint
-    collection = _make_auxiliary(connection, "projection", patience=patience)
+    settings = connection.settings
+    collection = _make_auxiliary(
+        connection,
+        settings.collection,
+        "projection",
+        shards=settings.shards,
+        replicas=settings.replicas,
+        patience=patience,
+    )
     documents = [
         {"id": id, "vector": [1.0], "text": piece}
         for id, piece in zip(_piece_ids(fingerprint, len(pieces)), pieces, strict=True)
@@ -344,9 +381,11 @@ def _save_projection(
     return {"fingerprint": fingerprint, "pieces": len(pieces)}
 
 
-def _load_projection(connection: Connection, reference: Mapping[str, Any]) -> dict[str, Any]:
+def _load_projection(
+    connection: Connection, name: str, reference: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the projection that a description refers to, as JSON values."""
-    collection = _auxiliary(connection, "projection")
+    collection = _auxiliary(connection, name, "projection")
     ids = _piece_ids(str(reference["fingerprint"]), int(reference["pieces"]))
     texts: dict[str, str] = {}
     if collection.describe() is not None:
@@ -370,23 +409,23 @@ def _piece_ids(fingerprint: str, count: int) -> list[str]:
     return [f"{fingerprint[:32]}-{number:04d}" for number in range(count)]
 
 
-def read_notes(connection: Connection) -> dict[str, Any]:
-    """Return all notes by name, with one request."""
+def read_notes(connection: Connection, name: str) -> dict[str, Any]:
+    """Return all notes of a collection by their names, with one request."""
     notes = {}
-    for document in _note_documents(connection):
-        name = str(document[_NAME])
+    for document in _note_documents(connection, name):
+        note = str(document[_NAME])
         try:
-            notes[name] = json.loads(document[_VALUE])
+            notes[note] = json.loads(document[_VALUE])
         except (TypeError, ValueError, RecursionError) as error:
             raise StoreCorruptError(
-                f"the note {name!r} of {connection.settings.location} is damaged ({error}): "
+                f"the note {note!r} of {connection.settings.location} is damaged ({error}): "
                 "another client changed it; write the note again"
             ) from error
     return dict(sorted(notes.items()))
 
 
-def write_note(connection: Connection, name: str, text: str | None) -> None:
-    """Replace a note by its JSON text, or remove it.
+def write_note(connection: Connection, info: CollectionInfo, name: str, text: str | None) -> None:
+    """Replace a note of a collection by its JSON text, or remove it.
 
     Raises:
         StoreRequestError: The text is too long.
@@ -394,7 +433,7 @@ def write_note(connection: Connection, name: str, text: str | None) -> None:
     """
     id = f"note-{hashlib.sha256(name.encode()).hexdigest()}"
     if text is None:
-        collection = _auxiliary(connection, "notes")
+        collection = _auxiliary(connection, info.name, "notes")
         if collection.describe() is not None:
             collection.delete([id])
         return
@@ -405,17 +444,23 @@ def write_note(connection: Connection, name: str, text: str | None) -> None:
             f"notes of at most {_LONGEST_TEXT} bytes"
         )
     document = {"id": id, "vector": [1.0], _NAME: name, _VALUE: text}
-    _make_auxiliary(connection, "notes").upsert([document])
+    collection = _make_auxiliary(
+        connection, info.name, "notes", shards=info.shards, replicas=info.replicas
+    )
+    collection.upsert([document])
 
 
 def _forget_notes(connection: Connection) -> None:
     """Remove the notes of a dropped collection before one of the same name is created."""
-    ids = [str(document["id"]) for document in _note_documents(connection)]
+    name = connection.settings.collection
+    ids = [str(document["id"]) for document in _note_documents(connection, name)]
     for part in chunks(ids, _PIECES_PER_REQUEST):
-        _auxiliary(connection, "notes").delete(part)
+        _auxiliary(connection, name, "notes").delete(part)
 
 
-def _note_documents(connection: Connection) -> list[dict[str, Any]]:
-    documents = _auxiliary(connection, "notes").query(limit=_MOST_NOTES, missing_is_empty=True)
+def _note_documents(connection: Connection, name: str) -> list[dict[str, Any]]:
+    documents = _auxiliary(connection, name, "notes").query(
+        limit=_MOST_NOTES, missing_is_empty=True
+    )
     # Another program's collection of that name has no notes.
     return [document for document in documents if _NAME in document and _VALUE in document]

@@ -126,8 +126,12 @@ class CollectionSpec:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """An existing collection, in the service's names and types."""
+    """An existing collection, in the service's names and types; never under an alias."""
 
+    name: str
+    aliases: tuple[str, ...]
+    shards: int
+    replicas: int
     description: str
     dimension: int
     metric: str

@@ -405,6 +405,10 @@ def collection_info(collection: Any) -> CollectionInfo:
     if vector is None or not isinstance(vector, VectorIndex):
         raise MalformedResponseError("the collection has no index named 'vector'")
     return CollectionInfo(
+        name=str(collection.collection_name),
+        aliases=tuple(collection.alias or ()),
+        shards=int(collection.shard),
+        replicas=int(collection.replicas),
         description=str(collection.description or ""),
         dimension=int(vector.dimension),
         metric=str(vector.metric_type.value),

@@ -25,6 +25,7 @@ from imagesearch.stores._checks import (
 )
 from imagesearch.stores.tencent._collection import (
     OpenCollection,
+    find_collection,
     open_collection,
     read_manifest,
     read_notes,
@@ -227,7 +228,7 @@ class TencentStore:
 
     def _diagnose(self) -> Iterator[CheckResult]:
         settings, info = self._settings, partial(CheckResult, "store", "info")
-        exists = self._connection.database_exists()
+        exists = self._connection.count_collections() is not None
         text = f"{settings.url} responds, and accepts the account {settings.username}"
         yield CheckResult("store", "ok", text)
         if not exists:
@@ -235,7 +236,7 @@ class TencentStore:
             yield info(text, "imagesearch add creates it, with the collection")
             return
         collection = f"the collection {settings.database}/{settings.collection}"
-        if self._connection.collection().describe() is None:
+        if find_collection(self._connection) is None:
             yield info(f"{collection} does not exist yet", "imagesearch add creates it")
             return
         meta = self.describe()
@@ -250,7 +251,7 @@ class TencentStore:
 
     def describe(self) -> IndexMeta | None:
         """Return the index meta; None if the collection is absent, or another program created it."""
-        info = self._connection.collection().describe()
+        info = find_collection(self._connection)
         manifest = None if info is None else read_manifest(self._connection, info)
         return None if manifest is None else manifest.meta
 
@@ -417,8 +418,8 @@ class TencentStore:
         Raises:
             StoreError: The service failed.
         """
-        self._require_open()
-        return read_notes(self._connection)
+        opened = self._require_open()
+        return read_notes(self._connection, opened.info.name)
 
     def note(self, name: str, value: Any) -> None:
         """Write a note, replacing one of that name; None removes it.
@@ -431,8 +432,8 @@ class TencentStore:
             UnsupportedOperationError: The collection was opened read-only.
             StoreError: The service failed, or another program has a collection of that name.
         """
-        self._writable()
-        write_note(self._connection, name, note_text(name, value))
+        opened = self._writable()
+        write_note(self._connection, opened.info, name, note_text(name, value))
 
     def rebuild_index(self) -> None:
         """Build the vector index from all records: needed after loading an `IVF` index.

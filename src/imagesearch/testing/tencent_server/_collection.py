@@ -92,6 +92,7 @@ class Behaviour:
         score_decimals: Decimals that scores are rounded to; None for no rounding.
         l2_squared: Whether the L2 score is the squared distance.
         empty_strings: Whether indexed text fields may be empty.
+        describe_aliases: Whether a collection can be described by an alias.
         latency: Least duration of a request, in seconds.
         requests_per_second: Requests above this rate get the status 429; None for no limit.
         discard_upserts: Whether upserts are acknowledged unread, for benchmarks of clients.
@@ -109,6 +110,7 @@ class Behaviour:
     score_decimals: int | None = 5
     l2_squared: bool = False
     empty_strings: bool = False
+    describe_aliases: bool = True
     latency: float = 0.0
     requests_per_second: float | None = None
     discard_upserts: bool = False

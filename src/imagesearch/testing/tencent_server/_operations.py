@@ -48,6 +48,8 @@ class Operations:
             "/collection/list": self._list_collections,
             "/collection/drop": self._drop_collection,
             "/collection/truncate": self._truncate,
+            "/alias/set": self._set_alias,
+            "/alias/delete": self._delete_alias,
             "/index/rebuild": self._rebuild,
             "/document/upsert": self._upsert,
             "/document/query": self._query,
@@ -123,7 +125,26 @@ class Operations:
 
     def _describe(self, body: _Body) -> dict[str, Any]:
         # documentCount lags behind on the service too; /document/count is exact.
-        return {"collection": self._collection(body).info}
+        collection = self._collection(body)
+        name = collection.info["collection"]
+        if name != body["collection"] and not self._behaviour.describe_aliases:
+            raise ApiError(Code.NO_COLLECTION, f"Collection not exist: {body['collection']}")
+        return {"collection": collection.info}
+
+    def _set_alias(self, body: _Body) -> dict[str, Any]:
+        collection, alias = self._collection(body), _name(body, "alias")
+        self._remove_alias(alias)
+        collection.info.setdefault("alias", []).append(alias)
+        return {"affectedCount": 1}
+
+    def _delete_alias(self, body: _Body) -> dict[str, Any]:
+        return {"affectedCount": self._remove_alias(_name(body, "alias"))}
+
+    def _remove_alias(self, alias: str) -> int:
+        holders = [c for c in self._collections.values() if alias in c.info.get("alias", [])]
+        for collection in holders:
+            collection.info["alias"].remove(alias)
+        return len(holders)
 
     def _list_collections(self, body: _Body) -> dict[str, Any]:
         database = self._database(body)
@@ -272,7 +293,8 @@ class Operations:
     def _collection(self, body: _Body) -> Collection:
         database = self._database(body)
         name = _require(body, "collection", str)
-        collection = self._collections.get(name)
+        by_alias = (c for c in self._collections.values() if name in c.info.get("alias", []))
+        collection = next(by_alias, self._collections.get(name))
         if collection is None or collection.info["database"] != database:
             raise ApiError(Code.NO_COLLECTION, f"Collection not exist: {name}")
         return collection
