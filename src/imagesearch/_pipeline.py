@@ -95,8 +95,13 @@ class Pipeline:
         waiting: deque[_Reading] = deque()
         try:
             for item in items:
-                size = 0 if isinstance(item, Failure) else held_bytes_of(item.source)
-                waiting.append(_Reading(self._reading.submit(_read, item), size))
+                if isinstance(item, Failure) or item.vector is not None:
+                    done: Future[Payload | Failure] = Future()
+                    done.set_result(_read(item))
+                    waiting.append(_Reading(done, 0))
+                else:
+                    future = self._reading.submit(_read, item)
+                    waiting.append(_Reading(future, held_bytes_of(item.source)))
                 while len(waiting) >= window or _held_by(waiting) >= _GROUP_BYTES:
                     yield waiting.popleft().future.result()
             while waiting:

@@ -98,7 +98,7 @@ def stored_config(spec: EmbeddingSpec) -> PluginConfig:
     if spec.kind is None:
         raise ConfigError(
             f"the index was made with the embedder {spec.name!r}, which is not a plug-in and cannot "
-            "be made by name: pass it, ImageIndex(…, embedder=…)"
+            "be made by name: pass it, ImageIndex(…, embedder=…), or add and search with vectors"
         )
     cls = plugin_class("embedders", spec.kind)
     return PluginConfig(spec.kind, upgraded_options(cls, spec.options))

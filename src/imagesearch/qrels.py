@@ -108,11 +108,13 @@ def labelled_queries(
     for item, name in zip(items, named, strict=True):
         shown = item.id if item.uri is None and item.id is not None else describe(item)
         of_folder = folder_label(item.uri) if item.uri is not None else None
-        queries.append(
-            EvaluationQuery(
-                Query.image(item.source), shown, name if by_field else of_folder, uri=item.uri
-            )
-        )
+        if item.vector is not None:
+            query = Query.vector(item.vector)
+        elif item.source is not None:
+            query = Query.image(item.source)
+        else:
+            continue
+        queries.append(EvaluationQuery(query, shown, name if by_field else of_folder, uri=item.uri))
     if not queries and not failures:
         raise QueryError(f"{describe(source)} contains no images to use as queries")
     return queries, failures

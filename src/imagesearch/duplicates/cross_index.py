@@ -216,7 +216,7 @@ def find_original(
     matches: list[Match] = []
     if "exact" in rules.tiers:
         matches = _exact(store, chain([hits], answers), payload)
-    if not matches and "near" in rules.tiers:
+    if not matches and "near" in rules.tiers and payload.vector is None:
         matches = _near(store, hits, payload, rules)
     if not matches and "semantic" in rules.tiers and hits:
         threshold = _default_threshold(store, meta) if rules.threshold is None else rules.threshold

@@ -8,16 +8,17 @@ import operator
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from imagesearch._pipeline import Embedded, Pipeline, grouped
 from imagesearch._printable import shorten
-from imagesearch._validation import batched, elements, one_of
+from imagesearch._validation import as_float32, batched, elements, one_of
 from imagesearch.errors import (
     EmbeddingError,
     ImageSearchError,
@@ -47,9 +48,10 @@ from imagesearch.types import (
     check_metadata,
     updated_metadata,
 )
-from imagesearch.vectors import normalise
+from imagesearch.vectors import check_vectors, normalise
 
 __all__ = [
+    "VECTOR_BATCH",
     "Ingestion",
     "OnError",
     "Progress",
@@ -59,9 +61,15 @@ __all__ = [
     "make_progress",
     "store_records",
     "update_records",
+    "vector_items",
 ]
 
 _BATCH = 1000
+
+_T = TypeVar("_T")
+
+VECTOR_BATCH = 1000
+"""Records in one upsert of `ImageIndex.add_vectors`."""
 
 
 def store_records(store: VectorStore, records: Sequence[Record]) -> dict[str, StoreRequestError]:
@@ -90,9 +98,50 @@ def store_records(store: VectorStore, records: Sequence[Record]) -> dict[str, St
     return refused
 
 
-OnError = Literal["collect", "raise"]
+def vector_items(
+    meta: IndexMeta,
+    ids: Iterable[str],
+    vectors: ArrayLike,
+    uris: Iterable[str] | None,
+    metadata: Iterable[Metadata] | None,
+) -> Iterator[Item]:
+    """Return an item for each vector; see `ImageIndex.add_vectors`."""
+    listed = _aligned(ids, "ids")
+    given_uris = _aligned(uris, "uris", len(listed))
+    given_fields = _aligned(metadata, "metadata", len(listed))
+    try:
+        # An array, which may be larger than the memory, is converted row by row.
+        numeric = isinstance(vectors, np.ndarray) and vectors.dtype.kind in "fiu"
+        matrix = np.asarray(vectors) if numeric else as_float32(vectors)
+    except ValueError as error:
+        raise StoreRequestError(f"vectors must be real numbers: {error}") from error
+    if matrix.size == 0 and matrix.ndim < 2:
+        matrix = np.empty((0, meta.dim), np.float32)
+    if matrix.ndim != 2 or matrix.shape[1] not in {meta.dim, meta.embedding.dim}:
+        raise StoreRequestError(
+            f"vectors must have shape (n, {meta.embedding.dim}) for this index, got {matrix.shape}",
+            remedy="make them with the index's own embedder",
+        )
+    if len(matrix) != len(listed):
+        raise QueryError(f"got {len(listed)} ids for {len(matrix)} vectors; give one id per vector")
+    return (
+        Item(vector=vector, id=id, uri=uri, metadata=fields)
+        for vector, id, uri, fields in zip(matrix, listed, given_uris, given_fields, strict=True)
+    )
 
-_T = TypeVar("_T")
+
+def _aligned(values: Iterable[_T] | None, name: str, length: int | None = None) -> list[_T | None]:
+    if values is None and length is not None:
+        return [None] * length
+    listed = None if isinstance(values, str | Mapping) else elements(values)
+    if listed is None:
+        raise QueryError(f"{name} must be a list, got {shorten(values)}")
+    if length is not None and len(listed) != length:
+        raise QueryError(f"{name} has {len(listed)} elements for {length} ids; give one per id")
+    return listed
+
+
+OnError = Literal["collect", "raise"]
 
 _logger = logging.getLogger("imagesearch")
 
@@ -238,7 +287,11 @@ class Ingestion:
             if isinstance(element, Failure):
                 self._fail(element)
                 continue
-            payload = self._with_common_metadata(element)
+            try:
+                payload = self._checked(self._with_common_metadata(element))
+            except (StoreRequestError, EmbeddingError) as refusal:
+                self._fail(Failure(describe(element.uri), refusal, element.id))
+                continue
             fields = canonical_metadata(payload.metadata or {})
             identity = hash((payload.uri, payload.digest, fields))
             earlier = self.seen.get(payload.id)
@@ -258,6 +311,17 @@ class Ingestion:
         if not self.metadata:
             return payload
         return replace(payload, metadata={**self.metadata, **(payload.metadata or {})})
+
+    def _checked(self, payload: Payload) -> Payload:
+        """Return a payload whose own vector, if it has one, is as the store keeps vectors."""
+        if payload.vector is None:
+            return payload
+        # Vectors read from a projected index are projected already.
+        dim = self.meta.dim if len(payload.vector) == self.meta.dim else self.meta.embedding.dim
+        vector = check_vectors(payload.vector[None], dim, self.meta.metric, ids=[payload.id])
+        if self.meta.projection is not None and dim != self.meta.dim:
+            vector = self.meta.projection.apply(normalise(vector))
+        return replace(payload, vector=vector[0])
 
     def _write(self, plan: Sequence[Planned], results: Sequence[Embedded]) -> None:
         vectors = iter(results)

@@ -11,7 +11,7 @@ from imagesearch.config import PluginConfig
 from imagesearch.errors import ConfigError
 from imagesearch.plugins import make_embedder, make_store, stored_config
 from imagesearch.protocols import Embedder, VectorStore, supports
-from imagesearch.types import IndexMeta, Metric
+from imagesearch.types import EmbeddingSpec, IndexMeta, Metric
 
 __all__ = ["LazyEmbedder", "OpenIndex", "local_store", "open_index"]
 
@@ -74,7 +74,7 @@ class OpenIndex:
 def open_index(
     path: str | os.PathLike[str] | None,
     store: VectorStore | None,
-    embedder: Embedder | None,
+    embedder: Embedder | EmbeddingSpec | None,
     metric: Metric | None,
 ) -> OpenIndex:
     """Open an index; what is not given comes from the index, or for a new one from the defaults.
@@ -82,7 +82,8 @@ def open_index(
     Args:
         path: Folder of a local index. Give this or `store`.
         store: A store that is not open yet; it is closed on failure.
-        embedder: None for the one that the index was built with, or ResNet50.
+        embedder: None for the one that the index was built with, or ResNet50. A spec describes
+            the vectors of an index without an embedder.
         metric: None for the index's own, or cosine.
 
     Raises:
@@ -103,15 +104,27 @@ def open_index(
             'give either a path, ImageIndex("photos.idx"), or a store, ImageIndex(store=…)'
         )
     _check_part("store", store, VectorStore, 'LocalStore("photos.idx"), or pass a folder first')
+    given = embedder if isinstance(embedder, EmbeddingSpec) else None
+    if isinstance(embedder, EmbeddingSpec):
+        embedder = None
     if embedder is not None:
         _check_part("embedder", embedder, Embedder, "TimmEmbedder()")
     try:
         existing = store.describe()
+        if embedder is not None:
+            given = embedder.spec
         if existing is None:
-            embedder = make_embedder(PluginConfig("timm")) if embedder is None else embedder
-            meta = IndexMeta(embedder.spec, "cosine" if metric is None else metric)
+            if given is None:
+                embedder = make_embedder(PluginConfig("timm"))
+                given = embedder.spec
+            meta = IndexMeta(given, "cosine" if metric is None else metric)
         else:
-            spec = existing.embedding if embedder is None else embedder.spec
+            # The index's own spec may also say how to create the embedder.
+            spec = (
+                existing.embedding
+                if given is None or (embedder is None and given == existing.embedding)
+                else given
+            )
             meta = replace(
                 existing, embedding=spec, metric=existing.metric if metric is None else metric
             )

@@ -115,7 +115,7 @@ class Planner:
 
 
 def _decide(payload: Payload, existing: Record | None) -> Planned:
-    record = Record(payload.id, payload.uri, payload.digest, payload.metadata or {})
+    record = Record(payload.id, payload.uri, payload.digest, payload.metadata or {}, payload.vector)
     if existing is None:
         return Planned(record, "added")
     # An input without metadata keeps that of the record.

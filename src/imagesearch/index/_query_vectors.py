@@ -124,6 +124,8 @@ class QueryVectors:
             SourceError: The image cannot be decoded.
             EmbeddingError: The model failed.
         """
+        if payload.vector is not None:
+            return np.asarray(self.of([Query.vector(payload.vector)])[0], np.float32)
         [vector] = self._embedded([payload])
         return normalise(vector) if self._meta.metric == "cosine" else vector
 

@@ -33,12 +33,14 @@ from imagesearch.filters import Filter, as_filter
 from imagesearch.index._calibrate import calibrate
 from imagesearch.index._check import check_store, optimize_store
 from imagesearch.index._ingest import (
+    VECTOR_BATCH,
     OnError,
     delete_records,
     id_list,
     ingest,
     make_progress,
     update_records,
+    vector_items,
 )
 from imagesearch.index._open import local_store, open_index
 from imagesearch.index._query_vectors import QueryVectors
@@ -61,6 +63,7 @@ from imagesearch.sources import open_thumbnail, read
 from imagesearch.types import (
     AddReport,
     CheckReport,
+    EmbeddingSpec,
     Hits,
     ImageSource,
     IndexMeta,
@@ -102,7 +105,9 @@ class ImageIndex:
 
     Args:
         path: Folder of a local index, created on first use. Give this or `store`.
-        embedder: Turns images into vectors.
+        embedder: Turns images into vectors. An `EmbeddingSpec`, such as
+            ``EmbeddingSpec("my-model", dim=512)``, makes an index of vectors from elsewhere, which
+            cannot embed images and texts itself.
         store: Stores the vectors.
         metric: How a new index compares vectors; an existing index has its own.
         batch_size: Images in one batch of the model and of the store, ≥ 1. Larger batches suit a
@@ -130,7 +135,7 @@ class ImageIndex:
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        embedder: Embedder | None = None,
+        embedder: Embedder | EmbeddingSpec | None = None,
         store: VectorStore | None = None,
         metric: Metric | None = None,
         batch_size: int = 32,
@@ -234,6 +239,54 @@ class ImageIndex:
             on_error=on_error,
             progress=progress,
             batch_size=self._batch_size,
+        )
+
+    def add_vectors(
+        self,
+        ids: Iterable[str],
+        vectors: ArrayLike,
+        uris: Iterable[str] | None = None,
+        metadata: Iterable[Metadata] | None = None,
+        *,
+        on_error: OnError = "collect",
+        progress: bool | None = None,
+    ) -> AddReport:
+        """Add or update records by their vectors; no image is read.
+
+        Vectors are stored in batches of 1000. An index with a projection projects those that have
+        the embedder's dimension.
+
+        Args:
+            ids: n ids.
+            vectors: Shape (n, dim), from the embedder of the index.
+            uris: n URIs: where the images are; None for ``sha256:…`` of the vector.
+            metadata: n dicts of fields; None keeps those of existing records.
+            on_error: As for `add`.
+            progress: As for `add`.
+
+        Returns:
+            A report with an id or a failure for every vector.
+
+        Raises:
+            StoreRequestError: `vectors` has another dimension, or is not a matrix of numbers.
+            QueryError: Lengths differ, or `ids`, `uris` or `metadata` is not a list.
+            StoreError: The store failed; earlier batches stay.
+
+        Example:
+            >>> from imagesearch import EmbeddingSpec, MemoryStore
+            >>> index = ImageIndex(embedder=EmbeddingSpec("mine", dim=2), store=MemoryStore())
+            >>> print(index.add_vectors(["a", "b"], [[1, 0], [0, 1]], metadata=[{"n": 1}, {"n": 2}]))
+            2 added, 0 updated, 0 unchanged, 0 failed
+            >>> index.search(vector=[0.9, 0.1], k=1).ids
+            ['a']
+        """
+        return ingest(
+            self._index,
+            vector_items(self.meta, ids, vectors, uris, metadata),
+            metadata=None,
+            on_error=on_error,
+            progress=progress,
+            batch_size=VECTOR_BATCH,
         )
 
     def sync(

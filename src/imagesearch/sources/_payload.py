@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch._printable import shorten
 from imagesearch._rendering import thumbnail
-from imagesearch._validation import is_unicode
-from imagesearch.errors import FetchError, ImageSearchError, SourceError, SourceNotFoundError
+from imagesearch._validation import as_float32, is_unicode
+from imagesearch.errors import (
+    DecodeError,
+    FetchError,
+    ImageSearchError,
+    SourceError,
+    SourceNotFoundError,
+)
 from imagesearch.images import decode, from_array, upright_rgb
 from imagesearch.sources._fetch import fetch
 from imagesearch.sources._uris import canonical_uri, derive_id, describe, is_url, printable
@@ -157,15 +164,17 @@ _RGB = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Payload:
-    """One image that has been read but not decoded.
+    """One image that has been read but not decoded, or the vector of one.
 
     Attributes:
         id: The item's id, or derived from the URI, or from the content of in-memory images.
         uri: An absolute path, a URL, or ``sha256:…`` for bytes and in-memory images.
         digest: Hex SHA-256 of the encoded bytes; for in-memory images of the size and the upright
-            RGB pixels.
+            RGB pixels; for vectors of their bytes.
         metadata: The user's own fields, checked; None if the item has none.
-        content: The encoded bytes, or for in-memory images the upright RGB image.
+        content: The encoded bytes, or for in-memory images the upright RGB image; empty for
+            vectors.
+        vector: The item's own vector, float32 of shape (dim,), or None.
     """
 
     id: str
@@ -173,10 +182,13 @@ class Payload:
     digest: str
     metadata: dict[str, Any] | None
     content: bytes | Image.Image
+    vector: NDArray[np.float32] | None = None
 
     @property
     def held_bytes(self) -> int:
-        """Bytes of memory: the encoded bytes, or the pixels of an in-memory image."""
+        """Bytes of memory: the encoded bytes, the vector, or the pixels of an in-memory image."""
+        if self.vector is not None:
+            return self.vector.nbytes
         if isinstance(self.content, bytes):
             return len(self.content)
         return self.content.width * self.content.height * _RGB
@@ -188,16 +200,18 @@ class Payload:
             shrink_to: As for `imagesearch.images._decode`; in-memory images keep their size.
 
         Raises:
-            DecodeError: The bytes are not an accepted image.
+            DecodeError: The bytes are not an accepted image, or there is only a vector.
             MissingDependencyError: The format needs an optional package.
         """
+        if self.vector is not None:
+            raise DecodeError(f"{describe(self.uri)} was given as a vector, without an image")
         if isinstance(self.content, Image.Image):
             return self.content
         return decode(self.content, shrink_to=shrink_to, name=describe(self.uri))
 
 
 def read(item: Item) -> Payload:
-    """Read one item: its bytes, its id and its URI.
+    """Read one item: its bytes or its vector, its id and its URI.
 
     Several threads may read at once.
 
@@ -214,8 +228,9 @@ def read(item: Item) -> Payload:
         ('sha256:13304', True)
     """
     item = check_item(item)
-    content = _content(item.source)
-    digest = _digest(content)
+    vector = None if item.vector is None else _vector(item)
+    content = b"" if vector is not None or item.source is None else _content(item.source)
+    digest = _digest(content if vector is None else vector.tobytes())
     uri = item.uri if item.uri is not None else f"sha256:{digest}"
     derived = derive_id(uri) if item.uri is not None else digest[:32]
     return Payload(
@@ -224,6 +239,7 @@ def read(item: Item) -> Payload:
         digest=digest,
         metadata=None if item.metadata is None else dict(item.metadata),
         content=content,
+        vector=vector,
     )
 
 
@@ -260,9 +276,11 @@ def open_image(source: ImageSource | Item, *, shrink_to: int | None = None) -> I
         >>> open_image(Image.new("L", (4, 3))).mode
         'RGB'
     """
-    source = check_item(source if isinstance(source, Item) else Item(source)).source
-    uri = canonical_uri(source) if isinstance(source, str | os.PathLike) else None
-    content = _content(source)
+    item = check_item(source if isinstance(source, Item) else Item(source))
+    uri = canonical_uri(item.source) if isinstance(item.source, str | os.PathLike) else None
+    if item.source is None:
+        raise DecodeError("the item has only a vector, without an image")
+    content = _content(item.source)
     if isinstance(content, Image.Image):
         return content
     name = "the image" if uri is None else describe(uri)
@@ -311,7 +329,11 @@ def check_item(item: Item) -> Item:
     source: Any = item.source
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
-    if not isinstance(source, str | os.PathLike | bytes | Image.Image | np.ndarray):
+    if source is None and item.vector is None:
+        raise SourceError("an item needs a source or a vector, got neither")
+    if source is not None and not isinstance(
+        source, str | os.PathLike | bytes | Image.Image | np.ndarray
+    ):
         raise SourceError(
             f"an item's source is {describe(source)}; give a path, an http(s) URL, bytes, a PIL "
             "image or an array"
@@ -327,7 +349,18 @@ def check_item(item: Item) -> Item:
     elif uri is not None and (not isinstance(uri, str) or not uri or not is_unicode(uri)):
         raise SourceError(f"an item's uri is {shorten(uri)}; give non-empty text, or leave it out")
     metadata = None if item.metadata is None else check_metadata(item.metadata)
-    return Item(source, id, metadata, uri)
+    return Item(source, id, metadata, uri, item.vector)
+
+
+def _vector(item: Item) -> NDArray[np.float32]:
+    try:
+        vector = as_float32(item.vector)
+    except ValueError as error:
+        raise SourceError(f"an item's vector must be real numbers: {error}") from error
+    if vector.ndim != 1 or not vector.size:
+        raise SourceError(f"an item's vector must have shape (dim,), got {vector.shape}")
+    # A copy: a row of a large array would keep all of it in memory.
+    return np.array(vector, np.float32)
 
 
 def _content(source: ImageSource) -> bytes | Image.Image:

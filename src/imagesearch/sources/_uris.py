@@ -125,7 +125,11 @@ def describe(source: object) -> str:
     """
     match source:
         case Item():
-            return describe(source.uri if source.uri is not None else source.source)
+            if source.uri is not None:
+                return describe(source.uri)
+            if source.source is None and source.vector is not None:
+                return "a vector" if source.id is None else printable(str(source.id))
+            return describe(source.source)
         case str():
             return _shown_url(source) if url_scheme(source) else printable(source)
         case os.PathLike():

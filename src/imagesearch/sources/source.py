@@ -311,6 +311,8 @@ def _remedy(source: object) -> str:
 def _checked(item: Item) -> Item:
     checked = check_item(item)
     source = checked.source
+    if checked.vector is not None:
+        return checked
     if isinstance(source, str | os.PathLike) and not is_url(os.fspath(source)):
         path = os.fspath(source)
         if _is_folder(path):

@@ -142,7 +142,8 @@ class EmbeddingSpec:
         name: For people, such as ``timm/resnet50.a1_in1k``.
         dim: Length of every vector, ≥ 1.
         normalised: Whether every vector has unit L2 length.
-        fingerprint: A hash of all that decides the vectors: model, weights, preprocessing.
+        fingerprint: A hash of all that decides the vectors: model, weights, preprocessing. Empty
+            for a hash of `name` and `dim`, for vectors that another program makes.
         decode_size: Pixels of the shorter side below which decoding must not shrink an image; a
             decoder may deliver larger JPEGs scaled down to this size or more. None: never shrink.
         kind: Name of the embedder's entry point, or None if it has none.
@@ -156,8 +157,8 @@ class EmbeddingSpec:
 
     name: str
     dim: int
-    normalised: bool
-    fingerprint: str
+    normalised: bool = False
+    fingerprint: str = ""
     decode_size: int | None = field(default=None, compare=False)
     kind: str | None = field(default=None, compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
@@ -165,6 +166,9 @@ class EmbeddingSpec:
     def __post_init__(self) -> None:
         dim = whole(self.dim, f"dim of embedder {shorten(self.name)}", least=1)
         object.__setattr__(self, "dim", dim)
+        if not self.fingerprint:
+            named = hashlib.sha256(f"{self.name}\n{dim}".encode(errors="backslashreplace"))
+            object.__setattr__(self, "fingerprint", named.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from imagesearch._printable import shorten
@@ -231,8 +231,8 @@ class Record(Generic[_V_co]):
     Attributes:
         id: Unique in its store; 1 to 128 UTF-8 bytes.
         uri: Where the image came from: an absolute path, a URL, or ``sha256:…``.
-        digest: Hex SHA-256 of the image's encoded bytes (of its pixels for in-memory images);
-            empty when unknown.
+        digest: Hex SHA-256 of the image's encoded bytes (of its pixels for in-memory images, of
+            the vector for items with a vector); empty when unknown.
         metadata: The user's own fields.
         vector: float32 of shape (dim,), or None if it was not requested.
 
@@ -355,23 +355,29 @@ class Item:
     """One image to index, with its id and metadata.
 
     Attributes:
-        source: A path, an http(s) URL, encoded bytes, a PIL image or an array.
+        source: A path, an http(s) URL, encoded bytes, a PIL image or an array; None for an item
+            that only has a vector.
         id: The record's id; None derives it from the canonical URI, or from the content for bytes
-            and in-memory images.
+            and in-memory images, or from the vector.
         metadata: The user's own fields, stored with the record and usable in filters; ``{}`` for
             none. With None an existing record keeps its fields.
         uri: Where the image came from; None derives it from the source (absolute path, URL, or
-            ``sha256:…`` for in-memory images).
+            ``sha256:…`` for in-memory images and vectors).
+        vector: The vector of the image, shape (dim,), from the embedder of the index. The image is
+            then neither read nor embedded.
 
     Example:
         >>> Item("shoe.jpg", id="sku-1", metadata={"price": 9.5}).id
         'sku-1'
+        >>> Item(vector=[0.6, 0.8], uri="https://example.org/shoe.jpg").source is None
+        True
     """
 
-    source: ImageSource
+    source: ImageSource | None = None
     id: str | None = None
     metadata: Metadata | None = None
     uri: str | None = None
+    vector: ArrayLike | None = None
 
 
 @dataclass(frozen=True, slots=True)
