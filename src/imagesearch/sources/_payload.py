@@ -330,7 +330,7 @@ def check_item(item: Item) -> Item:
     if isinstance(source, bytearray | memoryview):
         source = bytes(source)
     if source is None and item.vector is None:
-        raise SourceError("an item needs a source or a vector, got neither")
+        raise SourceError("an item needs a source or a vector, got None for both")
     if source is not None and not isinstance(
         source, str | os.PathLike | bytes | Image.Image | np.ndarray
     ):
