@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch.stores._ranking import Candidates, nearest
+from imagesearch.stores._ranking import Candidates, exact_scores, nearest
 from imagesearch.stores.local._create import Options
 from imagesearch.stores.local._ef_tuning import (
     BROADEST,
@@ -36,6 +35,8 @@ __all__ = ["Searcher"]
 _NARROW = 0.15
 # Bytes of vectors that are compared with queries at a time.
 _RESCORED_BYTES = 16 * 2**20
+# So few elements are compared in float64 at once; of more, float32 chooses first.
+_FEW_ELEMENTS = 150_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,9 +210,7 @@ def rescore(
             if not len(own):
                 yield _NOTHING
                 continue
-            positions, scores = next(
-                nearest(query[None], partial(_whole, own), own.__getitem__, k=k, metric=metric)
-            )
+            positions, scores = _best_of(query, own, k, metric)
             members = rows[starts[number] : starts[number + 1]]
             if len(members) == len(own):
                 yield members[positions], scores
@@ -223,10 +222,26 @@ def rescore(
             yield members[kept], table_of_scores[groups[kept]]
 
 
-def _whole(
-    vectors: NDArray[np.float32],
-) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    return [(np.arange(len(vectors)), vectors)]
+def _best_of(
+    query: NDArray[np.float32], vectors: NDArray[np.float32], k: int, metric: Metric
+) -> Candidates:
+    """Return the positions of the k best vectors, and ties with the k-th, with exact scores."""
+    if vectors.size > _FEW_ELEMENTS:
+        everything = np.arange(len(vectors))
+        return next(
+            nearest(
+                query[None],
+                lambda: [(everything, vectors)],
+                vectors.__getitem__,
+                k=k,
+                metric=metric,
+            )
+        )
+    scores = exact_scores(query, vectors, metric)
+    if len(scores) <= k:
+        return np.arange(len(scores)), scores
+    positions = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+    return positions, scores[positions]
 
 
 _NOTHING: Candidates = (np.empty(0, np.int64), np.empty(0))
