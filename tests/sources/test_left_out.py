@@ -59,7 +59,7 @@ def test_a_folder_without_any_image_says_what_it_holds(tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"film")
     (tmp_path / "README").write_bytes(b"read me")
     with ImageIndex(store=MemoryStore(), embedder=DescriptorEmbedder()) as index:
-        assert "2 skipped, not images by their names (.mp4, no suffix)" in str(index.add(tmp_path))
+        assert "2 skipped, not images by name (.mp4, no suffix)" in str(index.add(tmp_path))
         make_images(tmp_path, "a.png")
         assert "skipped" not in str(index.add(tmp_path))
 

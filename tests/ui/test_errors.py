@@ -54,7 +54,7 @@ def said(action, view, *arguments, **named):
         ),
         ({"crop": "1, 2"}, "must be four numbers", "必须是四个数字"),
         ({"crop": "60, 0, 40, 100"}, "empty or outside", "为空或超出"),
-        ({"where": "kind ="}, "ends where a value", "筛选条件无效"),
+        ({"where": "kind ="}, "expected a value", "筛选条件无效"),
         ({"k": 0}, "1 to 100", "1 到 100"),
         ({"k": "many"}, "got 'many'", "当前值为 'many'"),
         ({"k": None}, "got None", "1 到 100"),

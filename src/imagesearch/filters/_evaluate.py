@@ -23,7 +23,7 @@ __all__ = ["matches"]
 
 
 def matches(filter: Filter, metadata: Metadata, *, id: str = "", uri: str = "") -> bool:
-    """Return whether a record matches; stores' compilers must agree with this function.
+    """Return whether a record matches; the compilers of all stores must agree with it.
 
     Args:
         filter: The condition.
@@ -44,7 +44,7 @@ def matches(filter: Filter, metadata: Metadata, *, id: str = "", uri: str = "") 
             return _compare(_value(node.field, metadata, id, uri), node.operator, node.value)
         case IsIn():
             value = _value(node.field, metadata, id, uri)
-            return any(_compare(value, Operator.EQ, wanted) for wanted in node.values)
+            return any(_compare(value, Operator.EQ, operand) for operand in node.values)
         case Contains():
             value = _value(node.field, metadata, id, uri)
             return isinstance(value, list | tuple) and any(
@@ -70,11 +70,11 @@ def _value(field: str, metadata: Metadata, id: str, uri: str) -> object:
     return metadata.get(field)
 
 
-def _compare(value: object, operator: Operator, wanted: Scalar) -> bool:
-    if _kind(value) is None or _kind(value) is not _kind(wanted):
+def _compare(value: object, operator: Operator, operand: Scalar) -> bool:
+    if _kind(value) is None or _kind(value) is not _kind(operand):
         return False
-    # Same kind on both sides: text with text, numbers with numbers, truth with truth.
-    left, right = cast(float, value), cast(float, wanted)
+    # Same kind on both sides: str with str, numbers with numbers, bool with bool.
+    left, right = cast(float, value), cast(float, operand)
     match operator:
         case Operator.EQ:
             return left == right

@@ -11,9 +11,8 @@
     value     := text | number | "true" | "false"
     text      := "double" or 'single' quoted, with JSON's backslash escapes
 
-Keywords may be written in capitals; a field with the name of a keyword needs backticks. A text may
-have `MAX_LENGTH` characters and `MAX_CONDITIONS` predicates; reading it takes time in proportion to
-its length.
+Keywords are case-insensitive; a field named like a keyword needs backticks. A text may have up to
+`MAX_LENGTH` characters and `MAX_CONDITIONS` predicates; parsing takes time linear in its length.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ __all__ = ["MAX_CONDITIONS", "MAX_LENGTH", "as_filter", "parse_filter"]
 
 
 MAX_LENGTH = 1_000_000
-"""Longest text form of a filter, in characters: room for some 25,000 ids in one ``in``."""
+"""Maximum length of a filter's text in characters: room for some 25,000 ids in one ``in``."""
 
 MAX_CONDITIONS = 1_000
-"""Most predicates in the text form of a filter; the values of one ``in`` count as one.
+"""Maximum number of predicates in a filter's text; an ``in`` counts as one, however many values.
 
-A store tests each of them on every record. SQLite's time to plan a query grows with their square.
+A store tests each of them on every record, and SQLite's planning time grows with their square.
 """
 
 _TOKEN = re.compile(
@@ -64,16 +63,16 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
-# No number that a filter may name has more; Python reads integers of up to 4300 digits.
-_MOST_DIGITS = 400
+# No valid number in a filter is longer; Python itself parses integers of up to 4300 digits.
+_MAX_DIGITS = 400
 _SHOWN = 200
 
 
 def as_filter(where: object) -> Filter | None:
-    """Return a filter that is given as one, in its text form or not at all.
+    """Return a filter from a filter, its text form or None.
 
     Raises:
-        FilterError: A text is not a filter, or something else is given; the message shows the form
+        FilterError: The text is invalid, or the value has another type; the message shows the form
             that was probably meant.
 
     Example:
@@ -93,15 +92,15 @@ def as_filter(where: object) -> Filter | None:
 
 
 def parse_filter(text: str, *, max_conditions: int = MAX_CONDITIONS) -> Filter:
-    """Read a filter from its text form.
+    """Parse the text form of a filter.
 
     Args:
-        text: The text, of at most `MAX_LENGTH` characters.
-        max_conditions: Most predicates in it.
+        text: The text, up to `MAX_LENGTH` characters.
+        max_conditions: Maximum number of predicates.
 
     Raises:
-        FilterError: The text is too long or not a filter; the message gives the position and what
-            was expected there.
+        FilterError: The text is too long or invalid; the message gives the position and what was
+            expected there.
 
     Example:
         >>> from imagesearch import Field
@@ -113,8 +112,8 @@ def parse_filter(text: str, *, max_conditions: int = MAX_CONDITIONS) -> Filter:
         raise FilterError(f"a filter's text must be str, got {shorten(text)}")
     if len(text) > MAX_LENGTH:
         raise FilterError(
-            f"the filter has {len(text):,} characters; at most {MAX_LENGTH:,} are read: put long "
-            "lists of ids into several calls"
+            f"the filter must have at most {MAX_LENGTH:,} characters, got {len(text):,}; split long "
+            "lists of ids over several calls"
         )
     parser = _Parser(text, _tokens(text), max_conditions)
     filter = parser.disjunction(0)
@@ -157,7 +156,7 @@ def _shown(text: str) -> str:
 
 
 def _right_form(where: object) -> str:
-    """Return the filter that was probably meant, as it is written."""
+    """Return the text of the filter that was probably meant."""
     match where:
         case Field():
             return f"{where!r}.exists() or {where!r} == VALUE"
@@ -198,7 +197,9 @@ class _Parser:
 
     def _negation(self, depth: int) -> Filter:
         if depth > MAX_DEPTH:
-            raise FilterError(f"the filter is nested more than {MAX_DEPTH} deep; simplify it")
+            raise FilterError(
+                f"the filter is nested more than {MAX_DEPTH} levels deep; simplify it"
+            )
         if self._take_keyword("not"):
             return Not(self._negation(depth + 1))
         if self._take_symbol("("):
@@ -266,8 +267,8 @@ class _Parser:
             return self._unquote(token)
         if token is not None and token.kind == "number":
             self._next += 1
-            if len(token.text) > _MOST_DIGITS:
-                raise _error(self._text, token.position, f"has more than {_MOST_DIGITS} digits")
+            if len(token.text) > _MAX_DIGITS:
+                raise _error(self._text, token.position, f"has more than {_MAX_DIGITS} digits")
             is_int = re.fullmatch(r"[+-]?\d+", token.text)
             return int(token.text) if is_int else float(token.text)
         if token is not None and token.keyword in ("true", "false"):
@@ -279,7 +280,7 @@ class _Parser:
         body = token.text[1:-1]
         if token.text[0] == "'":
             body = body.replace("\\'", "'")
-            body = re.sub(r'(\\.)|(")', lambda found: found[1] or '\\"', body, flags=re.DOTALL)
+            body = re.sub(r'(\\.)|(")', lambda match: match[1] or '\\"', body, flags=re.DOTALL)
         try:
             return cast(str, json.loads(f'"{body}"', strict=False))
         except ValueError as error:
@@ -306,8 +307,10 @@ class _Parser:
         if not self._take_symbol(symbol):
             raise self._expected(repr(symbol))
 
-    def _expected(self, what: str) -> FilterError:
+    def _expected(self, element: str) -> FilterError:
         token = self._peek()
-        if token is None:
-            return FilterError(f"filter {_shown(self._text)} ends where {what} was expected")
-        return _error(self._text, token.position, f"stands where {what} was expected")
+        actual = "the end"
+        if token is not None:
+            at = self._text[token.position : token.position + 20]
+            actual = f"{at!r} at character {token.position + 1}"
+        return FilterError(f"filter {_shown(self._text)}: expected {element}, got {actual}")

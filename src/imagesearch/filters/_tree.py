@@ -42,7 +42,7 @@ Scalar: TypeAlias = str | int | float | bool
 def check_field(name: object) -> str:
     """Return a usable field name, or raise `FilterError`."""
     if not isinstance(name, str) or not name:
-        raise FilterError(f"field name {shorten(name)} is not a non-empty text")
+        raise FilterError(f"a field name must be a non-empty string, got {shorten(name)}")
     if "\0" in name:
         raise FilterError(f"field name {shorten(name)} contains a NUL character; remove it")
     _check_unicode(name)
@@ -50,7 +50,7 @@ def check_field(name: object) -> str:
 
 
 def check_scalar(value: object) -> Scalar:
-    """Return a plain Python scalar that every store can compare with, or raise `FilterError`."""
+    """Return a value as a plain Python scalar that every store supports, or raise `FilterError`."""
     if isinstance(value, np.generic):
         value = value.item()
     match value:
@@ -58,7 +58,7 @@ def check_scalar(value: object) -> Scalar:
             return value
         case str():
             _check_unicode(value)
-            # A text enumeration's own str() may be its name in the program, such as Label.CAT.
+            # str() of a string enumeration's member may be its name, such as Label.CAT.
             return str.__str__(value)
         case int():
             if not -(2**63) <= value < 2**63:
@@ -70,14 +70,14 @@ def check_scalar(value: object) -> Scalar:
             return int(value)
         case float():
             if not math.isfinite(value):
-                raise FilterError(f"{value} compares with nothing; use a finite number")
+                raise FilterError(f"a number in a filter must be finite, got {value}")
             return float(value)
         case None:
-            raise FilterError("None compares with nothing; use Field(name).exists(), or its ~")
+            raise FilterError("cannot compare with None; use Field(name).exists() or its negation")
         case _:
             raise FilterError(
-                f"{shorten(value)} is a {type(value).__name__}; filters compare text, numbers and "
-                "true/false"
+                f"a filter's value must be str, int, float or bool, got {type(value).__name__} "
+                f"{shorten(value)}"
             )
 
 
@@ -87,13 +87,13 @@ def _check_unicode(text: str) -> None:
 
 
 KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "exists", "true", "false"})
-"""Words that a field without backticks cannot be called."""
+"""Words that are field names only in backticks."""
 
 _NAME = re.compile(r"[^\W\d][\w.\-]*")
 
 
 def format_filter(filter: Filter) -> str:
-    r"""Write a filter so that `parse_filter` gives it back.
+    r"""Return the text of a filter, which `parse_filter` parses to an equal one.
 
     Example:
         >>> from imagesearch import Field
@@ -136,15 +136,15 @@ def _literal(value: Scalar) -> str:
 
 
 MAX_DEPTH = 100
-"""How deep ``and``, ``or`` and ``not`` may be nested: what Python's stack holds, with room to spare.
+"""Maximum nesting of ``and``, ``or`` and ``not``, well within Python's recursion limit.
 
-Many operands on one level are not deep. A store whose own language holds less refuses earlier, with
-`UnsupportedFilterError`.
+Many operands on one level are not deep. A store whose own language allows less raises
+`UnsupportedFilterError` earlier.
 """
 
 
 class Operator(StrEnum):
-    """How `Compare` compares.
+    """The operator of a `Compare`.
 
     Example:
         >>> Operator("<=").name
@@ -162,8 +162,8 @@ class Filter:
     """A condition on a record; combine with ``&``, ``|`` and ``~``.
 
     Logic is two-valued: on a record that lacks the field (or holds None there) every comparison
-    is false, so that its negation is true. Values of different kinds are never equal and never
-    ordered: ``True`` is not ``1``, ``"1"`` is not ``1``; but ``1`` equals ``1.0``.
+    is false, and its negation true. Values of different kinds are neither equal nor ordered:
+    ``True`` is not ``1``, ``"1"`` is not ``1``; but ``1`` equals ``1.0``.
 
     Example:
         >>> from imagesearch import Field
@@ -176,7 +176,7 @@ class Filter:
 
     @property
     def depth(self) -> int:
-        """How deep ``and``, ``or`` and ``not`` are nested; 0 for a condition on one field.
+        """Nesting depth of ``and``, ``or`` and ``not``; 0 for a condition on one field.
 
         Example:
             >>> from imagesearch import Field
@@ -201,13 +201,12 @@ class Filter:
         )
 
     def __str__(self) -> str:
-
         return format_filter(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Compare(Filter):
-    """The field holds a scalar that compares so to `value`.
+    """The field's value compares to `value` as the operator requires.
 
     Example:
         >>> print(Compare("price", Operator.LT, 10))
@@ -223,8 +222,7 @@ class Compare(Filter):
         object.__setattr__(self, "value", check_scalar(self.value))
         if self.operator is not Operator.EQ and isinstance(self.value, bool):
             raise FilterError(
-                f"{self.field} {self.operator} {self.value}: true and false have no order; "
-                "use == or !="
+                f"{self.field} {self.operator} {self.value}: booleans have no order; use == or !="
             )
 
     # Filters are compared by structure; 1 == True in Python, but not in a filter.
@@ -240,7 +238,7 @@ class Compare(Filter):
 
 @dataclass(frozen=True, slots=True)
 class IsIn(Filter):
-    """The field holds one of `values`; false for no values.
+    """The field's value is one of `values`; false if there are none.
 
     Example:
         >>> print(IsIn("label", ("cat", "dog")))
@@ -255,7 +253,7 @@ class IsIn(Filter):
         given: object = self.values
         values = None if isinstance(given, str | bytes) else elements(given)
         if values is None:
-            raise FilterError(f"'in' takes a list of values, got {shorten(given)}")
+            raise FilterError(f"the values of 'in' must be a list, got {shorten(given)}")
         object.__setattr__(self, "values", tuple(map(check_scalar, values)))
 
     def __eq__(self, other: object) -> bool:
@@ -270,7 +268,7 @@ class IsIn(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Contains(Filter):
-    """The field holds a list in which the string `value` is an element.
+    """The field's value is a list with the string `value` as an element.
 
     Example:
         >>> print(Contains("tags", "red"))
@@ -284,8 +282,8 @@ class Contains(Filter):
         check_field(self.field)
         if not isinstance(self.value, str):
             raise FilterError(
-                f"contains looks for text in a list of texts, not for {shorten(self.value)}; "
-                "to compare a single value use == or is_in"
+                f"the value of 'contains' must be str, got {shorten(self.value)}; to compare a "
+                "single value use == or is_in"
             )
         object.__setattr__(self, "value", check_scalar(self.value))
 
@@ -358,7 +356,7 @@ FilterNode: TypeAlias = Compare | IsIn | Contains | Exists | And | Or | Not
 
 
 def fields_of(filter: Filter) -> frozenset[str]:
-    """Return the names of all fields that a filter reads.
+    """Return the names of all fields in a filter.
 
     Example:
         >>> from imagesearch import Field
@@ -380,20 +378,20 @@ def fields_of(filter: Filter) -> frozenset[str]:
 def _depth(word: str, operands: tuple[Filter, ...]) -> int:
     """Check operands, and return the depth of the node that combines them."""
     if not isinstance(operands, tuple | list):
-        raise FilterError(f"'{word}' combines a tuple of filters, got {shorten(operands)}")
+        raise FilterError(f"the operands of '{word}' must be a tuple, got {shorten(operands)}")
     if not operands:
         raise FilterError(f"'{word}' needs at least one operand")
     for operand in operands:
         if not isinstance(operand, Filter):
             raise FilterError(
-                f"'{word}' combines filters, not {shorten(operand)}; put comparisons in parentheses: "
-                '(Field("a") == 1) & (Field("b") == 2)'
+                f"an operand of '{word}' must be a filter, got {shorten(operand)}; put comparisons "
+                'in parentheses: (Field("a") == 1) & (Field("b") == 2)'
             )
     depth = 1 + max(operand.depth for operand in operands)
     if depth > MAX_DEPTH:
         raise FilterError(
-            f"the filter is nested more than {MAX_DEPTH} deep; simplify it: a & b & c is one "
-            "level, and is_in takes any number of values"
+            f"the filter is nested more than {MAX_DEPTH} levels deep; simplify it: a & b & c is "
+            "one level, and is_in takes any number of values"
         )
     return depth
 

@@ -27,7 +27,7 @@ class Field:
     """A metadata field, or the record's own ``id`` or ``uri``, to build filters from.
 
     Args:
-        name: Any non-empty text.
+        name: Any non-empty string.
 
     Example:
         >>> print(Field("price") >= 5)
@@ -62,10 +62,10 @@ class Field:
     __hash__ = None  # type: ignore[assignment]  # == does not compare, so hashing would mislead
 
     def is_in(self, values: Iterable[Scalar]) -> IsIn:
-        """Match records whose field holds one of `values`.
+        """Match records whose field has one of these values.
 
         Raises:
-            FilterError: `values` is a single text, or holds something that is not a scalar.
+            FilterError: `values` is a single string, or contains something that is not a scalar.
 
         Example:
             >>> print(Field("label").is_in(["cat", "dog"]))
@@ -73,10 +73,10 @@ class Field:
         """
         if isinstance(values, str | bytes):
             raise FilterError(f"is_in takes a list of values; write is_in([{shorten(values)}])")
-        several = elements(values)
-        if several is None:
+        operands = elements(values)
+        if operands is None:
             raise FilterError(f"is_in takes a list of values, got {shorten(values)}")
-        return IsIn(self.name, tuple(several))
+        return IsIn(self.name, tuple(operands))
 
     def contains(self, value: str) -> Contains:
         """Match records whose field is a list with the element `value`.

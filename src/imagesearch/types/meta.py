@@ -26,7 +26,7 @@ class Projection:
     Attributes:
         mean: float32 of shape (input_dim,).
         components: float32 of shape (input_dim, dim), orthonormal columns.
-        fitted_on: How many records it was fitted on.
+        fitted_on: Number of records that it was fitted on.
 
     Example:
         >>> axes = np.eye(3, 2, dtype=np.float32)
@@ -45,7 +45,7 @@ class Projection:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what decides the projected vectors."""
+        """A hash of all that determines the projected vectors."""
         digest = hashlib.sha256(np.ascontiguousarray(self.mean).tobytes())
         digest.update(np.ascontiguousarray(self.components).tobytes())
         return digest.hexdigest()
@@ -54,21 +54,21 @@ class Projection:
         """Project vectors and scale them to unit length.
 
         Args:
-            vectors: (n, input_dim), of unit length, as the embedder gave them.
+            vectors: The embedder's unit vectors, (n, input_dim).
 
         Returns:
             float32 of shape (n, dim).
 
         Raises:
-            EmbeddingError: A vector is the mean itself and leaves no direction.
+            EmbeddingError: A vector equals the mean, so that its projection has no direction.
         """
-        turned = (vectors - self.mean) @ self.components
-        length = np.linalg.norm(turned, axis=1, keepdims=True)
-        if not length.all():
+        projected = (vectors - self.mean) @ self.components
+        lengths = np.linalg.norm(projected, axis=1, keepdims=True)
+        if not lengths.all():
             raise EmbeddingError(
-                "a vector equals the mean of the index, and its projection has no direction"
+                "a vector equals the mean of the index, so its projection has no direction"
             )
-        return np.asarray(turned / length, np.float32)
+        return np.asarray(projected / lengths, np.float32)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Projection) and self.fingerprint == other.fingerprint
@@ -88,10 +88,10 @@ class Projection:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Projection:
-        """Read back what `to_dict` gave.
+        """Return a projection from the data of `to_dict`.
 
         Raises:
-            IncompatibleIndexError: The data are no projection.
+            IncompatibleIndexError: The data are invalid.
         """
         try:
             input_dim, dim, fitted_on = (data[name] for name in ("input_dim", "dim", "fitted_on"))
@@ -109,7 +109,7 @@ class Projection:
 
 def _require_counts(*numbers: object) -> None:
     if any(type(number) is not int or number < 1 for number in numbers):
-        raise ValueError("input_dim, dim and fitted_on must be whole numbers of at least 1")
+        raise ValueError("input_dim, dim and fitted_on must be integers ≥ 1")
 
 
 def _encode(array: NDArray[np.float32]) -> str:
@@ -119,36 +119,36 @@ def _encode(array: NDArray[np.float32]) -> str:
 def _decode(text: str) -> NDArray[np.float32]:
     array = np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32, copy=False)
     if not np.isfinite(array).all():
-        raise ValueError("it holds NaN or infinity")
+        raise ValueError("it contains NaN or infinity")
     return array
 
 
 Metric: TypeAlias = Literal["cosine", "dot", "l2"]
-"""How vectors are compared; for vectors of unit length all three give the same scores."""
+"""The measure of similarity; for unit vectors all three give the same scores."""
 
 METRICS: tuple[str, ...] = get_args(Metric)
 
 _T = TypeVar("_T")
-_MAX_DIM = 2**24  # far above every model; keeps the sizes that follow from it in range
+_MAX_DIM = 2**24  # far above any model; keeps sizes computed from it in range
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingSpec:
-    """The identity of an embedder, and how to make it again.
+    """The identity of an embedder, and how to construct it.
 
-    Two embedders with the same `fingerprint` give comparable vectors; `name` is for people.
+    Two embedders with the same `fingerprint` return comparable vectors; `name` is for people.
 
     Attributes:
-        name: For people, such as ``timm/resnet50.a1_in1k``.
+        name: A readable name, such as ``timm/resnet50.a1_in1k``.
         dim: Length of every vector, ≥ 1.
         normalised: Whether every vector has unit L2 length.
-        fingerprint: A hash of all that decides the vectors: model, weights, preprocessing. Empty
+        fingerprint: A hash of all that determines the vectors: model, weights, preprocessing. Empty
             for a hash of `name` and `dim`, for vectors that another program makes.
-        decode_size: Pixels of the shorter side below which decoding must not shrink an image; a
-            decoder may deliver larger JPEGs scaled down to this size or more. None: never shrink.
+        decode_size: Minimum length of an image's shorter side in pixels. A decoder may scale larger
+            JPEGs down while decoding, but not below it. None: no scaling.
         kind: Name of the embedder's entry point, or None if it has none.
-        options: Keyword arguments that make the embedder again, without secrets, and without
-            what does not change the vectors (device, batch size). JSON values only.
+        options: Keyword arguments to construct the embedder, as JSON values; without secrets and
+            options that do not affect the vectors (device, batch size).
 
     Example:
         >>> EmbeddingSpec("mine", dim=4, normalised=True, fingerprint="v1").dim
@@ -173,12 +173,12 @@ class EmbeddingSpec:
 
 @dataclass(frozen=True, slots=True)
 class IndexMeta:
-    """What a store keeps about its vectors, beside them.
+    """The metadata that a store keeps about its vectors.
 
     Attributes:
-        embedding: The embedder that made the vectors.
-        metric: How they are compared.
-        projection: What stands between embedder and store; None: the embedder's own vectors.
+        embedding: The embedder of the vectors.
+        metric: The measure of similarity.
+        projection: The projection applied to the embedder's vectors, or None.
 
     Example:
         >>> spec = EmbeddingSpec("mine", dim=4, normalised=True, fingerprint="v1")
@@ -203,10 +203,11 @@ class IndexMeta:
 
         Args:
             other: The meta that the index is opened with.
-            where: The store in words, for the message.
+            where: A description of the store, for the message.
 
         Raises:
-            IncompatibleIndexError: Embedder, dimension or metric differ; names both sides.
+            IncompatibleIndexError: Embedder, dimension, metric or projection differ; the message
+                describes both.
 
         Example:
             >>> meta = IndexMeta(EmbeddingSpec("mine", 4, True, "v1"))
@@ -221,13 +222,13 @@ class IndexMeta:
         ):
             return
         raise IncompatibleIndexError(
-            f"{where} was made with {self._words()}, but was opened with {other._words()}"
+            f"{where} was created with {self._described()}, but opened with {other._described()}"
             f"{_differences(ours.options, theirs.options)}. "
-            "Vectors of different embedders cannot be compared: open it with the embedder that "
-            "made it, or build a new index beside it"
+            "Vectors of different embedders are not comparable: open it with its own embedder, or "
+            "build another index"
         )
 
-    def _words(self) -> str:
+    def _described(self) -> str:
         spec, projection = self.embedding, self.projection
         projected = (
             f", projected to {projection.dim} by {projection.fingerprint[:12]}"
@@ -259,10 +260,10 @@ class IndexMeta:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> IndexMeta:
-        """Read back what `to_dict` gave.
+        """Return the meta from the data of `to_dict`.
 
         Raises:
-            IncompatibleIndexError: The data are not index meta that this version understands.
+            IncompatibleIndexError: The data are invalid, or written by a newer version.
         """
         try:
             spec = data["embedding"]
@@ -291,7 +292,7 @@ class IndexMeta:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> IndexMeta:
-        """Read back the JSON text of what `to_dict` gave.
+        """Return the meta from the data of `to_dict` as JSON text.
 
         Raises:
             IncompatibleIndexError: The text is damaged, or written by a newer version.
@@ -312,11 +313,11 @@ class IndexMeta:
 
 
 def _typed(data: Mapping[str, Any], name: str, kind: type[_T], *, optional: bool = False) -> _T:
-    """Return a value of exactly one type: a truth value does not count as a number."""
+    """Return a value of exactly this type; a bool is not an int."""
     value = data.get(name) if optional else data[name]
     if type(value) is kind:
         if kind is str:
-            str(value).encode()  # a lone surrogate could not be printed or stored again
+            str(value).encode()  # a lone surrogate can neither be printed nor stored
         return value
     if optional and value is None:
         return cast(_T, None)
@@ -328,11 +329,11 @@ def _require_ranges(meta: IndexMeta) -> None:
     if meta.embedding.dim > _MAX_DIM or (size is not None and size < 1):
         raise ValueError("dim or decode_size is out of range")
     if meta.projection is not None and len(meta.projection.mean) != meta.embedding.dim:
-        raise ValueError("the projection is for vectors of another dimension")
+        raise ValueError("the projection has another input dimension")
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Name the options in which two embedders differ."""
+    """Describe the options in which two embedders differ."""
     if not ours or not theirs:
         return ""
     ours, theirs = _flat(ours), _flat(theirs)
@@ -345,7 +346,7 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
 
 
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with those inside tables named as in TOML, such as ``preprocess.size``."""
+    """Return nested options with dotted names as in TOML, such as ``preprocess.size``."""
     flat: dict[str, Any] = {}
     for name, value in options.items():
         if isinstance(value, Mapping):

@@ -55,24 +55,24 @@ MetadataValue: TypeAlias = Any
 Metadata: TypeAlias = Mapping[str, MetadataValue]
 
 RESERVED_FIELDS = frozenset({"id", "uri"})
-"""Names that a filter reads from the record itself, so that metadata cannot use them."""
+"""Names of the record's own fields in filters, which metadata cannot use."""
 
 _INT64 = 2**63
 _MAX_DEPTH = 16
 
 
 def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
-    """Return a plain-Python deep copy of metadata that every store can keep and give back.
+    """Return a deep copy of metadata in plain Python types that every store can keep.
 
     NumPy scalars and arrays become Python numbers and lists, tuples become lists.
 
     Args:
-        metadata: Field names to JSON values.
+        metadata: JSON values by field name.
 
     Raises:
         StoreRequestError: It is not a mapping; a name is empty, not a string or reserved; a value is
             not a JSON value, is NaN or infinite, an integer outside 64 bits, a string that is not
-            valid Unicode, or nested more than 16 deep.
+            valid Unicode, or nested more than 16 levels deep.
 
     Example:
         >>> check_metadata({"label": "goldfish", "tags": ("red", "fish")})
@@ -97,7 +97,7 @@ def check_metadata(metadata: Mapping[Any, Any]) -> dict[str, MetadataValue]:
 
 
 def canonical_metadata(metadata: Metadata) -> str:
-    """Return a text that is equal exactly for equal mappings; 1, True and 1.0 differ.
+    """Return a string that is the same for equal mappings only; 1, True and 1.0 differ.
 
     Example:
         >>> canonical_metadata({"b": 1, "a": True})
@@ -109,7 +109,7 @@ def canonical_metadata(metadata: Metadata) -> str:
 def updated_metadata(
     metadata: Metadata, fields: Metadata, *, replace: bool = False
 ) -> dict[str, MetadataValue]:
-    """Return metadata with some fields set, as `update_metadata` sets them.
+    """Return metadata after an `update_metadata`.
 
     Args:
         metadata: The record's metadata.
@@ -129,7 +129,7 @@ def updated_metadata(
 def _plain(value: object, name: str, depth: int) -> MetadataValue:
     if depth > _MAX_DEPTH:
         raise StoreRequestError(
-            f"metadata field {shorten(name)} is nested more than {_MAX_DEPTH} deep"
+            f"metadata field {shorten(name)} is nested more than {_MAX_DEPTH} levels deep"
         )
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
@@ -140,7 +140,7 @@ def _plain(value: object, name: str, depth: int) -> MetadataValue:
             return _text(value, name)
         case int():
             if not -_INT64 <= value < _INT64:
-                # Python refuses to write out an integer of thousands of digits.
+                # Python cannot format an integer of thousands of digits.
                 raise StoreRequestError(
                     f"metadata field {shorten(name)}: an integer of {value.bit_length()} bits does not "
                     "fit in 64 bits",
@@ -176,7 +176,7 @@ def _text(value: object, name: str) -> str:
         raise StoreRequestError(
             f"metadata field {shorten(name)}: {shorten(value)} is not valid Unicode (a lone surrogate)"
         )
-    # str() of a StrEnum member's subclass may be its name in the program, such as Label.CAT.
+    # str() of a string enumeration's member may be its name, such as Label.CAT.
     return str.__str__(value)
 
 
@@ -185,11 +185,11 @@ MAX_ID_BYTES = 128
 
 
 def check_id(id: object) -> str:
-    """Return `id` as a plain string, if every store can keep it.
+    """Return `id` as a plain string.
 
     Raises:
-        StoreRequestError: Not a string, empty, longer than 128 UTF-8 bytes, with control
-            characters, or not valid Unicode.
+        StoreRequestError: It is not a string, empty, longer than 128 UTF-8 bytes, not valid Unicode,
+            or contains control characters.
 
     Example:
         >>> check_id("sku-1")
@@ -208,13 +208,13 @@ def check_id(id: object) -> str:
         raise StoreRequestError(
             f"an id can have at most {MAX_ID_BYTES} UTF-8 bytes, got {length}: {id[:40]!r}…",
             ids=_named(id),
-            remedy="leave the id out to have a short one derived",
+            remedy="omit the id, so that a short one is derived",
         )
     if any(ord(character) < 32 or ord(character) == 127 for character in id):
         raise StoreRequestError(
             f"id {shorten(id)} contains control characters", ids=_named(id), remedy="remove them"
         )
-    # A member of a str enumeration may hash and print as its name instead of its value.
+    # str() may be the member's name, see `_text`.
     return str.__str__(id)
 
 
@@ -224,7 +224,7 @@ def _named(id: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record(Generic[_V_co]):
-    """One indexed image, as a store keeps it.
+    """One indexed image.
 
     The type parameter is that of `vector`: ``NDArray[np.float32]`` where vectors were requested.
 
@@ -250,7 +250,7 @@ class Record(Generic[_V_co]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordBatch(Generic[_V_co]):
-    """Records as a struct of arrays, the unit of writes and scans.
+    """Records as a struct of arrays: the unit of writes and scans.
 
     The type parameter is that of `vectors`, see `VectorBatch`.
 
@@ -291,7 +291,7 @@ class RecordBatch(Generic[_V_co]):
                 f"a batch of {len(self.ids)} ids has {len(self.uris)} uris, {len(self.digests)} "
                 f"digests, {len(self.metadata)} metadata and "
                 f"{'no' if self.vectors is None else len(self.vectors)} vectors",
-                remedy="give one of each per id",
+                remedy="give one of each for every id",
             )
         seen: set[str] = set()
         for id in self.ids:
@@ -316,7 +316,7 @@ class RecordBatch(Generic[_V_co]):
 
     @staticmethod
     def of(records: Sequence[Record]) -> RecordBatch:
-        """Make a batch of records; it has vectors if every record has one.
+        """Return records as a batch; it has vectors if every record has one.
 
         Example:
             >>> len(RecordBatch.of([Record("a", "/a.jpg", "", {})]))
@@ -333,7 +333,7 @@ class RecordBatch(Generic[_V_co]):
 
 
 VectorBatch: TypeAlias = RecordBatch[NDArray[np.float32]]
-"""A batch in which every record has its vector, as a scan with ``vectors=True`` returns it."""
+"""A batch with vectors, as a scan with ``vectors=True`` returns it."""
 
 
 def _matrix(vectors: object) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What comes back: hits of a search, and the report of an addition."""
+"""Results: the hits of a search, and the report of adding images."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class Hit:
 
 
 class Hits(Sequence[Hit]):
-    """What a search found, best first: a sequence of `Hit` that can show itself.
+    """The hits of a search, best first: a sequence of `Hit` with several renderings.
 
-    ``print(hits)`` writes a table, a notebook shows thumbnails, `save_contact_sheet` and
-    `save_html` write pictures to keep.
+    ``print(hits)`` prints a table, a notebook shows thumbnails, and `save_contact_sheet` and
+    `save_html` write files.
 
     Args:
         hits: The hits, best first.
-        query: The query in words.
-        load: Opens the image at a URI for thumbnails, or returns None where there is none.
-        load_query: Opens the query's own image, for pictures.
+        query: A description of the query.
+        load: Opens the image at a URI for thumbnails; returns None if there is none.
+        load_query: Opens the query's own image.
 
     Example:
         >>> hits = Hits([Hit("a", 0.93, "/photos/a.jpg", {"label": "fish"})], query="image 'q.jpg'")
@@ -114,7 +114,7 @@ class Hits(Sequence[Hit]):
         """Return a text table: rank, score, uri and the metadata fields.
 
         Args:
-            width: Columns to fit into; None for as wide as needed.
+            width: Maximum width in columns; None for no limit.
         """
         if not self._hits:
             return "no hits"
@@ -143,25 +143,25 @@ class Hits(Sequence[Hit]):
         return render("templates/tiles.html", tiles=self._tiles())
 
     def save_contact_sheet(self, path: str | os.PathLike[str], *, columns: int = 5) -> Path:
-        """Draw the query and the hits with their scores into one picture.
+        """Draw the query and the hits with their scores into one image.
 
         Args:
-            path: Where to; the suffix decides the format (.png, .jpg, .webp …).
-            columns: Pictures in a row, ≥ 1.
+            path: The file; its suffix determines the format (.png, .jpg, .webp …).
+            columns: Images in a row, ≥ 1.
 
         Returns:
-            The absolute path of the picture.
+            The absolute path of the file.
 
         Raises:
             OSError: The file cannot be written.
-            ValueError: The suffix names no picture format.
+            ValueError: The suffix is not one of an image format.
         """
         target = Path(path).absolute()
         contact_sheet(self._tiles(), columns=columns, title=self.query).save(target)
         return target
 
     def save_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write one HTML page that shows the hits, thumbnails included; it loads nothing else.
+        """Write a self-contained HTML page with the hits and their thumbnails.
 
         Returns:
             The absolute path of the page.
@@ -193,7 +193,7 @@ _UNSUPPORTED_IMAGES = frozenset(
         ".srf", ".srw", ".x3f",
         # Image editors.
         ".ai", ".kra", ".ora", ".psb", ".psd", ".xcf",
-        # Newer, older and drawn formats.
+        # Newer, older and vector formats.
         ".cdr", ".dcm", ".dds", ".emf", ".eps", ".exr", ".hdr", ".jxl", ".jxr", ".pcx", ".qoi",
         ".svg", ".svgz", ".tga", ".wdp", ".wmf",
     }
@@ -202,25 +202,25 @@ _UNSUPPORTED_IMAGES = frozenset(
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AddReport:
-    """What `ImageIndex.add` or `ImageIndex.sync` did.
+    """The outcome of `ImageIndex.add` or `ImageIndex.sync`.
 
     Every input is in exactly one of `added`, `updated`, `unchanged` and `failed`.
 
     Attributes:
-        added: Ids that are new.
+        added: New ids.
         updated: Ids whose image or metadata changed.
-        unchanged: Ids that were there already, with the same image and metadata.
-        failed: Inputs that gave no record, each with its reason.
+        unchanged: Ids that were indexed already, with the same image and metadata.
+        failed: Inputs that could not be indexed, each with its reason.
         removed: Ids that `sync` deleted because their image is gone.
-        kept: Ids that `sync` left as they are because their image cannot be looked at now: it
-            cannot be read, or its folder is empty or out of reach. The reasons are in `failed`.
-        blank: Ids, of those added and updated, whose image was embedded and is a single colour or
-            fully transparent. Nothing is wrong with them, but they find each other and little else.
-        embedded: How many images went through the model.
-        skipped: How many files in folders and globs were left out because their names are not
-            those of supported images, by suffix in lower case; ``""`` for none. Their content was
+        kept: Ids that `sync` left unchanged because their image is unavailable: it cannot be read,
+            or its folder is empty or unreachable. The reasons are in `failed`.
+        blank: Added or updated ids whose image is a single colour or fully transparent. They are
+            valid, but similar to each other and to little else.
+        embedded: Number of images that were embedded.
+        skipped: Number of files in folders and globs that were skipped because their suffix is not
+            that of a supported image, by suffix in lower case; ``""`` for none. Their content was
             not read.
-        seconds: How long it took.
+        seconds: The elapsed time.
 
     Example:
         >>> report = AddReport(added=["a"], embedded=1)
@@ -250,7 +250,7 @@ class AddReport:
 
     @property
     def total(self) -> int:
-        """How many inputs there were."""
+        """Number of inputs."""
         return len(self.added) + len(self.updated) + len(self.unchanged) + len(self.failed)
 
     def __repr__(self) -> str:
@@ -273,7 +273,5 @@ class AddReport:
             text += f"; {count} skipped, unsupported image format ({', '.join(unsupported)})"
         elif self.skipped and not self.total:
             suffixes = ", ".join(sorted(suffix or "no suffix" for suffix in self.skipped)[:8])
-            text += (
-                f"; {sum(self.skipped.values())} skipped, not images by their names ({suffixes})"
-            )
+            text += f"; {sum(self.skipped.values())} skipped, not images by name ({suffixes})"
         return text
