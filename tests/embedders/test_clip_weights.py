@@ -73,9 +73,9 @@ def test_the_configs_name_for_it_is_clip():
         (["ViT-B-31"], {}, "did you mean 'ViT-B-32'"),
         (["vit_b_16_siglip2"], {}, "'ViT-B-16-SigLIP2'"),
         (["ViT-B-32"], {"pretrained": "laion2b_s34b_b79"}, "did you mean 'laion2b_s34b_b79k'"),
-        (["ViT-B-16"], {}, "several weights: give pretrained= one of openai"),
+        (["ViT-B-16"], {}, "several weights: set pretrained to one of openai"),
         (["ViTamin-XL-384"], {"pretrained": "openai"}, "It has datacomp1b"),
-        (["local-dir:"], {}, "names no folder"),
+        (["local-dir:"], {}, "has no folder"),
         (["local-dir:x"], {"weights": "y"}, "leave weights='y' out"),
         (["hf-hub:a/b"], {"pretrained": "openai"}, "leave pretrained='openai' out"),
     ],
@@ -88,13 +88,13 @@ def test_an_unknown_name_is_answered_with_known_ones(arguments, options, message
 
 def test_a_file_that_could_follow_several_preprocessings_must_say_which(tmp_path):
     (tmp_path / "w.pt").write_bytes(b"any")
-    with pytest.raises(ConfigError, match="give pretrained= the tag that it follows"):
+    with pytest.raises(ConfigError, match="set pretrained to the tag"):
         OpenClipEmbedder("ViT-L-14", weights=tmp_path / "w.pt")
 
 
 def test_a_folder_with_its_own_model_is_not_taken_for_another(tmp_path):
     folder = save_folder(tmp_path / "model")
-    with pytest.raises(ConfigError, match="describes its own model"):
+    with pytest.raises(ConfigError, match="has its own open_clip_config"):
         OpenClipEmbedder("ViT-B-16", weights=folder)
 
 
@@ -172,8 +172,8 @@ def test_missing_files_and_folders_are_named(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "does not describe an open_clip model"),
-        ("[]", "does not describe an open_clip model"),
+        ("{", "not the configuration of an open_clip model"),
+        ("[]", "not the configuration of an open_clip model"),
         ('{"architecture": "resnet50"}', "needs the key 'model_cfg'"),
         ('{"model_cfg": {"embed_dim": 5, "text_cfg": {}}}', "lacks vision_cfg"),
     ],

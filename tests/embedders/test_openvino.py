@@ -183,8 +183,8 @@ class Two(nn.Module):
     ("network", "message"),
     [
         (Unknown(), r"mine cannot be converted by OpenVINO .*use runtime='torch'"),
-        (Branching(), r"mine gives other vectors under OpenVINO .*use runtime='torch'"),
-        (Two(), "mine gives a tuple, not one tensor"),
+        (Branching(), r"mine returns other vectors with OpenVINO .*use runtime='torch'"),
+        (Two(), "mine must return one tensor of vectors, got tuple"),
     ],
     ids=["unknown operation", "other vectors", "two outputs"],
 )

@@ -290,7 +290,7 @@ def alien_config(folder):
         (no_weights_inside, "contains no weights"),
         (runs_code, "objects that would run code"),
         (empty_folder, "config.json and model.safetensors"),
-        (alien_config, "does not describe a timm model"),
+        (alien_config, "not the configuration of a timm model"),
     ],
 )
 def test_weights_that_cannot_be_used_are_named_with_the_reason(
@@ -310,7 +310,7 @@ def test_weights_that_cannot_be_used_are_named_with_the_reason(
         ({"model": "resnet5O"}, "did you mean 'resnet50'"),
         ({"model": "resnet50.a9_in1k"}, "no weights tagged 'a9_in1k'; it has a1_in1k"),
         ({"model": "timm/resnet50"}, "'hf-hub:owner/name'"),
-        ({"model": "local-dir:x", "weights": "y.pth"}, "brings its own weights"),
+        ({"model": "local-dir:x", "weights": "y.pth"}, "includes its weights"),
         ({"model": "test_vit", "weights": "repository"}, "describes 'test_resnet'"),
         ({"batch_size": 0}, "batch_size must .* 0"),
         ({"precision": "int4"}, "precision must .* 'int4'"),
@@ -323,8 +323,8 @@ def test_weights_that_cannot_be_used_are_named_with_the_reason(
         ({"preprocess": {"crop": 1.0}}, "no setting 'crop'; it has size, crop_pct"),
         ({"preprocess": 224}, "must be a Preprocess or a table"),
         ({"device": "quantum"}, "unknown device 'quantum'"),
-        ({"model_args": {"colour": 1}}, "does not take these model_args.*colour"),
-        ({"model_args": {"num_classes": 5}}, "may not hold num_classes"),
+        ({"model_args": {"colour": 1}}, "does not accept the model_args.*colour"),
+        ({"model_args": {"num_classes": 5}}, "must not contain num_classes"),
         ({"model_args": {"global_pool": ""}}, "not one vector"),
         ({"model_args": {"act_layer": {1, 2}}}, "must consist of JSON values"),
     ],

@@ -131,7 +131,7 @@ def test_the_deepest_filter_can_be_asked_and_printed():
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 3000])
 def test_a_filter_that_is_nested_too_deep_is_refused_when_it_is_built(depth):
-    with pytest.raises(FilterError, match=f"more than {MAX_DEPTH} deep"):
+    with pytest.raises(FilterError, match=f"more than {MAX_DEPTH} levels deep"):
         nested(depth)
 
 

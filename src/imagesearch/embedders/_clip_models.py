@@ -51,16 +51,16 @@ except ImportError as error:
 _logger = logging.getLogger("imagesearch")
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-"""Names of weights in a repository of the hub, the best first."""
+"""Names of weights files in a hub repository, in order of preference."""
 
 PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
-"""What a tag says of the images that it was trained on."""
+"""Preprocessing settings in a tag's configuration."""
 
 OPTIONS = (
     "a file: weights='open_clip_model.safetensors' (or .bin, .pt), downloaded by any means",
     (
-        "a folder with open_clip_config.json, open_clip_model.safetensors and, where the model has "
-        "one of its own, the tokenizer's files: model='local-dir:FOLDER'"
+        "a folder with open_clip_config.json, open_clip_model.safetensors and the files of the "
+        "model's own tokenizer, if it has one: model='local-dir:FOLDER'"
     ),
 )
 
@@ -69,21 +69,21 @@ _DEFAULT_TAG = "laion2b_s34b_b79k"
 
 
 def known_model(model: str) -> tuple[str, dict[str, Any]]:
-    """Return a model's own name and configuration.
+    """Return a model's canonical name and configuration.
 
     Raises:
         ConfigError: open_clip has no such model.
     """
-    # open_clip itself takes ViT-B/32 for ViT-B-32.
+    # open_clip also accepts ViT-B/32 for ViT-B-32.
     name = model.replace("/", "-")
     config = open_clip.get_model_config(name)
     if config is None:
-        known = {each.lower(): each for each in open_clip.list_models()}
-        close = difflib.get_close_matches(name.lower(), known, 3, cutoff=0.4) or ["vit-b-32"]
+        names = {listed.lower(): listed for listed in open_clip.list_models()}
+        close = difflib.get_close_matches(name.lower(), names, 3, cutoff=0.4) or ["vit-b-32"]
         raise ConfigError(
             f"open_clip has no model {model!r}; did you mean "
-            f"{', '.join(repr(known[each]) for each in close)}? open_clip.list_models() lists all; "
-            "a folder is 'local-dir:FOLDER', a repository of the hub 'hf-hub:owner/name'"
+            f"{', '.join(repr(names[match]) for match in close)}? open_clip.list_models() lists all; "
+            "a folder is 'local-dir:FOLDER', a hub repository 'hf-hub:owner/name'"
         )
     return name, dict(config)
 
@@ -91,15 +91,15 @@ def known_model(model: str) -> tuple[str, dict[str, Any]]:
 def trained_tag(
     name: str, pretrained: str | None, *, needed: bool
 ) -> tuple[str | None, dict[str, Any]]:
-    """Return the tag under its own name, and the settings that its weights were trained with.
+    """Return the canonical name of a tag, and the settings that its weights were trained with.
 
     Args:
-        name: Of the model.
-        pretrained: The tag; None where it is known without.
-        needed: Whether weights have to be fetched, and not only preprocessing to be known.
+        name: The model's name.
+        pretrained: The tag; None to infer it.
+        needed: Whether the weights are needed, not only their preprocessing.
 
     Raises:
-        ConfigError: The model has no such tag, or several that it may be.
+        ConfigError: The model has no such tag, or the tag is ambiguous.
     """
     tags: list[str] = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is not None:
@@ -118,8 +118,8 @@ def trained_tag(
     if needed and len(tags) != 1:
         raise ConfigError(
             f"open_clip's {name!r} has "
-            + (f"several weights: give pretrained= one of {', '.join(tags)}" if tags else "")
-            + ("" if tags else "no weights of its own: give weights=FILE")
+            + (f"several weights: set pretrained to one of {', '.join(tags)}" if tags else "")
+            + ("" if tags else "no pretrained weights: give weights=FILE")
         )
     if needed:
         return tags[0], dict(open_clip.get_pretrained_cfg(name, tags[0]))
@@ -127,25 +127,24 @@ def trained_tag(
     kinds = [{key: cfg.get(key) for key in (*PREPROCESSING, "quick_gelu")} for cfg in alternatives]
     if any(kind != kinds[0] for kind in kinds):
         raise ConfigError(
-            f"weights of {name!r} come with different preprocessing or activations, and the file "
-            "does not say which: give pretrained= the tag that it follows, one of "
-            f"{', '.join(tags)}"
+            f"the preprocessing or activation of {name!r} depends on its weights: set pretrained to "
+            f"the tag that the file is based on, one of {', '.join(tags)}"
         )
     return None, dict(alternatives[0]) if alternatives else {}
 
 
 def fetch_tag(name: str, tag: str | None, settings: Mapping[str, Any]) -> Path:
-    """Return the weights of a tag, from the hub or its cache.
+    """Return the path of a tag's weights, from the hub or its cache.
 
     Raises:
-        WeightsUnavailableError: They cannot be had, or are not on the hub.
+        WeightsUnavailableError: The download failed, or they are not on the hub.
     """
     repo, _, filename = str(settings.get("hf_hub") or "").rpartition("/")
     if not repo:
         raise WeightsUnavailableError(
             f"the weights {tag!r} of {name!r} are not on the hub, but at "
-            f"{settings.get('url') or 'a place that open_clip does not name'}: download them and "
-            f"give weights=FILE beside pretrained={tag!r}"
+            f"{settings.get('url') or 'an unspecified location'}: download them and give "
+            f"weights=FILE with pretrained={tag!r}"
         )
     if not filename:
         return fetch_from_hub(repo, HUB_FILES, options=OPTIONS)
@@ -164,17 +163,17 @@ _IN_A_FOLDER = (
 
 @dataclass(frozen=True, slots=True)
 class ClipSource:
-    """What to load, and what it is called.
+    """A resolved model: its names, configuration and weights.
 
     Attributes:
-        create_name: What ``open_clip.create_model`` takes: a name, or ``local-dir:FOLDER``.
-        config: The model's own configuration, with both towers.
-        settings: What the tag also says: mean, std, interpolation, resize_mode, quick_gelu.
-        identity: The network's and the weights' part of the fingerprint. JSON values.
-        label: The name for people.
-        options: Values of the embedder's options that give this source again.
+        create_name: The argument of ``open_clip.create_model``: a name, or ``local-dir:FOLDER``.
+        config: The model's configuration, with both towers.
+        settings: The tag's other settings: mean, std, interpolation, resize_mode, quick_gelu.
+        identity: The network's and weights' part of the fingerprint. JSON values.
+        label: The display name.
+        options: The embedder's options that resolve to this source.
         file: The weights.
-        folder: Where a tokenizer of the model's own lies; None for the hub.
+        folder: The folder of the model's own tokenizer; None for the hub.
     """
 
     create_name: str
@@ -188,35 +187,34 @@ class ClipSource:
 
 
 def find_model(model: str, pretrained: str | None, weights: str | Path | None) -> ClipSource:
-    """Find out what a model's name means, and get its weights onto this machine.
+    """Resolve a model's name, and download its weights if needed.
 
     Args:
         model: open_clip's name, ``local-dir:FOLDER``, or ``hf-hub:owner/name[@revision]``.
-        pretrained: The tag; None for the default model's pinned one, or for a model's only one.
-        weights: A file or folder, or None for those of the tag, from the hub.
+        pretrained: The tag; None for the default model's pinned tag, or for a model's only one.
+        weights: A file or folder, or None for the tag's weights from the hub.
 
     Raises:
-        ConfigError: No such model or tag; close names are listed.
-        WeightsUnavailableError: The weights cannot be had.
+        ConfigError: The model or tag does not exist; close names are listed.
+        WeightsUnavailableError: The weights are missing or damaged, or the download failed.
     """
-    prefix, _, place = model.partition(":")
+    prefix, _, location = model.partition(":")
     if prefix in {"local-dir", "hf-hub"}:
-        if not place:
-            raise ConfigError(f"model={model!r} names no folder or repository after the colon")
+        if not location:
+            raise ConfigError(f"model={model!r} has no folder or repository after the colon")
         for name, value in (("weights", weights), ("pretrained", pretrained)):
             if value is not None:
                 raise ConfigError(
-                    f"model={model!r} brings its own weights; leave {name}={str(value)!r} out"
+                    f"model={model!r} includes its weights; remove {name}={str(value)!r}"
                 )
-        return _from_folder(Path(place)) if prefix == "local-dir" else _from_repository(place)
+        return _from_folder(Path(location)) if prefix == "local-dir" else _from_repository(location)
     path = None
     if weights is not None:
         path = Path(str(weights).removeprefix("local-dir:")).expanduser().absolute()
         if (path / _CONFIG).is_file():
             if model != DEFAULT_MODEL or pretrained is not None:
                 raise ConfigError(
-                    f"the folder {path} describes its own model in {_CONFIG}: give "
-                    f"model='local-dir:{path}' alone"
+                    f"the folder {path} has its own {_CONFIG}: give only model='local-dir:{path}'"
                 )
             return _from_folder(path)
     name, config = known_model(model)
@@ -224,7 +222,7 @@ def find_model(model: str, pretrained: str | None, weights: str | Path | None) -
     options = {"model": name, "pretrained": tag}
     if path is not None:
         file = WeightsFile.local(_weights_of(path))
-        # A name without tags is the program's own, and may mean something else tomorrow.
+        # A model without tags was registered by the program, and its configuration may change.
         network: object = name if open_clip.list_pretrained_tags_by_model(name) else config
         return ClipSource(
             name,
@@ -247,8 +245,8 @@ def find_model(model: str, pretrained: str | None, weights: str | Path | None) -
     )
 
 
-def _from_folder(place: Path) -> ClipSource:
-    folder = place.expanduser().absolute()
+def _from_folder(location: Path) -> ClipSource:
+    folder = location.expanduser().absolute()
     config, settings = _read_config(folder / _CONFIG)
     file = WeightsFile.local(_weights_of(folder))
     return ClipSource(
@@ -263,12 +261,12 @@ def _from_folder(place: Path) -> ClipSource:
     )
 
 
-def _from_repository(place: str) -> ClipSource:
-    repo, _, revision = place.partition("@")
+def _from_repository(location: str) -> ClipSource:
+    repo, _, revision = location.partition("@")
     path = fetch_from_hub(repo, (_CONFIG,), revision=revision or None, options=OPTIONS)
     config, settings = _read_config(path)
     file = fetch_from_hub(repo, HUB_FILES, revision=revision or None, options=OPTIONS)
-    identity = f"hf-hub:{place}"
+    identity = f"hf-hub:{location}"
     return ClipSource(
         f"local-dir:{path.parent}",
         config,
@@ -296,12 +294,12 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsUnavailableError(
-            f"{path} does not describe an open_clip model ({type(error).__name__}: {error}): it "
-            "needs the key 'model_cfg'"
+            f"{path} is not the configuration of an open_clip model ({type(error).__name__}: "
+            f"{error}): it needs the key 'model_cfg'"
         ) from error
     if missing:
         raise WeightsUnavailableError(
-            f"{path} does not describe an open_clip model: its model_cfg lacks "
+            f"{path} is not the configuration of an open_clip model: model_cfg lacks "
             f"{', '.join(sorted(missing))}"
         )
     return config, {
@@ -311,25 +309,25 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     }
 
 
-def _weights_of(place: Path) -> Path:
-    if place.is_dir():
+def _weights_of(path: Path) -> Path:
+    if path.is_dir():
         for name in _IN_A_FOLDER:
-            if (place / name).is_file():
-                return place / name
-    return find_weights(place)
+            if (path / name).is_file():
+                return path / name
+    return find_weights(path)
 
 
 def load_model(source: ClipSource) -> nn.Module:
-    """Build both towers and load their weights, every tensor of them.
+    """Build both towers and load all their weights.
 
     Raises:
         ConfigError: open_clip cannot build a network from the configuration.
-        MissingDependencyError: The text tower is one of transformers, which is not installed.
+        MissingDependencyError: The text tower needs transformers, which is not installed.
         WeightsUnavailableError: The weights are damaged, or belong to another network.
     """
     overrides = _overrides(source.config)
     forced = {name: source.settings[name] for name in PREPROCESSING if name in source.settings}
-    # Random starts are drawn before the weights are read; the program's own dice stay as they are.
+    # The random initialisation before the weights are loaded must not affect the program's generator.
     with _apart_from_the_root_logger(), torch.random.fork_rng(devices=[]):
         try:
             model: Any = open_clip.create_model(
@@ -340,15 +338,15 @@ def load_model(source: ClipSource) -> nn.Module:
                 force_preprocess_cfg=forced,
                 **overrides,
             )
-        # open_clip takes configurations as they are, and fails wherever they first make no sense.
+        # open_clip does not validate configurations: an invalid one fails anywhere.
         except Exception as error:
             raise ConfigError(
-                f"open_clip cannot build {source.label}: its configuration is wrong, or needs "
+                f"open_clip cannot build {source.label}: its configuration is invalid, or needs "
                 f"another version of open_clip ({_reason(error)})"
             ) from error
         try:
             open_clip.load_checkpoint(model, str(source.file.path), weights_only=True)
-        # Damaged files, other networks and half a checkpoint are all distinguished by class alone.
+        # The errors of damaged files and of other networks have many classes.
         except Exception as error:
             _require_readable(source.file)
             raise WeightsUnavailableError(
@@ -360,17 +358,17 @@ def load_model(source: ClipSource) -> nn.Module:
 
 
 def _overrides(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a text tower of transformers its description as a folder, so that nothing is asked."""
+    """Return the configuration of a text tower with a local folder, so that no request is sent."""
     text = dict(config["text_cfg"])
     name = text.get("hf_model_name")
     if not name:
         return {}
     require_transformers(f"the text tower {name!r}")
     if not Path(name).is_dir():
-        what = "description of the text tower"
-        text["hf_model_name"] = str(
-            fetch_from_hub(name, ("config.json",), what=what, options=()).parent
+        path = fetch_from_hub(
+            name, ("config.json",), what="configuration of the text tower", options=()
         )
+        text["hf_model_name"] = str(path.parent)
     return {"text_cfg": {**text, "hf_model_pretrained": False}}
 
 
@@ -383,10 +381,10 @@ def _require_readable(file: WeightsFile) -> None:
 
 @contextlib.contextmanager
 def _apart_from_the_root_logger() -> Iterator[None]:
-    """Send what open_clip tells the root logger to ours.
+    """Redirect the root logger's messages from open_clip to ours.
 
-    ``logging.info`` gives a root logger without handlers one that prints, for the rest of the
-    program; and it would warn of a random start that is about to be overwritten.
+    ``logging.info`` adds a handler that prints to a root logger without handlers, permanently; and
+    open_clip would warn of a random initialisation that is about to be overwritten.
     """
     root, silent, thread = logging.getLogger(), logging.NullHandler(), threading.get_ident()
 
@@ -410,7 +408,7 @@ def _reason(error: Exception) -> str:
 
 
 def require_transformers(what: str) -> None:
-    """Refuse in plain words when the package transformers is missing.
+    """Require the package transformers.
 
     Raises:
         MissingDependencyError: It is not installed.
@@ -431,7 +429,7 @@ def preprocessing_settings(network: Any) -> dict[str, Any]:
         "size": [int(height), int(width)],
         "mean": [float(value) for value in own["mean"]],
         "std": [float(value) for value in own["std"]],
-        # Whatever else is said there, open_clip evaluates with one of these two.
+        # For evaluation, open_clip treats any other value as bicubic.
         "interpolation": "bilinear" if own.get("interpolation") == "bilinear" else "bicubic",
         "resize_mode": own.get("resize_mode") or "shortest",
         "fill": int(own.get("fill_color") or 0),

@@ -1,4 +1,4 @@
-"""Texts for OpenCLIP: tokenizers, and the two towers of a model."""
+"""OpenCLIP's tokenizers, and the two towers of a model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from imagesearch.errors import (
 __all__ = ["ImageTower", "TextTower", "Tokenizer", "make_tokenizer"]
 
 
-# The vocabularies of the fast tokenizers and of their slow ancestors; one of them is enough.
+# The vocabularies of the fast tokenizers and their slow predecessors; one of them is enough.
 _VOCABULARIES = (
     "tokenizer.json",
     "sentencepiece.bpe.model",
@@ -45,21 +45,21 @@ _OPTIONS = (
         "a folder with open_clip_config.json, open_clip_model.safetensors and the tokenizer's "
         "files: model='local-dir:FOLDER'"
     ),
-    "a model whose tokenizer comes with open_clip, such as 'ViT-B-32'",
+    "a model whose tokenizer is included in open_clip, such as 'ViT-B-32'",
 )
 
-# A token of CLIP's vocabulary stands for at most 32 bytes, one of SigLIP's for 64; what lies beyond
-# is cut off in any case, but a single word of 10,000 letters would take five seconds to split.
+# A token of CLIP's vocabulary has at most 32 bytes, one of SigLIP's 64. Longer texts are truncated
+# in any case, but tokenizing a single word of 10,000 letters would take five seconds.
 _CHARACTERS_OF_A_TOKEN = 64
 
 
 class Tokenizer:
-    """Turns texts into token ids.
+    """Converts texts to token ids.
 
     Args:
         tokenize: open_clip's tokenizer.
-        identity: What decides the ids, for the fingerprint. JSON values.
-        context_length: Tokens of a text that the model sees.
+        identity: All that determines the ids, for the fingerprint. JSON values.
+        context_length: Maximum number of tokens of a text.
     """
 
     def __init__(
@@ -71,27 +71,27 @@ class Tokenizer:
         self.identity = identity
         self._tokenize = tokenize
         self._characters = _CHARACTERS_OF_A_TOKEN * context_length
-        # The fast tokenizers of transformers refuse to be used from two threads at once.
+        # The fast tokenizers of transformers are not thread-safe.
         self._lock = ForkSafeLock()
 
     def __call__(self, texts: Sequence[str]) -> torch.Tensor:
-        """Return int64 token ids of shape (n, context length); longer texts are cut off.
+        """Return int64 token ids of shape (n, context length); longer texts are truncated.
 
         Raises:
-            EmbeddingError: Something else than texts, or one that the tokenizer refuses.
+            EmbeddingError: A text is not a string, or the tokenizer refuses it.
         """
         for text in texts:
             if not isinstance(text, str):
-                raise EmbeddingError(f"{text!r} is a {type(text).__name__}, not a text")
-        # All of open_clip's tokenizers collapse white space themselves.
+                raise EmbeddingError(f"a text must be str, got {type(text).__name__} {text!r}")
+        # All of open_clip's tokenizers collapse white space too.
         short = [" ".join(text.split())[: self._characters] for text in texts]
         try:
             with self._lock.lock:
                 return self._tokenize(short)
-        # Halves of surrogate pairs, for one: CLIP's own tokenizer repairs them, those of transformers raise.
+        # For example lone surrogates: CLIP's own tokenizer replaces them, those of transformers raise.
         except Exception as error:
             raise EmbeddingError(
-                f"the texts cannot be split into tokens: {type(error).__name__}: {str(error)[:200]}"
+                f"could not tokenize the texts: {type(error).__name__}: {str(error)[:200]}"
             ) from error
 
 
@@ -99,14 +99,14 @@ def make_tokenizer(name: str, config: Mapping[str, Any], folder: Path | None) ->
     """Make the tokenizer that a model was trained with.
 
     Args:
-        name: What ``open_clip.create_model`` took.
+        name: The argument of ``open_clip.create_model``.
         config: The model's configuration.
-        folder: Where the tokenizer's files lie if it is one of transformers; None for the hub.
+        folder: The folder with the files of a tokenizer of transformers; None for the hub.
 
     Raises:
         ConfigError: open_clip cannot make it.
-        MissingDependencyError: It is one of transformers, which is not installed.
-        WeightsUnavailableError: Its files cannot be had.
+        MissingDependencyError: It needs transformers, which is not installed.
+        WeightsUnavailableError: Its files could not be downloaded.
     """
     text = dict(config["text_cfg"])
     length = int(text.get("context_length") or open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
@@ -114,8 +114,8 @@ def make_tokenizer(name: str, config: Mapping[str, Any], folder: Path | None) ->
     if options.get("reduction_mask"):
         raise ConfigError(
             f"the tokenizer of {name!r} drops tokens at random (reduction_mask="
-            f"{options['reduction_mask']!r}), so that one text would have many vectors: remove it "
-            "from tokenizer_kwargs"
+            f"{options['reduction_mask']!r}), so the vector of a text would vary: remove it from "
+            "tokenizer_kwargs"
         )
     repo = text.get("hf_tokenizer_name")
     identity = {"context_length": length, "options": options, "mode": text.get("tokenizer_mode")}
@@ -123,37 +123,37 @@ def make_tokenizer(name: str, config: Mapping[str, Any], folder: Path | None) ->
         if not repo:
             return Tokenizer(open_clip.get_tokenizer(name), {**identity, "name": "clip"}, length)
         require_transformers(f"the tokenizer of {name!r}, {repo},")
-        place = _fetch(repo) if folder is None else folder
+        files = _fetch(repo) if folder is None else folder
         tokenize = open_clip.tokenizer.HFTokenizer(
-            str(place),
+            str(files),
             context_length=length,
             tokenizer_mode=text.get("tokenizer_mode"),
             **options,
         )
     except (MissingDependencyError, WeightsUnavailableError):
         raise
-    # transformers and the tokenizers below it report damaged and missing files in many classes.
+    # The errors of transformers for damaged and missing files have many classes.
     except Exception as error:
         raise ConfigError(
-            f"the tokenizer of {name!r} cannot be made: {type(error).__name__}: "
+            f"could not load the tokenizer of {name!r}: {type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
-    which: object = repo if folder is None else _digests(folder)
-    return Tokenizer(tokenize, {**identity, "name": which}, length)
+    source: object = repo if folder is None else _digests(folder)
+    return Tokenizer(tokenize, {**identity, "name": source}, length)
 
 
 def _fetch(repo: str) -> Path:
-    """Return a folder with a tokenizer's files, from the hub's cache or over the network."""
+    """Return a folder with a tokenizer's files, from the hub's cache or the network."""
     vocabulary = fetch_from_hub(repo, _VOCABULARIES, what="tokenizer", options=_OPTIONS)
     folder = vocabulary.parent
     if (folder / _DETAILS[0]).is_file() or constants.HF_HUB_OFFLINE:
         return folder
     try:
         return Path(snapshot_download(repo, allow_patterns=[*_VOCABULARIES, *_DETAILS]))
-    # The HTTP library below differs between versions of huggingface_hub, and so do its errors.
+    # The HTTP library and its errors differ between versions of huggingface_hub.
     except Exception as error:
         raise WeightsUnavailableError(
-            f"the tokenizer {repo} was fetched only in part ({type(error).__name__}: "
+            f"the download of the tokenizer {repo} is incomplete ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:200]}): try again"
         ) from error
 
@@ -167,10 +167,10 @@ _TEXT_BATCH = 32
 
 
 class ImageTower(nn.Module):
-    """The image half of a model, called like any network.
+    """The image tower of a model.
 
     Args:
-        model: An open_clip model; it stays whole, so that moving this moves both towers.
+        model: An open_clip model; all of it is kept, so that moving this moves both towers.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -186,13 +186,13 @@ class ImageTower(nn.Module):
 
 
 class TextTower:
-    """The text half of a model, with its tokenizer.
+    """The text tower of a model, with its tokenizer.
 
     Args:
-        model: An open_clip model in eval mode, where it runs.
-        tokenizer: The model's own.
-        device: Where the model is.
-        batch_size: Texts that go through the model together; None for 32.
+        model: An open_clip model in eval mode, on `device`.
+        tokenizer: The model's tokenizer.
+        device: The model's device.
+        batch_size: Texts in a batch; None for 32.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class TextTower:
         """Return float32 of shape (n, dim) for n ≥ 1 texts.
 
         Raises:
-            EmbeddingError: The texts are none, or the model failed.
+            EmbeddingError: A text is invalid, or the model failed.
         """
         tokens = self._tokenizer(texts)
         parts = []

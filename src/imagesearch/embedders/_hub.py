@@ -1,4 +1,4 @@
-"""The model hub: files from its cache or over the network."""
+"""Files of the model hub, from its cache or the network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OPTIONS_FOR_TIMM = (
         "ModelScope: modelscope download --model {repo} --local_dir FOLDER"
     ),
     (
-        "no weights at all: the embedder 'descriptors' finds copies and similar colours, not similar "
+        "no weights: the embedder 'descriptors' finds copies and similar colours, but not similar "
         "objects"
     ),
 )
@@ -56,8 +56,9 @@ def fetch_from_hub(
     """Return the local path of a hub repository's file, downloading it the first time.
 
     A cached file is used without any request. Otherwise the hub must respond within
-    ``HF_HUB_ETAG_TIMEOUT`` (10 s); the download itself has no time limit. These variables apply: ``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_CACHE``,
-    ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and those for proxies.
+    ``HF_HUB_ETAG_TIMEOUT`` (10 s); the download itself has no time limit. The environment variables
+    ``HF_ENDPOINT``, ``HF_HOME``, ``HF_HUB_CACHE``, ``HF_HUB_OFFLINE``, ``HF_TOKEN`` and those for
+    proxies apply.
 
     Args:
         repo: The repository, such as ``timm/resnet50.a1_in1k``.
@@ -98,7 +99,7 @@ def fetch_from_hub(
             continue
         except GatedRepoError as error:
             raise WeightsUnavailableError(
-                f"{constants.ENDPOINT} gives {repo} only to approved accounts",
+                f"{repo} on {constants.ENDPOINT} is limited to approved accounts",
                 remedy="accept its terms on its page, then set HF_TOKEN",
             ) from error
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
@@ -107,7 +108,7 @@ def fetch_from_hub(
                 f"{f' with revision {revision!r}' if revision else ''}, or not for this account",
                 remedy="check the name; a private repository needs HF_TOKEN",
             ) from error
-        # The HTTP library below differs between versions of huggingface_hub, and so do its errors.
+        # The HTTP library and its errors differ between versions of huggingface_hub.
         except Exception as error:
             raise unavailable(_reason(error)) from error
     raise WeightsUnavailableError(
@@ -124,11 +125,11 @@ def _require_response(url: str, unavailable: Callable[[str], WeightsUnavailableE
     def request() -> None:
         try:
             get_session().head(url, timeout=seconds)
-        # See above: which class it is depends on the version of huggingface_hub.
+        # The class depends on the version of huggingface_hub, see above.
         except Exception as error:  # noqa: BLE001  # handed to the calling thread
             failures.append(error)
 
-    # No timeout of the HTTP library covers name resolution; waiting for a thread does.
+    # The HTTP library's timeouts do not cover name resolution; joining a thread does.
     thread = threading.Thread(target=request, name="imagesearch-hub-probe", daemon=True)
     thread.start()
     thread.join(seconds)
@@ -139,7 +140,7 @@ def _require_response(url: str, unavailable: Callable[[str], WeightsUnavailableE
 
 
 def _alone(error: Exception) -> Exception:
-    """Drop the HTTP library's own chain of errors, which would bury the options in a traceback."""
+    """Drop the HTTP library's own chain of errors, whose traceback would hide the options."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 

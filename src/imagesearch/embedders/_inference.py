@@ -1,4 +1,4 @@
-"""Inference: arrays through a PyTorch model, on the right device, in bounded batches."""
+"""Inference with PyTorch: batches of pixels in, vectors out."""
 
 from __future__ import annotations
 
@@ -38,35 +38,35 @@ __all__ = [
 
 
 def checked(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.float32]:
-    """Return vectors as they are, if all are finite.
+    """Return the vectors unchanged, if all are finite.
 
     Args:
         vectors: A model's outputs, (n, dim).
-        name: The embedder's, for the message.
-        what: What the model was given, such as ``images``.
+        name: The embedder's name, for the message.
+        what: The kind of input for the message, such as ``images``.
 
     Raises:
-        EmbeddingError: One holds NaN or infinity.
+        EmbeddingError: A vector contains NaN or infinity.
     """
     bad = ~np.isfinite(vectors).all(axis=1)
     if bad.any():
         raise EmbeddingError(
-            f"{name} gave NaN or infinity for {int(bad.sum())} of {len(vectors)} {what}: its "
+            f"{name} returned NaN or infinity for {int(bad.sum())} of {len(vectors)} {what}: its "
             "weights are damaged, or need precision='fp32'"
         )
     return vectors
 
 
 def unit(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.float32]:
-    """Return vectors scaled to unit length, if all are finite and have a direction.
+    """Return the vectors scaled to unit length, if all are finite and not zero.
 
     Args:
         vectors: A model's outputs, (n, dim).
-        name: The embedder's, for the message.
-        what: What the model was given, such as ``images``.
+        name: The embedder's name, for the message.
+        what: The kind of input for the message, such as ``images``.
 
     Raises:
-        EmbeddingError: One holds NaN or infinity, or is zero.
+        EmbeddingError: A vector contains NaN or infinity, or is zero.
 
     Example:
         >>> unit(np.array([[3, 4]], np.float32), name="mine", what="images").round(1).tolist()
@@ -75,26 +75,26 @@ def unit(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.fl
     zero = ~checked(vectors, name=name, what=what).any(axis=1)
     if zero.any():
         raise EmbeddingError(
-            f"{name} gave a zero vector for {int(zero.sum())} of {len(vectors)} {what}; it has no "
-            "direction to compare"
+            f"{name} returned a zero vector for {int(zero.sum())} of {len(vectors)} {what}, which "
+            "has no direction to compare"
         )
     return normalise(vectors)
 
 
-# Larger batches are slower on a CPU, where activations then leave the caches and are mapped and
-# unmapped at every layer (ResNet50, CPU-ms an image: 96 at 4 and 8, 111 at 32).
+# Larger batches are slower on a CPU: activations exceed the caches, and their memory is mapped and
+# unmapped at every layer (ResNet50, CPU ms per image: 96 at 4 and 8, 111 at 32).
 CPU_BATCH = 8
 _GPU_BATCH = 64
 
-# Torch keeps one process-wide number that every new thread starts with; see `_quiet_workers`.
+# Guards torch's process-wide number of threads, see `_single_threaded_workers`.
 _thread_settings = threading.Lock()
 
 
 def check_running(batch_size: int | None, precision: str) -> None:
-    """Refuse options that no runner knows, before any weights load.
+    """Check the options of a runner, before any weights are loaded.
 
     Raises:
-        ConfigError: The batch size is not a whole number ≥ 1, or the precision unknown.
+        ConfigError: The batch size is not an integer ≥ 1, or the precision is unknown.
     """
     if batch_size is not None:
         whole(batch_size, "batch_size", least=1)
@@ -102,7 +102,7 @@ def check_running(batch_size: int | None, precision: str) -> None:
 
 
 class Runner(Protocol):
-    """What turns pixels into vectors."""
+    """Converts pixels to vectors."""
 
     def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the model's outputs for n ≥ 1 arrays of one shape (height, width, 3)."""
@@ -112,17 +112,17 @@ class Runner(Protocol):
 class Inference:
     """Runs uint8 pixels through a model.
 
-    On a CPU several workers run small batches side by side, each with one thread of its own: two
-    such workers gave 19.3 images a second where one model with two threads gave 16.3. A single
-    image runs in the calling thread with all of torch's threads, for the shortest answer.
+    On a CPU, single-threaded workers run small batches in parallel: two such workers reached 19.3
+    images per second where one model with two threads reached 16.3. A single image runs in the
+    calling thread with all of torch's threads, for low latency.
 
     Args:
-        model: In eval mode; it is moved to `device`.
-        device: Where to run.
+        model: A model in eval mode; it is moved to `device`.
+        device: The device to run on.
         precision: ``fp32`` or ``bf16``.
-        mean: Of each channel, in [0, 1].
-        std: Of each channel, in [0, 1].
-        batch_size: Images that go through the model together; None for 8 on a CPU, 64 elsewhere.
+        mean: Mean of each channel, in [0, 1].
+        std: Standard deviation of each channel, in [0, 1].
+        batch_size: Images in a batch; None for 8 on a CPU, 64 elsewhere.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Inference:
     ) -> None:
         self._device = device
         self._dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        # The stubs of torch know this keyword for tensors only.
+        # The stubs of torch declare this keyword for tensors only.
         self._model = model.to(device=device, dtype=self._dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float64))
         shift = -255.0 * torch.tensor(mean, dtype=torch.float64) * scale
@@ -155,10 +155,10 @@ class Inference:
             batch: n ≥ 1 arrays of one shape (height, width, 3).
 
         Returns:
-            float32 of shape (n, …), as the model gives them.
+            float32 of shape (n, …).
 
         Raises:
-            EmbeddingError: The arrays do not fit each other or the model, or memory ran out.
+            EmbeddingError: The arrays have different shapes, or the model failed.
         """
         pixels = stack_pixels(batch)
         try:
@@ -179,12 +179,12 @@ class Inference:
                 tensor = tensor.pin_memory().to(self._device, non_blocking=True)
             else:
                 tensor = tensor.to(self._device)
-            # Height, width, channels in memory is what torch calls channels-last: nothing moves.
+            # (height, width, channels) in memory is torch's channels-last format: nothing is copied.
             images = tensor.permute(0, 3, 1, 2).to(torch.float32) * self._scale + self._shift
             output = self._model(images.to(self._dtype))
             if not torch.is_tensor(output):
                 raise EmbeddingError(
-                    f"the model gives a {type(output).__name__}, not one tensor of vectors"
+                    f"the model must return one tensor of vectors, got {type(output).__name__}"
                 )
             vectors: NDArray[np.float32] = output.to(torch.float32).cpu().numpy()
             return vectors
@@ -193,33 +193,31 @@ class Inference:
         notice_fork()
         with self._lock:
             if self._pool is None:
-                self._pool = _quiet_workers(available_cpus())
+                self._pool = _single_threaded_workers(available_cpus())
             return self._pool
 
     def _leave_threads(self) -> None:
-        # Threads do not survive a fork, and one of them may have held the lock.
+        # Threads do not survive a fork, and another thread may have held the lock.
         self._lock, self._pool = threading.Lock(), None
 
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError("a loaded model is not pickled: make the embedder again from spec.options")
 
 
-def _quiet_workers(count: int) -> ThreadPoolExecutor:
-    """Start workers that compute with one thread each, and leave torch's setting as it was.
+def _single_threaded_workers(count: int) -> ThreadPoolExecutor:
+    """Start workers that compute with one thread each, and keep torch's global setting.
 
-    ``torch.set_num_threads`` sets the calling thread's number and also the one that threads
-    begin with which are started later. The first is wanted here. The second is read by a thread
-    that starts before the change and set back by one that starts after it, so that the threads of
-    the program itself never see a difference.
+    ``torch.set_num_threads`` sets the number for the calling thread, which is needed here, and also
+    the initial number of threads that start later. One thread reads the latter before the change
+    and another resets it afterwards, so that the program's own threads are not affected.
     """
     ready = threading.Barrier(count)
 
     def become_single() -> None:
-        # A thread takes over the process-wide number when it first asks, and would then forget
-        # its former setting.
+        # A thread's first call takes over the process-wide number, overriding an earlier setting.
         torch.get_num_threads()
         torch.set_num_threads(1)
-        # Each worker takes exactly one of these tasks, because none ends before all have begun.
+        # Each worker runs exactly one of these tasks, because none ends before all have started.
         ready.wait(timeout=60)
 
     with _thread_settings:
@@ -236,27 +234,27 @@ def _quiet_workers(count: int) -> ThreadPoolExecutor:
 
 
 def stack_pixels(batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Put prepared images into one array (n, height, width, 3).
+    """Stack preprocessed images into one array (n, height, width, 3).
 
     Raises:
-        EmbeddingError: They differ in shape, or are not what `preprocess` returns.
+        EmbeddingError: They differ in shape, or are not results of `preprocess`.
     """
     try:
         pixels = np.stack(batch)
     except ValueError as error:
-        raise EmbeddingError(f"the prepared images differ in shape: {error}") from error
+        raise EmbeddingError(f"the preprocessed images differ in shape: {error}") from error
     if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
         raise EmbeddingError(
-            f"prepared images have shape {pixels.shape[1:]} and type {pixels.dtype}; give what "
-            "preprocess returns: (height, width, 3) of uint8"
+            "preprocessed images must be uint8 of shape (height, width, 3), as preprocess returns "
+            f"them, got {pixels.dtype} of shape {pixels.shape[1:]}"
         )
     return pixels
 
 
 def share_out(pixels: NDArray[np.uint8], batch_size: int) -> list[NDArray[np.uint8]]:
-    """Cut images into batches for one-thread workers, of `batch_size` at most.
+    """Split images into batches for single-threaded workers, each up to `batch_size`.
 
-    Fewer images than a full round are shared out, so that no worker stands idle.
+    Fewer images than a full round are distributed evenly, so that no worker is idle.
     """
     step = min(batch_size, -(-len(pixels) // available_cpus()))
     return list(batched(pixels, step))
@@ -265,7 +263,7 @@ def share_out(pixels: NDArray[np.uint8], batch_size: int) -> list[NDArray[np.uin
 def describe_failure(
     error: RuntimeError | MemoryError, batch_size: int, device: str
 ) -> EmbeddingError:
-    """Say in our words why a model failed."""
+    """Return the error for a model's failure, with a remedy if memory ran out."""
     text = (str(error).splitlines() or [""])[0]
     # A CPU's allocator raises a plain RuntimeError.
     if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or any(

@@ -32,7 +32,7 @@ def _hidden(package: str) -> Iterator[None]:
         for name in list(sys.modules)
         if name == package or name.startswith(f"{package}.")
     }
-    # None is how Python marks a module that cannot be imported (reference, "The module cache").
+    # None marks a module that cannot be imported (Python reference, "The module cache").
     sys.modules[package] = None  # type: ignore[assignment]
     try:
         yield
@@ -53,34 +53,34 @@ except ImportError as error:
     ) from error
 
 
-# A converted model of the same meaning differs by rounding alone (seen: below 5e-7 in an element
-# of a unit vector); one that was converted wrongly points elsewhere.
+# A correctly converted model differs by rounding only (measured: below 5e-7 in an element of a unit
+# vector); vectors of a wrongly converted one have another direction.
 _SAME_DIRECTION = 0.9999
 
-# A fork leaves the threads behind that a compiled model waits for when it is taken down, so a
-# child keeps its parent's for ever.
+# Destroying a compiled model waits for its threads, which do not exist in a forked child, so a
+# child keeps the models of its parent.
 _of_parents: list[Any] = []
 
 
 class OpenVinoInference:
     """Runs uint8 pixels through a model that OpenVINO has compiled for this CPU.
 
-    Several small batches run side by side, each on one thread (a stream, in OpenVINO's words); a
-    single image runs alone on all threads, for the shortest answer. The number of threads is that
-    of the processors that this process may use, and torch's own setting is not touched.
+    Small batches run in parallel, each on one thread (a stream in OpenVINO's terms); a single image
+    runs on all threads, for low latency. There are as many threads as processors available to this
+    process, and torch's own setting is not changed.
 
     Args:
-        model: In eval mode, float32, on the CPU. Its weights stay in use.
-        name: For messages.
+        model: A model in eval mode, float32, on the CPU. Its weights are shared, not copied.
+        name: The model's name, for messages.
         precision: ``fp32`` or ``bf16``.
-        mean: Of each channel, in [0, 1].
-        std: Of each channel, in [0, 1].
+        mean: Mean of each channel, in [0, 1].
+        std: Standard deviation of each channel, in [0, 1].
         input_size: (height, width) in pixels.
-        batch_size: Images that go through the model together; None for 8.
+        batch_size: Images in a batch; None for 8.
 
     Raises:
-        ConfigError: OpenVINO cannot convert this model, gives other vectors than torch, or this
-            processor has no bf16.
+        ConfigError: OpenVINO cannot convert the model or returns other vectors than torch, or the
+            processor does not support bf16.
     """
 
     def __init__(
@@ -99,13 +99,13 @@ class OpenVinoInference:
         complete = _WithNormalisation(model, mean, std).eval()
         probe = np.random.default_rng(0).integers(0, 256, (3, *input_size, 3), dtype=np.uint8)
         self._model = _convert(complete, probe[:2], name)
-        _require_the_same(complete, self._model, probe, name)
+        _require_same_vectors(complete, self._model, probe, name)
         self._lock = threading.Lock()
         self._engine: _Engine | None = _Engine(self._model, self._precision)
         if self._engine.precision != self._precision:
             raise ConfigError(
-                f"this processor has no {precision}: OpenVINO would compute in "
-                f"{self._engine.precision}; use precision='fp32'"
+                f"this processor does not support {precision} (OpenVINO falls back to "
+                f"{self._engine.precision}); use precision='fp32'"
             )
         on_fork(self, in_child=OpenVinoInference._leave_engine)
 
@@ -113,14 +113,14 @@ class OpenVinoInference:
         """Return the model's outputs; see `Inference.run`.
 
         Raises:
-            EmbeddingError: The arrays do not fit each other or the model, or memory ran out.
+            EmbeddingError: The arrays have different shapes, or the model failed.
         """
         pixels = stack_pixels(batch)
         try:
             engine = self._engine_of_this_process()
             if len(pixels) == 1:
-                return engine.alone(pixels)
-            return np.concatenate(engine.side_by_side(share_out(pixels, self._batch_size)))
+                return engine.run_single(pixels)
+            return np.concatenate(engine.run_parallel(share_out(pixels, self._batch_size)))
         except (RuntimeError, MemoryError) as error:
             raise describe_failure(error, self._batch_size, "cpu") from error
 
@@ -154,26 +154,26 @@ class _Engine:
         self.precision = _short(compiled.get_property("INFERENCE_PRECISION_HINT"))
         self._single = compiled.create_infer_request()
         self._idle: SimpleQueue[Any] = SimpleQueue()
-        self._crew: ThreadPoolExecutor | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
-    def alone(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run_single(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         with self._single_lock:
             return _infer(self._single, pixels)
 
-    def side_by_side(self, parts: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    def run_parallel(self, parts: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         with self._lock:
-            if self._crew is None:
-                self._crew = self._hire()
-        return list(self._crew.map(self._one_part, parts))
+            if self._pool is None:
+                self._pool = self._started_pool()
+        return list(self._pool.map(self._run_part, parts))
 
-    def _hire(self) -> ThreadPoolExecutor:
+    def _started_pool(self) -> ThreadPoolExecutor:
         compiled = _compile(self._model, self._precision, streams=self._cpus, threads=self._cpus)
         for request in [compiled.create_infer_request() for _ in range(self._cpus)]:
             self._idle.put(request)
-        # These threads wait while OpenVINO's own compute.
+        # These threads only wait for OpenVINO's own.
         return ThreadPoolExecutor(self._cpus, thread_name_prefix="imagesearch-openvino")
 
-    def _one_part(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run_part(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         request = self._idle.get()
         try:
             return _infer(request, pixels)
@@ -182,7 +182,7 @@ class _Engine:
 
 
 class _WithNormalisation(nn.Module):
-    """From uint8 pixels (n, height, width, 3) to the model's output."""
+    """A model with uint8 pixels (n, height, width, 3) as its input."""
 
     scale: torch.Tensor
     shift: torch.Tensor
@@ -204,50 +204,50 @@ class _WithNormalisation(nn.Module):
 def _convert(model: nn.Module, example: NDArray[np.uint8], name: str) -> Any:
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            # Tracing is what OpenVINO reads best; torch warns that it is old, and wherever Python
-            # looks at a shape. What comes of it is compared with torch below.
+            # OpenVINO supports traced models best; torch warns that tracing is deprecated, and of
+            # every shape read in Python. `_require_same_vectors` verifies the result.
             warnings.simplefilter("ignore")
             traced = torch.jit.trace(model, torch.from_numpy(example), check_trace=False)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            # openvino.convert_model does these three steps, and more: it reports them to a web
-            # service, sets the root logger's level, and prints where sys.argv has --verbose.
+            # openvino.convert_model does the same, but also sends telemetry, sets the root logger's
+            # level, and prints if sys.argv contains --verbose.
             decoder = TorchScriptPythonDecoder(traced)
             frontend = openvino.frontend.FrontEndManager().load_by_framework("pytorch")
             converted = frontend.convert(frontend.load(decoder))
             converted.reshape([-1, *example.shape[1:]])
-    # OpenVINO's OpConversionFailure derives from Exception, and a model's own code may raise any.
+    # OpenVINO's OpConversionFailure derives from Exception, and a model's code may raise any class.
     except Exception as error:
         raise _not_usable(name, "cannot be converted", error) from error
     return converted
 
 
-def _require_the_same(
+def _require_same_vectors(
     model: nn.Module, converted: Any, probe: NDArray[np.uint8], name: str
 ) -> None:
     with torch.inference_mode():
         output = model(torch.from_numpy(probe))
     if not torch.is_tensor(output):
-        raise ConfigError(f"{name} gives a {type(output).__name__}, not one tensor of vectors")
+        raise ConfigError(f"{name} must return one tensor of vectors, got {type(output).__name__}")
     try:
         compiled = _compile(converted, "f32", streams=1, threads=available_cpus())
-        found = _infer(compiled.create_infer_request(), probe)
+        vectors = _infer(compiled.create_infer_request(), probe)
     except RuntimeError as error:
         raise _not_usable(name, "cannot be run", error) from error
-    if found.shape == tuple(output.shape):
-        cosine = _cosine(output.numpy(), found)
-        # NaN comes from the weights, and is reported where images are embedded.
+    if vectors.shape == tuple(output.shape):
+        cosine = _cosine(output.numpy(), vectors)
+        # NaN is caused by the weights, and reported when images are embedded.
         if not (cosine < _SAME_DIRECTION).any():
             return
         difference = f"cosine {np.nanmin(cosine):.4f}"
     else:
-        difference = f"shape {found.shape} in place of {tuple(output.shape)}"
+        difference = f"shape {vectors.shape} instead of {tuple(output.shape)}"
     raise ConfigError(
-        f"{name} gives other vectors under OpenVINO {openvino.__version__} than under torch "
+        f"{name} returns other vectors with OpenVINO {openvino.__version__} than with torch "
         f"({difference}); use runtime='torch'"
     )
 
 
-def _cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float64]:
-    left, right = (array.reshape(len(array), -1).astype(np.float64) for array in (one, other))
+def _cosine(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float64]:
+    left, right = (array.reshape(len(array), -1).astype(np.float64) for array in (first, second))
     with np.errstate(all="ignore"):
         lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
         cosine: NDArray[np.float64] = (left * right).sum(axis=1) / lengths
@@ -259,7 +259,7 @@ def _compile(model: Any, precision: str, *, streams: int, threads: int) -> Any:
         "INFERENCE_PRECISION_HINT": precision,
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
-        # Pinned threads would stay on processors that other work has taken.
+        # Pinned threads would stay on processors that are busy with other work.
         "ENABLE_CPU_PINNING": False,
     }
     return openvino.Core().compile_model(model, "CPU", settings)
@@ -274,8 +274,8 @@ def _short(element_type: Any) -> str:
     return str(element_type.get_type_name())
 
 
-def _not_usable(name: str, what: str, error: Exception) -> ConfigError:
+def _not_usable(name: str, problem: str, error: Exception) -> ConfigError:
     text = " ".join(str(error).split())[:300]
     return ConfigError(
-        f"{name} {what} by OpenVINO {openvino.__version__} ({text}); use runtime='torch'"
+        f"{name} {problem} by OpenVINO {openvino.__version__} ({text}); use runtime='torch'"
     )

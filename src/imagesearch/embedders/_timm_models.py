@@ -1,4 +1,4 @@
-"""timm models: from a name and a place of weights to a loaded network, checked tensor by tensor."""
+"""timm models: resolve names, load networks, and verify that all their weights were loaded."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ __all__ = [
 _logger = logging.getLogger("imagesearch")
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-# Decided here, or meaningless for an embedder.
+# Set here, or meaningless for an embedder.
 _RESERVED_ARGUMENTS = {
     *("cache_dir", "checkpoint_path", "exportable", "features_only", "in_chans", "no_jit"),
     *("num_classes", "out_indices", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"),
@@ -54,16 +54,16 @@ _RESERVED_ARGUMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """What to load, and what it is called.
+    """A resolved model: its names and weights.
 
     Attributes:
         architecture: timm's name without a tag.
-        identity: The pinned name or ``sha256:…``: the weights' part of the fingerprint.
-        label: The name for people.
-        create_name: What ``timm.create_model`` takes.
-        model: The value of the embedder's option `model` that gives this source again.
-        weights: The value of its option `weights`.
-        file: The weights, or None where only timm itself can fetch them.
+        identity: The weights' part of the fingerprint: the pinned name or ``sha256:…``.
+        label: The display name.
+        create_name: The argument of ``timm.create_model``.
+        model: The embedder's option `model` that resolves to this source.
+        weights: The embedder's option `weights` that resolves to this source.
+        file: The weights, or None if only timm itself can download them.
     """
 
     architecture: str
@@ -76,7 +76,7 @@ class ModelSource:
 
 
 def find_model(model: str, weights: str | Path | None) -> ModelSource:
-    """Find out what a model's name means, and get its weights onto this machine.
+    """Resolve a model's name, and download its weights if needed.
 
     Args:
         model: ``architecture.tag``, an architecture alone (its default tag is pinned),
@@ -84,17 +84,19 @@ def find_model(model: str, weights: str | Path | None) -> ModelSource:
         weights: A file, a folder (also as ``local-dir:FOLDER``), or None for the model's own.
 
     Raises:
-        ConfigError: No such model; close names are listed.
-        WeightsUnavailableError: The weights cannot be had.
+        ConfigError: The model does not exist; close names are listed.
+        WeightsUnavailableError: The weights are missing or damaged, or the download failed.
     """
-    prefix, _, place = model.partition(":")
-    if prefix in {"local-dir", "hf-hub"} and place:
+    prefix, _, location = model.partition(":")
+    if prefix in {"local-dir", "hf-hub"} and location:
         if weights is not None:
             raise ConfigError(
-                f"model={model!r} brings its own weights; leave weights={str(weights)!r} out, or "
-                "name the architecture as model"
+                f"model={model!r} includes its weights; remove weights={str(weights)!r}, or set "
+                "model to the architecture"
             )
-        return _from_folder(Path(place)) if prefix == "local-dir" else _from_hub_repository(place)
+        if prefix == "local-dir":
+            return _from_folder(Path(location))
+        return _from_hub_repository(location)
     name, architecture = _pinned(model)
     if weights is not None:
         path = Path(str(weights).removeprefix("local-dir:")).expanduser().absolute()
@@ -107,15 +109,14 @@ def find_model(model: str, weights: str | Path | None) -> ModelSource:
     if config is None or not config.has_weights:
         raise WeightsUnavailableError(
             f"timm has no pretrained weights for {name!r}: give weights='FILE.safetensors', or "
-            f"choose another model, such as "
-            f"{_suggestions(architecture, pretrained=True)}"
+            f"choose another model, such as {_suggestions(architecture, pretrained=True)}"
         )
     identity = f"timm:{name}"
     if not config.hf_hub_id:
         return ModelSource(architecture, identity, f"timm/{name}", name, name, None, None)
     repo, _, revision = str(config.hf_hub_id).partition("@")
-    wanted = (config.hf_hub_filename,) if config.hf_hub_filename else _HUB_FILES
-    file = WeightsFile(fetch_from_hub(repo, wanted, revision=revision or None), identity)
+    filenames = (config.hf_hub_filename,) if config.hf_hub_filename else _HUB_FILES
+    file = WeightsFile(fetch_from_hub(repo, filenames, revision=revision or None), identity)
     return ModelSource(architecture, identity, f"timm/{name}", name, name, None, file)
 
 
@@ -128,9 +129,9 @@ def load_model(
     """Build a network without its classifier and load its weights.
 
     Args:
-        source: From `find_model`.
-        model_args: Passed on to ``timm.create_model``.
-        input_size: Height and width, for models whose size is fixed when they are built.
+        source: The result of `find_model`.
+        model_args: Further arguments of ``timm.create_model``.
+        input_size: Height and width, for models that are built for a fixed size.
 
     Returns:
         The network in eval mode, on the CPU, in float32.
@@ -140,7 +141,9 @@ def load_model(
         WeightsUnavailableError: The weights are damaged, or belong to another network.
     """
     if reserved := sorted(_RESERVED_ARGUMENTS & set(model_args)):
-        raise ConfigError(f"model_args may not hold {', '.join(reserved)}: the embedder decides it")
+        raise ConfigError(
+            f"model_args must not contain {', '.join(reserved)}: the embedder sets it"
+        )
     arguments = dict(model_args)
     if input_size is not None and "img_size" not in arguments and _has_fixed_size(source):
         arguments["img_size"] = input_size
@@ -155,7 +158,7 @@ def load_model(
         overlay = {"source": "", "state_dict": tensors}
     model = _created(source, arguments, overlay)
     _require_all_loaded(model, shapes, source, arguments, overlay)
-    # timm keeps a copy of the tensors there.
+    # timm keeps the tensors there.
     config: Any = model.pretrained_cfg
     config.pop("state_dict", None)
     return model
@@ -174,17 +177,17 @@ def _created(
         )
     except TypeError as error:
         raise ConfigError(
-            f"{source.architecture} does not take these model_args {dict(arguments)}: {error}"
+            f"{source.architecture} does not accept the model_args {dict(arguments)}: {error}"
         ) from error
-    # timm and torch report unfitting tensors, failed downloads and bad values in many classes.
+    # The errors of timm and torch for mismatches, failed downloads and bad values have many classes.
     except Exception as error:
         reason = " ".join(str(error).split())[:400]
         raise WeightsUnavailableError(
-            f"{_place(source)} cannot be loaded into {source.architecture}: they belong to another "
+            f"{_described(source)} do not fit {source.architecture}: they belong to another "
             f"architecture or need other model_args ({type(error).__name__}: {reason})"
             if source.file is not None
-            else f"{_place(source)} cannot be fetched ({type(error).__name__}: {reason}): download "
-            "them by other means and give weights='FILE'"
+            else f"could not download {_described(source)} ({type(error).__name__}: {reason}): "
+            "download them by other means and give weights='FILE'"
         ) from error
     network: nn.Module = model.eval()
     return network.float().requires_grad_(requires_grad=False)
@@ -197,11 +200,11 @@ def _require_all_loaded(
     arguments: Mapping[str, Any],
     overlay: Mapping[str, Any],
 ) -> None:
-    """Refuse a network of which a part has kept its random start.
+    """Require that no tensor has kept its random initialisation.
 
-    Without a classifier timm loads what fits and only logs the rest. A file in timm's own naming
-    is compared by name. Others are renamed while they load; there, what differs between two
-    networks with different random starts did not come from the file.
+    Without a classifier timm loads the tensors that fit, and only logs the others. A file with
+    timm's own names is compared by name. Other files are renamed while loading; tensors that differ
+    between two networks with different random initialisations did not come from the file.
     """
     state = model.state_dict()
     missing = [
@@ -217,7 +220,7 @@ def _require_all_loaded(
     random = [name for name, tensor in state.items() if not torch.equal(tensor, other[name])]
     if random:
         raise WeightsUnavailableError(
-            f"{_place(source)} do not fit {source.architecture}: {len(random)} of {len(state)} "
+            f"{_described(source)} do not fit {source.architecture}: {len(random)} of {len(state)} "
             f"tensors are missing, such as {', '.join(random[:3])}. The file belongs to another "
             "architecture, or the model needs other model_args"
         )
@@ -227,17 +230,17 @@ def _from_folder(
     folder: Path, *, architecture: str | None = None, model: str | None = None
 ) -> ModelSource:
     path = folder.expanduser().absolute()
-    found = _architecture_of(path)
-    if architecture is not None and found != architecture:
+    configured = _architecture_of(path)
+    if architecture is not None and configured != architecture:
         raise ConfigError(
-            f"{path / 'config.json'} describes {found!r}, but the model is {architecture!r}: give "
-            f"model={found!r}, or model='local-dir:{path}'"
+            f"{path / 'config.json'} describes {configured!r}, but the model is {architecture!r}: "
+            f"give model={configured!r}, or model='local-dir:{path}'"
         )
     file = WeightsFile.local(find_weights(path))
     return ModelSource(
-        found,
+        configured,
         file.identity,
-        f"timm/{found}@{file.short_identity}",
+        f"timm/{configured}@{file.short_identity}",
         f"local-dir:{path}",
         model or f"local-dir:{path}",
         str(path) if model else None,
@@ -245,11 +248,11 @@ def _from_folder(
     )
 
 
-def _from_hub_repository(place: str) -> ModelSource:
-    repo, _, revision = place.partition("@")
+def _from_hub_repository(location: str) -> ModelSource:
+    repo, _, revision = location.partition("@")
     config = fetch_from_hub(repo, ("config.json",), revision=revision or None)
     path = fetch_from_hub(repo, _HUB_FILES, revision=revision or None)
-    identity = f"hf-hub:{place}"
+    identity = f"hf-hub:{location}"
     return ModelSource(
         _architecture_of(config.parent),
         identity,
@@ -272,29 +275,29 @@ def _architecture_of(folder: Path) -> str:
         architecture = json.loads(config.read_text(encoding="utf-8"))["architecture"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsUnavailableError(
-            f"{config} does not describe a timm model ({type(error).__name__}: {error}): it needs "
-            "the key 'architecture'"
+            f"{config} is not the configuration of a timm model ({type(error).__name__}: {error}): "
+            "it needs the key 'architecture'"
         ) from error
     return _pinned(str(architecture))[1]
 
 
 def _pinned(model: str) -> tuple[str, str]:
-    """Return ``architecture.tag`` (the default tag where none is given) and the architecture."""
+    """Return ``architecture.tag``, with the default tag if none is given, and the architecture."""
     architecture, _, tag = model.partition(".")
     if not timm.is_model(architecture) or any(mark in model for mark in "/\\:"):
         raise ConfigError(
             f"timm has no model {model!r}; did you mean {_suggestions(architecture)}? "
-            "timm.list_models() lists all; a folder is 'local-dir:FOLDER', a repository of the hub "
+            "timm.list_models() lists all; a folder is 'local-dir:FOLDER', a hub repository "
             "'hf-hub:owner/name'"
         )
-    # Without a tag timm may know a configuration; with a wrong one it raises.
+    # For an unknown tag timm raises; for a model without tags it returns None.
     try:
         config = get_pretrained_cfg(model)
     except RuntimeError as error:
-        known = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
+        tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{architecture}.*")]
         raise ConfigError(
             f"timm's {architecture!r} has no weights tagged {tag!r}; it has "
-            f"{', '.join(known) or 'none at all'}"
+            f"{', '.join(tags) or 'none'}"
         ) from error
     if tag or config is None or not config.has_weights or not config.tag:
         return model, architecture
@@ -316,47 +319,47 @@ def _has_fixed_size(source: ModelSource) -> bool:
     return config is not None and bool(dataclasses.asdict(config).get("fixed_input_size", False))
 
 
-def _place(source: ModelSource) -> str:
+def _described(source: ModelSource) -> str:
     if source.file is None:
         return f"the weights of {source.create_name}"
     return f"the weights {source.file.path}"
 
 
-# Subclasses may compute on their weights first (weight standardisation), so these types exactly.
+# Exactly these types: subclasses may transform their weights first (weight standardisation).
 _CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
-# The largest change of an element of a unit vector that rounding may explain.
+# The largest change of an element of a unit vector that is taken for rounding.
 _TOLERANCE = 1e-5
 
 
 def fold_batch_norms(model: nn.Module, probe: torch.Tensor) -> int:
     """Fold batch normalisations into the convolutions before them, in place.
 
-    The pairs are observed, not guessed: the probe runs through the model, and a pair is a
-    normalisation whose input is the same tensor object that a convolution returned. If the model's
-    output changes by more than rounding, everything is restored.
+    The pairs are found by running the probe through the model: the input of the normalisation is
+    the tensor object that the convolution returned. If the model's output changes by more than
+    rounding, all modules are restored.
 
     Args:
-        model: In eval mode, float32, on the probe's device.
+        model: A model in eval mode, float32, on the probe's device.
         probe: One input, shape (1, 3, height, width).
 
     Returns:
-        How many pairs were folded.
+        The number of folded pairs.
     """
-    # Not inference_mode: the folded weights are made here, and must serve outside of it.
+    # Not inference_mode, because the folded weights are used outside of it.
     with torch.no_grad():
         pairs, before = _observe(model, probe)
         if not pairs:
             return 0
         for (conv_name, conv), (norm_name, norm) in pairs:
             model.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
-            model.set_submodule(norm_name, _what_remains(norm))
+            model.set_submodule(norm_name, _without_norm(norm))
         if _agree(before, _attempt(model, probe)):
             return len(pairs)
         for (conv_name, conv), (norm_name, norm) in pairs:
             model.set_submodule(conv_name, conv)
             model.set_submodule(norm_name, norm)
-    _logger.debug("folding batch norms changes this model's vectors; left as it is")
+    _logger.debug("batch norms not folded: folding changes this model's vectors")
     return 0
 
 
@@ -364,12 +367,12 @@ def fold_for_inference(model: nn.Module, size: tuple[int, int], architecture: st
     """Fold a model's batch normalisations, as `fold_batch_norms` does.
 
     Args:
-        model: In eval mode, float32, on the CPU.
+        model: A model in eval mode, float32, on the CPU.
         size: (height, width) of its input in pixels.
-        architecture: For messages.
+        architecture: The model's name, for messages.
 
     Raises:
-        ConfigError: The model does not take images of this size.
+        ConfigError: The model does not accept images of this size.
     """
     generator = torch.Generator().manual_seed(0)
     probe = torch.rand((1, 3, *size), generator=generator) * 4 - 2
@@ -377,7 +380,7 @@ def fold_for_inference(model: nn.Module, size: tuple[int, int], architecture: st
         count = fold_batch_norms(model, probe)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ConfigError(
-            f"{architecture} does not take images of {size[0]} × {size[1]} pixels: "
+            f"{architecture} does not accept images of {size[0]} × {size[1]} pixels: "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
     _logger.debug("%s: %d batch norms folded", architecture, count)
@@ -391,7 +394,7 @@ def _observe(
 ) -> tuple[list[tuple[_Named, _Named]], torch.Tensor]:
     names = {module: name for name, module in model.named_modules()}
     calls: Counter[nn.Module] = Counter()
-    # The tensors are held, so that no address is used twice.
+    # Keeps the tensors alive, so that each id is used once.
     outputs: dict[int, tuple[torch.Tensor, nn.Module]] = {}
     inputs: list[tuple[nn.Module, nn.Module]] = []
 
@@ -424,7 +427,7 @@ def _has_statistics(norm: Any) -> bool:
     return norm.running_mean is not None and norm.running_var is not None
 
 
-def _what_remains(norm: nn.Module) -> nn.Module:
+def _without_norm(norm: nn.Module) -> nn.Module:
     if isinstance(norm, BatchNormAct2d):
         return nn.Sequential(norm.drop, norm.act)
     return nn.Identity()
@@ -433,7 +436,7 @@ def _what_remains(norm: nn.Module) -> nn.Module:
 def _attempt(model: nn.Module, probe: torch.Tensor) -> torch.Tensor | None:
     try:
         output: torch.Tensor = model(probe)
-    # Some models reach into their normalisation layers; those are left alone.
+    # Some models access their normalisation layers' attributes; they are not folded.
     except (AttributeError, RuntimeError, TypeError):
         return None
     return output

@@ -1,10 +1,10 @@
-"""Import torchvision also where its compiled part does not fit the installed torch.
+"""Import torchvision even if it was built for another torch.
 
-The public torchvision wheel for Linux is built for CUDA. Beside a torch without CUDA its compiled
-operators cannot be loaded, that failure is swallowed, and the import then stops at
-``RuntimeError: operator torchvision::nms does not exist`` because torchvision describes an operator
-that was never declared. timm and open_clip import torchvision, but use none of these operators:
-declaring the two is all that the import needs (pytorch/vision#9337).
+The public torchvision wheel for Linux is built for CUDA. With a torch without CUDA its compiled
+operators cannot be loaded. torchvision ignores that failure, and its import then fails with
+``RuntimeError: operator torchvision::nms does not exist``, because it registers a fake kernel for an
+undeclared operator. timm and open_clip import torchvision, but do not use these operators:
+declaring two of them is enough (pytorch/vision#9337).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["import_torchvision"]
 
 _logger = logging.getLogger("imagesearch")
 _lock = threading.Lock()
-# A Library that is collected takes its declarations with it.
+# Kept alive, because a Library's declarations end with it.
 _declarations: list[torch.library.Library] = []
 
-# torchvision/csrc/ops/nms.cpp and csrc/ops/quantized/cpu/qnms_kernel.cpp name them so.
+# From torchvision/csrc/ops/nms.cpp and csrc/ops/quantized/cpu/qnms_kernel.cpp.
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -33,18 +33,18 @@ _SCHEMAS = (
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, and repair the one failure that a torch without CUDA causes.
+    """Import torchvision, and repair the failure that a torch without CUDA causes.
 
-    Call it before importing timm or open_clip. On a healthy installation it is a plain import;
-    calling it again costs nothing, and so does calling it from several threads.
+    Call it before importing timm or open_clip. With a matching torch it is a plain import. It may
+    be called repeatedly and from several threads.
 
     Returns:
-        The module torchvision. After a repair its box operators (``torchvision.ops.nms`` and the
-        like) still refuse to run, with torchvision's own message.
+        The module torchvision. After a repair its box operators (such as ``torchvision.ops.nms``)
+        remain unavailable and raise torchvision's own error.
 
     Raises:
         ImportError: torchvision is not installed.
-        Exception: Any other failure of the import, exactly as it came.
+        Exception: Any other error of the import, unchanged.
 
     Example:
         >>> import_torchvision().__name__
@@ -58,17 +58,16 @@ def import_torchvision() -> ModuleType:
                 raise
         _forget_half_imported()
         if not _declarations:
-            # torch leaves these two unannotated.
             library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch leaves it untyped
             for schema in _SCHEMAS:
                 library.define(schema)  # type: ignore[no-untyped-call]  # torch leaves it untyped
             _declarations.append(library)
         module = importlib.import_module("torchvision")
-        # Not a warning: everything works, and this would be said again by every command.
+        # Not a warning, because everything works and every command would repeat it.
         _logger.info(
-            "torchvision %s is built for CUDA, but torch %s is not: its box operators are "
-            "unavailable, and imagesearch does without them. The lasting remedy is to install "
-            "torch and torchvision from the same index, the CPU one (see PyTorch's install page)",
+            "torchvision %s is built for CUDA, but torch %s is not: its box operators, which "
+            "imagesearch does not use, are unavailable. To fix this, install torch and torchvision "
+            "from the same index, the CPU one (see PyTorch's install page)",
             getattr(module, "__version__", "?"),
             torch.__version__,
         )

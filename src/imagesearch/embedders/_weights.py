@@ -1,4 +1,4 @@
-"""Weights of a model: finding, identifying and reading the file."""
+"""Weights files: find, identify and read them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WeightsFile:
 
     Attributes:
         path: The absolute path.
-        identity: ``sha256:…`` of the bytes for a local file, the pinned name for a file of the hub.
+        identity: ``sha256:…`` of a local file's bytes, or the pinned name of a file of the hub.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class WeightsFile:
 
     @property
     def short_identity(self) -> str:
-        """The first eight characters, for names that people read."""
+        """The first eight characters, for display names."""
         return self.identity.removeprefix("sha256:")[:8]
 
     @property
@@ -86,7 +86,7 @@ class WeightsFile:
             allowed = getattr(torch.serialization, "safe_globals", None)
             with allowed([argparse.Namespace]) if allowed else contextlib.nullcontext():
                 content: Any = torch.load(self.path, map_location="cpu", weights_only=True)
-        # Depending on where a file is truncated, torch raises anything from EOFError to KeyError.
+        # For a truncated file torch raises anything from EOFError to KeyError.
         except Exception as error:
             raise WeightsUnavailableError(
                 f"could not read {self.path} as a torch checkpoint of plain tensors "
@@ -106,14 +106,14 @@ class WeightsFile:
         tensors = {name: value for name, value in tensors.items() if torch.is_tensor(value)}
         if not tensors:
             raise WeightsUnavailableError(
-                f"{self.path} contains no weights, but a {type(content).__name__}",
+                f"{self.path} contains no weights (got {type(content).__name__})",
                 remedy="save the model's state_dict()",
             )
         return tensors
 
 
 def check_weights(file: WeightsFile | None) -> CheckResult:
-    """Return the result of a diagnosis: where the weights are; None for a package's own way."""
+    """Return a diagnosis of the weights; `file` is None if a package loads them itself."""
     if file is None:
         return CheckResult("weights", "info", "the package loads the weights itself; not checked")
     size = file.path.stat().st_size / 1e6
@@ -127,7 +127,7 @@ def find_weights(path: Path) -> Path:
         path: The file, or a folder that contains ``model.safetensors`` (or ``pytorch_model.bin``).
 
     Raises:
-        WeightsUnavailableError: There is no file, or none of a supported format.
+        WeightsUnavailableError: The file is missing, or its format is unsupported.
     """
     if not path.exists():
         raise WeightsUnavailableError(f"weights not found: {path}", remedy="check the path")

@@ -29,34 +29,34 @@ _DIM = (
     + _EDGE_CELLS**2 * _ORIENTATIONS
     + _LAYOUT_CELLS**2 * 3
 )
-# Set by hand. On 50 classes of ImageNet any of them between 0.3 and 1.5 gives the same mHR@10 within
-# its standard error.
+# Chosen by hand. On 50 classes of ImageNet, changing any of them between 0.3 and 1.5 keeps mHR@10
+# within its standard error.
 _WEIGHTS = {"colour": 1.0, "texture": 0.7, "edges": 1.3, "layout": 0.3}
-# Raised whenever the computation changes, for vectors of two versions cannot be compared.
+# To be increased whenever the computation changes: vectors of two versions are not comparable.
 _VERSION = 1
 
 _Image = NDArray[np.float32]
 
 
 class DescriptorEmbedder:
-    """Images to vectors by hand-made descriptors: no weights, no download, no torch.
+    """Embeds images with hand-crafted descriptors: no weights, no download, no torch.
 
     Hue histograms in 3 × 3 cells, local binary patterns in 4 × 4 cells (Ojala et al. 2002),
     signed gradient orientations in 4 × 4 cells (Dalal and Triggs 2005) and the mean colours of
-    4 × 4 cells; each part is scaled to unit length, so that none drowns the others. Deterministic,
-    about 10 ms of CPU an image.
+    4 × 4 cells; each part is scaled to unit length, so that none dominates. Deterministic, about
+    10 ms of CPU time per image.
 
-    It is a floor: it finds the same picture and the same colours, not the same kind of thing.
-    Measured by ``benchmarks/embedders.py`` on 50 classes of ImageNet, 500 gallery images and 50
-    queries, beside a small pretrained network (a random order gives an mHR@10 of 0.02):
+    It is a baseline: it finds copies and similar colours, not objects of the same kind. Measured by
+    ``benchmarks/embedders.py`` on 50 classes of ImageNet, 500 gallery images and 50 queries,
+    compared with a small pretrained network (a random order has an mHR@10 of 0.02):
 
     | embedder | mHR@10 | P@1 | mAP@10 |
     |---|---|---|---|
     | descriptors | 0.07 | 0.16 | 0.04 |
     | mobilenetv2_100 | 0.61 | 0.82 | 0.56 |
 
-    Of 200 changed gallery images (half size and JPEG quality 60; the middle 90 % or 80 %; 1.3
-    times as bright) all find their original at rank 1 among the 500; mobilenetv2_100 98.5 to 100 %.
+    For all of 200 edited gallery images (half size and JPEG quality 60; the middle 90 % or 80 %;
+    1.3 times as bright) the original is at rank 1 among the 500; for mobilenetv2_100, 98.5 to 100 %.
 
     Example:
         >>> embedder = DescriptorEmbedder()
@@ -88,20 +88,20 @@ class DescriptorEmbedder:
         return self._spec
 
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
-        """Return the whole image squeezed to uint8 pixels of shape (128, 128, 3)."""
+        """Return the whole image, resized to uint8 pixels of shape (128, 128, 3)."""
         return np.array(image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR), dtype=np.uint8)
 
     def embed(self, batch: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-        """Turn results of `preprocess` into float32 unit vectors of shape (n, 508).
+        """Return float32 unit vectors of shape (n, 508) for results of `preprocess`.
 
         Raises:
-            EmbeddingError: An array has another shape or type than `preprocess` gives.
+            EmbeddingError: An array has another shape or type than results of `preprocess`.
         """
         for row, pixels in enumerate(batch):
             if np.shape(pixels) != (_SIDE, _SIDE, 3) or pixels.dtype != np.uint8:
                 raise EmbeddingError(
-                    f"prepared image {row} has shape {np.shape(pixels)} and type {pixels.dtype}; "
-                    f"give what preprocess returns: ({_SIDE}, {_SIDE}, 3) of uint8"
+                    f"preprocessed image {row} must be uint8 of shape ({_SIDE}, {_SIDE}, 3), as "
+                    f"preprocess returns it, got {pixels.dtype} of shape {np.shape(pixels)}"
                 )
         if len(batch) == 0:
             return np.empty((0, _DIM), np.float32)
@@ -126,15 +126,15 @@ def _describe(pixels: NDArray[np.uint8]) -> _Image:
 
 
 def _colour(rgb: _Image) -> _Image:
-    """Histograms of hue, weighted by colourfulness, and of grey, weighted by its absence."""
+    """Histograms of hue, weighted by colourfulness, and of grey, weighted by the lack of it."""
     highest, lowest = rgb.max(axis=2), rgb.min(axis=2)
     chroma = highest - lowest
-    # atan2 over the two opponent axes: the hue circle without the six cases of HSV.
+    # atan2 over two opponent axes: hue without the six cases of HSV.
     hue = np.arctan2(
         np.float32(np.sqrt(3)) * (rgb[..., 1] - rgb[..., 2]),
         2 * rgb[..., 0] - rgb[..., 1] - rgb[..., 2],
     )
-    # From 0.2 of chroma on a pixel counts as coloured.
+    # A pixel counts fully as coloured from a chroma of 0.2.
     coloured = np.minimum(chroma * 5, 1)
     hues = _on_a_circle(hue, _HUES) * coloured[..., None]
     levels = highest[..., None] * (_GREYS - 1) - np.arange(_GREYS, dtype=np.float32)
@@ -146,7 +146,7 @@ def _texture(grey: _Image) -> _Image:
     """Histograms of rotation-invariant uniform local binary patterns, 8 neighbours at radius 1."""
     inner = grey[1:-1, 1:-1]
     steps = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
-    # A neighbour must be brighter by one level, or the noise of flat regions would be texture.
+    # A neighbour must be brighter by a whole level, so that noise in flat regions is not texture.
     brighter = np.stack(
         [
             grey[1 + dy : _SIDE - 1 + dy, 1 + dx : _SIDE - 1 + dx] > inner + np.float32(1 / 255)
@@ -161,7 +161,7 @@ def _texture(grey: _Image) -> _Image:
 
 
 def _edges(grey: _Image) -> _Image:
-    """Histograms of the gradient's direction over the full circle, weighted by its size."""
+    """Histograms of the gradient's direction over the full circle, weighted by its magnitude."""
     down, across = np.gradient(grey)
     strength = np.sqrt(down**2 + across**2)
     directions = _on_a_circle(np.arctan2(down, across), _ORIENTATIONS)
@@ -175,7 +175,7 @@ def _layout(rgb: _Image, grey: _Image) -> _Image:
 
 
 def _on_a_circle(angle: _Image, bins: int) -> _Image:
-    """Share each angle between the two nearest of `bins` directions."""
+    """Distribute each angle over the two nearest of `bins` directions."""
     position = angle[..., None] * np.float32(bins / (2 * np.pi))
     distance = np.abs(position - np.arange(bins, dtype=np.float32))
     distance = np.minimum(distance % bins, bins - distance % bins)
@@ -194,9 +194,9 @@ def _pooled(planes: _Image, cells: int) -> _Image:
 
 @cache
 def _windows(length: int, cells: int) -> _Image:
-    """Triangles around the cells' middles: what moves a little changes its cell a little."""
-    middles = (np.arange(cells) + 0.5) * length / cells
-    distance = np.abs(np.arange(length) + 0.5 - middles[:, None]) * cells / length
+    """Triangular windows around the cells' centres, so that small shifts have small effects."""
+    centres = (np.arange(cells) + 0.5) * length / cells
+    distance = np.abs(np.arange(length) + 0.5 - centres[:, None]) * cells / length
     windows: _Image = np.maximum(0, 1 - distance).astype(np.float32)
     windows /= windows.sum(axis=1, keepdims=True)
     return windows
