@@ -1,7 +1,7 @@
-"""What objects must drop or renew when their process forks: threads, sockets, locks.
+"""Fork handlers: objects drop or renew their threads, sockets and locks when the process forks.
 
-A forked child gets a copy of the memory of its parent and shares its open files, but has one thread
-only. Each class that keeps something which does not survive that registers its objects here.
+A forked child has a copy of its parent's memory and shares its open files, but has only one thread.
+Classes with state that does not survive a fork register their objects here.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ __all__ = ["ForkSafeLock", "notice_fork", "on_fork", "patience"]
 
 T = TypeVar("T")
 
-# Seconds that a fork waits for other threads, altogether: long enough for a search or a small
-# write, short enough for a server that replaces a worker.
+# Total seconds that a fork waits for other threads: long enough for a search or a small write, short
+# enough for a server that replaces a worker.
 _PATIENCE_S = 1.0
 
 
 class _Entry(Generic[T]):
-    """One object and what to call for it; holds the object weakly."""
+    """The handlers of one object, which is held weakly."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class _Entry(Generic[T]):
         in_child: Callable[[T], None],
     ) -> None:
         number = next(_numbers)
-        # In the order of registration; a copy of a dict's values is made in one step.
+        # A dict keeps the order of registration, and copying its values is atomic.
         self._owner = weakref.ref(owner, lambda _: _entries.pop(number, None))
         self._before, self._in_parent, self._in_child = before, in_parent, in_child
         _entries[number] = self
@@ -67,16 +67,16 @@ def on_fork(
     before: Callable[[T], None] | None = None,
     in_parent: Callable[[T], None] | None = None,
 ) -> None:
-    """Call functions with an object whenever this process forks, as long as the object lives.
+    """Register functions to be called with an object when this process forks, while it exists.
 
-    The functions must not raise, and must not wait for other threads without a limit.
+    The functions must not raise, nor wait for other threads without a timeout.
 
     Args:
         owner: The object; it is held weakly.
-        in_child: Drops or renews what a child must not use. It must take no lock that another
-            thread may hold: that thread does not exist in the child.
-        before: Called by the thread that forks, just before.
-        in_parent: Called by the same thread, just after, also if the fork failed.
+        in_child: Drops or renews what a child must not use. It must not acquire a lock that another
+            thread may hold, because that thread does not exist in the child.
+        before: Called in the forking thread before the fork.
+        in_parent: Called in the forking thread after the fork, even if it failed.
 
     Example:
         >>> class Pool:
@@ -88,7 +88,7 @@ def on_fork(
         ...         self.threads = []
         >>> pool = Pool()
     """
-    global _process  # noqa: PLW0603  # the registration counts for a process and cannot be undone
+    global _process  # noqa: PLW0603  # registration is per process and cannot be undone
     if _process is None:
         _process = os.getpid()
         if hasattr(os, "register_at_fork"):
@@ -99,15 +99,15 @@ def on_fork(
 
 
 def notice_fork() -> None:
-    """Call what `on_fork` registered for a child, if this process is one and that was not done.
+    """Call the `in_child` functions if this process is a forked child and they were not called yet.
 
-    Python does so itself after `os.fork`. A server written in C, such as uWSGI, may fork without
-    Python; for its sake an object calls this before it uses what a fork spoils.
+    Python calls them after `os.fork`. A server written in C, such as uWSGI, may fork without Python,
+    so objects call this before they use state that does not survive a fork.
     """
     global _process  # noqa: PLW0603  # see above
     process = os.getpid()
     if _process is not None and _process != process:
-        # First, so that a function that calls this in turn does not start all over.
+        # Set first, because the functions may call this one.
         _process = process
         for entry in list(_entries.values()):
             entry.call_in_child()
@@ -116,17 +116,17 @@ def notice_fork() -> None:
 class ForkSafeLock:
     """A reentrant lock that is free in a forked child.
 
-    A fork waits a moment for the thread that holds it, so that what it protects is complete in the
-    child. If that takes too long, the child gets a free lock all the same, because no thread of the
+    A fork waits briefly for the thread that holds it, so that the protected state is consistent in
+    the child. After a timeout the child gets a free lock nevertheless, because no thread in the
     child could release it.
 
     Attributes:
-        lock: The lock. It is entered by itself, because an interrupt may hit a method that has
-            acquired it before the caller's block begins.
+        lock: The lock. It is used directly: in a method that acquires it, an interrupt could occur
+            before the caller's block begins.
 
     Example:
-        >>> changing = ForkSafeLock()
-        >>> with changing.lock:
+        >>> guard = ForkSafeLock()
+        >>> with guard.lock:
         ...     pass
     """
 
@@ -153,14 +153,14 @@ class ForkSafeLock:
 
 
 def patience() -> float:
-    """Return for how many more seconds a function may wait that is called before a fork."""
+    """Return the remaining seconds that a `before` function may wait."""
     return max(0.0, _deadline - time.monotonic())
 
 
 def _before() -> None:
     global _deadline  # noqa: PLW0603  # one thread forks at a time
     _deadline = time.monotonic() + _PATIENCE_S
-    # In reverse, as pthread_atfork does it: locks are acquired before those that they stand on.
+    # In reverse order, as with pthread_atfork: outer locks are acquired before inner ones.
     for entry in reversed(list(_entries.values())):
         entry.call_before()
 

@@ -1,9 +1,9 @@
-"""Pipeline: read, decode, preprocess and embed images; overlapped, bounded and in order.
+"""Pipeline: read, decode, preprocess and embed images, concurrently and in order.
 
-Reading, decoding and preprocessing run in threads ahead of the model (Pillow and hashing release
-the GIL). At most two batches are in the model at once, so that the device has work while the last
-images of a batch finish. Images in flight are bounded by count and by bytes: of encoded images, and
-of the pixels of in-memory images.
+Threads read, decode and preprocess ahead of the model (Pillow and hashing release the GIL). Up to
+two batches are in the model at once, so that the device is busy while the last images of a batch are
+prepared. Images in flight are limited by number and by bytes (encoded, or the pixels of in-memory
+images).
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ __all__ = ["Embedded", "Pipeline", "as_rows", "embed_one", "grouped", "not_finit
 
 
 _GROUP_BYTES = 64 * 2**20
-"""Bytes of one batch, and of what is read ahead: 32 photos of 2 MB, or fewer larger ones."""
+"""Bytes of a batch and of the read-ahead: 32 photos of 2 MB, or fewer larger ones."""
 
 _GROUPS_IN_MODEL = 2
 
 _T = TypeVar("_T")
 
 Embedded = NDArray[np.float32] | ImageSearchError
-"""The vector of one image, of shape (dim,), or the reason that there is none."""
+"""The vector of an image, of shape (dim,), or the error."""
 
 
 class Pipeline:
-    """Turns items into payloads, and payloads into vectors, in threads that it owns.
+    """Converts items to payloads, and payloads to vectors, in its own threads.
 
     Args:
-        embedder: Returns the embedder; called when the first image needs it, so that a source
-            without changes loads no model. None for a dry run: images are decoded, and their
-            vectors are empty.
+        embedder: Returns the embedder; called for the first image, so that no model is loaded for
+            a source without changes. None for a dry run: images are decoded, and their vectors are
+            empty.
         decode_size: For a dry run: the embedder's `EmbeddingSpec.decode_size`.
 
     Attributes:
-        blank: Ids of the embedded images that have only one colour.
+        blank: Ids of the embedded images that have a single colour.
 
     Example:
         >>> from imagesearch.embedders.descriptors import DescriptorEmbedder
@@ -115,17 +115,17 @@ class Pipeline:
     ) -> Iterator[tuple[_T, list[Embedded]]]:
         """Embed groups of payloads, overlapped, in order.
 
-        On an interrupt, groups that are in the model are still yielded, because their end must be
-        awaited anyway; then the interrupt is raised again.
+        On an interrupt, the groups in the model are still yielded, because they cannot be
+        cancelled; then the interrupt is raised again.
 
         Args:
-            groups: Pairs of a key and payloads, consumed ahead by as many as may be in flight.
+            groups: Pairs of a key and payloads; consumed ahead of the results.
 
         Yields:
-            The key, and a list as long as the group, in its order.
+            The key, and one result for each payload, in order.
 
         Raises:
-            EmbeddingError: The model failed on all images of a group of several.
+            EmbeddingError: The model failed on all images of a group of two or more.
         """
         waiting: deque[tuple[_T, Future[list[Embedded]]]] = deque()
         try:
@@ -136,12 +136,12 @@ class Pipeline:
             while waiting:
                 yield _first_of(waiting)
         except KeyboardInterrupt:
-            # Cancel what is not decoded yet, so that little is left to wait for.
+            # Cancel pending decoding to shorten the wait.
             self._cpu.shutdown(wait=False, cancel_futures=True)
             while waiting and not waiting[0][1].cancel():
                 try:
                     finished = _first_of(waiting)
-                except Exception:  # noqa: BLE001  # the interrupt is raised instead
+                except Exception:  # noqa: BLE001  # the interrupt takes precedence
                     break
                 yield finished
             raise
@@ -167,7 +167,7 @@ class Pipeline:
 
 
 def embed_one(embedder: Embedder, payload: Payload) -> NDArray[np.float32]:
-    """Embed one payload in the calling thread, where the model may use all CPUs.
+    """Embed one payload in the calling thread, so that the model can use all CPUs.
 
     Returns:
         float32 of shape (dim,).
@@ -195,7 +195,7 @@ def _preprocess(embedder: Embedder, payload: Payload, image: Image.Image) -> NDA
         return embedder.preprocess(image)
     except Exception as error:
         raise EmbeddingError(
-            f"{describe(payload.uri)}: {embedder.spec.name} could not preprocess it: {error}"
+            f"{embedder.spec.name} could not preprocess {describe(payload.uri)}: {error}"
         ) from error
 
 
@@ -220,7 +220,7 @@ def _embed_group(
 def _embed_arrays(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedded]:
     try:
         return _checked(embedder, arrays)
-    except Exception as error:  # noqa: BLE001  # whatever a model raises
+    except Exception as error:  # noqa: BLE001  # a model may raise anything
         if len(arrays) == 1:
             return [_embedding_error(error)]
     # One image can fail a whole batch, so embed them one by one.
@@ -241,11 +241,11 @@ def _checked(embedder: Embedder, arrays: Sequence[NDArray[Any]]) -> list[Embedde
 
 
 def as_rows(spec: EmbeddingSpec, values: object, count: int) -> NDArray[np.float32]:
-    """Return what an embedder returned for `count` inputs as float32 of shape (count, dim).
+    """Return an embedder's result for `count` inputs as float32 of shape (count, dim).
 
     Raises:
         ValueError: The values are not real numbers.
-        EmbeddingError: They have another shape.
+        EmbeddingError: The shape is different.
     """
     vectors = as_float32(values)
     if vectors.shape != (count, spec.dim):
@@ -264,27 +264,27 @@ def not_finite(spec: EmbeddingSpec) -> EmbeddingError:
 def grouped(
     payloads: Iterable[_T], *, size: int, weight: Callable[[_T], int]
 ) -> Iterator[list[_T]]:
-    """Gather elements into lists of at most `size` elements and about 64 MiB.
+    """Group elements into lists of up to `size` elements and about 64 MiB.
 
     Example:
         >>> list(grouped([1, 2, 3], size=2, weight=lambda _: 0))
         [[1, 2], [3]]
     """
     group: list[_T] = []
-    heavy = 0
+    total = 0
     for payload in payloads:
         group.append(payload)
-        heavy += weight(payload)
-        if len(group) >= size or heavy >= _GROUP_BYTES:
+        total += weight(payload)
+        if len(group) >= size or total >= _GROUP_BYTES:
             yield group
-            group, heavy = [], 0
+            group, total = [], 0
     if group:
         yield group
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """An input that is being read, and its size in bytes as far as it is known before."""
+    """An input that is being read, and its size in bytes if known beforehand, else 0."""
 
     future: Future[Payload | Failure]
     expected: int
@@ -304,7 +304,7 @@ def _held_by(waiting: Iterable[_Reading]) -> int:
 def _first_of(
     waiting: deque[tuple[_T, Future[list[Embedded]]]],
 ) -> tuple[_T, list[Embedded]]:
-    """Wait for the first, which stays in the queue if the wait is interrupted."""
+    """Wait for the first result; it stays in the queue if the wait is interrupted."""
     key, future = waiting[0]
     results = future.result()
     waiting.popleft()
@@ -317,7 +317,7 @@ def _read(item: Item | Failure) -> Payload | Failure:
     try:
         return read(item)
     except ImageSearchError as error:
-        # The message may leave out a URL's query, so the id identifies the record.
+        # The message may omit a URL's query, so the id identifies the record.
         id = item.id or (derive_id(item.uri) if item.uri is not None else None)
         return Failure(describe(item), error, id)
 

@@ -31,7 +31,7 @@ __all__ = [
 
 
 _GAP = 2
-# The narrowest columns before a new block begins; a file name needs more than a word.
+# Minimum widths of columns; if they do not fit, a new block begins.
 _LEAST_TEXT = 8
 _LEAST_PATH = 16
 _ELLIPSIS = "…"
@@ -44,14 +44,14 @@ _Row: TypeAlias = Sequence[str]
 def text_table(header: _Row, rows: Sequence[_Row], *, width: int | None = None) -> str:
     """Lay out rows in aligned columns.
 
-    If `width` is too small, long texts are shortened: paths in front of the file name, words at
-    the end, anything else in the middle; numbers are not. Columns that still do not fit follow in
-    a block below, which begins with the first column again. No line is wider than `width`.
+    If `width` is too small, long cells are shortened: paths before the file name, phrases at the
+    end, others in the middle; numbers are kept. Columns that still do not fit follow in a block
+    below, which repeats the first column. No line is wider than `width`.
 
     Args:
         header: Column names.
         rows: Rows of cells, one cell for each name.
-        width: Columns of the terminal; None: no limit.
+        width: Maximum width in columns; None for no limit.
 
     Example:
         >>> print(text_table(["id", "n"], [["a", "1"], ["bcd", "2"]]))
@@ -83,9 +83,9 @@ def one_line(text: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """Return the width of a text in columns of a terminal.
+    """Return the width of a text in terminal columns.
 
-    East Asian wide characters take two columns (Unicode Standard Annex 11), combining marks none.
+    East Asian wide characters have two columns (Unicode Standard Annex 11), combining marks none.
 
     Example:
         >>> display_width("fish"), display_width("金鱼")
@@ -124,7 +124,7 @@ class _Column:
             self.least = min(self.natural, _LEAST_PATH if self.kind == "path" else _LEAST_TEXT)
 
     def excess(self, width: int) -> float:
-        """The column with the largest value is shrunk first; a path counts half."""
+        """Return the priority for shrinking; the width of a path counts half."""
         return width / 2 if self.kind == "path" else width
 
     def fitted(self, cell: str, width: int) -> str:
@@ -134,7 +134,7 @@ class _Column:
 
 
 def _shortened(cell: str, width: int, head: int) -> str:
-    """Shorten a cell to `width`, with the ellipsis after about `head` columns."""
+    """Shorten a cell to `width`, with an ellipsis after about `head` columns."""
     if display_width(cell) <= width:
         return cell
     front = _front(cell, head)
@@ -166,7 +166,7 @@ def _shrunk(columns: Sequence[_Column], width: int) -> list[int]:
 
 
 def _block(columns: Sequence[_Column], widths: Sequence[int], width: int | None = None) -> str:
-    # Similar names often differ at their end, so both ends are kept.
+    # Both ends are kept, because similar names often differ at the end.
     headings = [
         _shortened(column.name, room, room // 2)
         for column, room in zip(columns, widths, strict=True)
@@ -190,7 +190,7 @@ def _total(widths: Iterable[int]) -> int:
 
 
 def _front(text: str, width: int) -> str:
-    """Return the longest beginning of a text that fits."""
+    """Return the longest prefix of a text that fits."""
     room = width
     for at, mark in enumerate(text):
         room -= _mark_width(mark)
@@ -336,7 +336,7 @@ def _write(
 
 @functools.cache
 def _font(*, wide: bool) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Return Pillow's own font, or a system font for scripts that it lacks, such as Chinese."""
+    """Return Pillow's own font, or a system font for scripts that it does not cover, as Chinese."""
     for name in _WIDE_FONTS if wide else ():
         try:
             return ImageFont.truetype(name, _FONT_SIZE)
@@ -346,11 +346,11 @@ def _font(*, wide: bool) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def render(template: str, **values: Any) -> str:
-    r"""Fill an HTML template of the package; markup and control characters in values are escaped.
+    r"""Render an HTML template of the package, escaping markup and control characters in values.
 
     Args:
         template: The path of the template within the package.
-        **values: The variables of the template.
+        **values: The template's variables.
 
     Example:
         >>> page = render("templates/page.html", title="<b>\x1b", tiles=[])

@@ -46,14 +46,14 @@ class Calibration:
 
     Attributes:
         threshold: The minimum score.
-        wanted: The requested precision.
+        wanted: The target precision.
         precision: Share of relevant hits among those that reach the threshold.
-        precision_low: Lower bound of the precision with 95 % confidence, ≥ `wanted`.
+        precision_low: Lower bound of the precision at 95 % confidence, ≥ `wanted`.
         recall: Share of the relevant hits, among the first `k` of each query, that reach the
             threshold.
         queries: Number of queries with a judged hit.
         pairs: Number of judged hits.
-        skipped: Number of queries that could not be used.
+        skipped: Number of queries without a usable judgement.
         learned_from: How hits were judged.
         kind: Kind of the queries.
         k: Hits of each query that were judged.
@@ -150,12 +150,12 @@ def _short(name: str | None) -> str:
 
 
 CONFIDENCE = 0.95
-"""Confidence of a stated precision, over all thresholds that are tried."""
+"""Confidence level of a stated precision, over all candidate thresholds."""
 
 _CANDIDATES = 64
-_FEWEST_HITS = 30
+_MIN_HITS = 30
 
-# Where walks down the candidates start, as shares of their number: high thresholds have too few
+# Positions in the list of candidates, as shares, where the tests start: high thresholds have too few
 # hits to prove a precision, low ones have irrelevant hits.
 _STARTS = (0.1, 0.25, 0.4, 0.55, 0.7, 1.0)
 _HALVINGS = 60
@@ -204,7 +204,7 @@ class Threshold:
     Attributes:
         score: The minimum score.
         precision: Share of relevant hits among those that reach it.
-        precision_low: Lower bound of the precision, with 95 % confidence.
+        precision_low: Lower bound of the precision at 95 % confidence.
         recall: Share of all relevant hits that reach it.
     """
 
@@ -223,7 +223,7 @@ def least_share(share: float, count: float, error: float) -> float:
 
     Args:
         share: 0 to 1.
-        count: Number of independent observations, > 0; need not be whole.
+        count: Number of independent observations, > 0; may be fractional.
         error: Probability that the bound is wrong, 0 to 1.
 
     Example:
@@ -244,21 +244,21 @@ def least_share(share: float, count: float, error: float) -> float:
 def learn(hits: JudgedHits, *, precision: float) -> Threshold:
     """Return the lowest score whose hits are relevant with at least that probability.
 
-    At most 64 candidates are chosen by the scores alone. Six walks go down the candidates until one
-    fails, each with an error of 5 % / 6, so that the lowest that passed is valid (fixed sequence
-    testing with several starts; "learn then test" of Angelopoulos et al., 2021). Hits of one query
-    tend to be relevant together; the design effect of that clustering (Kish, 1965; used for exact
-    intervals by Korn and Graubard, 1998) reduces their number. It is estimated as if one more query
-    had only irrelevant hits.
+    Up to 64 candidates are chosen from the scores alone. From six starting points, candidates are
+    tested in descending order until one fails, with an error of 5 % / 6 each, so that the lowest
+    that passed is valid (fixed-sequence testing with several starts; "learn then test" of
+    Angelopoulos et al., 2021). Hits of one query tend to be relevant together; the design effect of
+    that clustering (Kish, 1965; used for exact intervals by Korn and Graubard, 1998) reduces the
+    effective number of hits. It is estimated with an added query that has only irrelevant hits.
 
     Args:
         hits: The judged hits.
-        precision: Between 0 and 1, both excluded.
+        precision: The target precision, above 0 and below 1.
 
     Raises:
         ConfigError: `precision` is out of range.
         QueryError: No score ensures that precision, or there are too few queries; the message
-            gives the best precision available.
+            contains the best precision available.
 
     Example:
         >>> relevant = np.arange(400) < 200
@@ -272,7 +272,7 @@ def learn(hits: JudgedHits, *, precision: float) -> Threshold:
         raise QueryError("there are no judged hits to learn from")
     if not hits.relevant.any():
         raise QueryError(
-            f"none of the {len(hits.scores)} hits is relevant; check the labels or pairs"
+            f"none of the {len(hits.scores)} hits are relevant; check the labels or pairs"
         )
     order = np.argsort(-hits.scores, kind="stable")
     scores, relevant, queries = hits.scores[order], hits.relevant[order], hits.queries[order]
@@ -301,12 +301,12 @@ def learn(hits: JudgedHits, *, precision: float) -> Threshold:
             lowest = max(lowest, passed - 1)
     if lowest >= 0:
         return tried[lowest]
-    begun = [tried[start] for start in starts]
-    raise QueryError(_unreachable(begun, precision, len(scores), hits.query_count, error))
+    first = [tried[start] for start in starts]
+    raise QueryError(_unreachable(first, precision, len(scores), hits.query_count, error))
 
 
 def checked_precision(precision: float) -> float:
-    """Return a valid precision.
+    """Return a precision as a float.
 
     Raises:
         ConfigError: It is not a number above 0 and below 1.
@@ -322,16 +322,16 @@ def checked_precision(precision: float) -> float:
 
 
 def _design_effect(relevant: NDArray[np.bool_], queries: NDArray[np.int64]) -> float:
-    """Return the number of hits that are worth one independent hit, ≥ 1."""
+    """Return how many hits are equivalent to one independent hit, ≥ 1."""
     _, rows = np.unique(queries, return_inverse=True)
     sizes = np.bincount(rows).astype(np.float64)
     good = np.bincount(rows, weights=relevant)
-    # Add a query with only irrelevant hits: without any, nothing would scatter.
+    # Add a query with only irrelevant hits, without which the variance could be zero.
     sizes, good = np.append(sizes, sizes.mean()), np.append(good, 0.0)
     total = sizes.sum()
     share = good.sum() / total
-    scatter = ((good - share * sizes) ** 2).sum() * len(sizes) / (len(sizes) - 1)
-    return max(1.0, float(scatter / (total * share * (1 - share)))) if share else 1.0
+    variance = ((good - share * sizes) ** 2).sum() * len(sizes) / (len(sizes) - 1)
+    return max(1.0, float(variance / (total * share * (1 - share)))) if share else 1.0
 
 
 def _divergence(share: float, chance: float) -> float:
@@ -346,15 +346,15 @@ def _divergence(share: float, chance: float) -> float:
 
 
 def _candidates(scores: NDArray[np.float64]) -> list[int]:
-    """Return numbers of best hits to examine, none of which separates equal scores."""
+    """Return the numbers of best hits to test; none of them separates equal scores."""
     total = len(scores)
-    counts = np.geomspace(min(_FEWEST_HITS, total), total, _CANDIDATES).round().astype(np.int64)
+    counts = np.geomspace(min(_MIN_HITS, total), total, _CANDIDATES).round().astype(np.int64)
     whole = np.searchsorted(-scores, -scores[np.unique(counts) - 1], side="right")
     return [int(count) for count in np.unique(whole)]
 
 
 def _between(scores: NDArray[np.float64], count: int) -> float:
-    """Return the middle between a score and the next lower one."""
+    """Return the midpoint between a score and the next lower one."""
     last = float(scores[count - 1])
     if count == len(scores):
         return last
@@ -372,11 +372,11 @@ def _unreachable(
     reachable = math.floor(best.precision_low * 1000) / 1000
     advice = (
         f"the best is precision={reachable:g} at scores from {best.score:.4f}, where "
-        f"{best.precision:.1%} of the hits are relevant. Use that, or give"
+        f"{best.precision:.1%} of the hits are relevant. Use that, or provide"
         if reachable >= _USEFUL_PRECISION
-        else f"the best is {reachable:g}, which is too low to be useful. Give"
+        else f"the best is {reachable:g}, which is too low to be useful. Provide"
         if reachable > 0
-        else "they ensure none yet. Give"
+        else "no precision can be ensured yet. Provide"
     )
     return (
         f"precision={precision:g} cannot be ensured by {hits} judged hits of {queries} queries: "

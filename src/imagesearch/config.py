@@ -1,8 +1,8 @@
-"""Config: one TOML file that names the embedder and the store, with their options.
+"""Config: a TOML file with the embedder, the store and their options.
 
     [embedder]
     kind = "timm"                       # an entry point of the group imagesearch.embedders
-    model = "resnet50.a1_in1k"          # everything else: arguments of that class
+    model = "resnet50.a1_in1k"          # all other keys are arguments of that class
 
     [store]
     kind = "local"                      # an entry point of the group imagesearch.stores
@@ -11,9 +11,9 @@
     [index]
     metric = "cosine"
 
-The classes' typed constructors are the schema. Text of the form ``env:NAME`` is read from the
-environment, and secrets can be given in no other way. A ``pyproject.toml`` may hold the same
-tables under ``[tool.imagesearch]``.
+The classes' typed constructors are the schema. A string ``env:NAME`` is replaced by that environment
+variable, which is the only way to give secrets. A ``pyproject.toml`` may contain the same tables
+under ``[tool.imagesearch]``.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _TABLES = ("embedder", "store", "index")
 
 @dataclass(frozen=True, slots=True)
 class PluginConfig:
-    """Which embedder or store, with which options.
+    """An embedder or store with its options.
 
     Attributes:
         kind: Name of the entry point.
-        options: Keyword arguments of its class, as the file has them: ``env:`` references are
-            not resolved yet, so that printing this shows no secret.
-        folder: What relative paths in the options are relative to.
+        options: Keyword arguments of its class. ``env:`` references are not resolved yet, so that
+            printing this shows no secret.
+        folder: The base of relative paths in the options.
 
     Example:
         >>> PluginConfig("local", {"path": "photos.idx"}).kind
@@ -59,7 +59,7 @@ class PluginConfig:
 
     @classmethod
     def parse(cls, text: str) -> PluginConfig:
-        """Read ``KIND`` or ``KIND:MODEL``, as the command line takes them.
+        """Parse ``KIND`` or ``KIND:MODEL``, as on the command line.
 
         Example:
             >>> PluginConfig.parse("timm:resnet50").options
@@ -71,12 +71,12 @@ class PluginConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A config file, read and split into its tables.
+    """The tables of a config file.
 
     Attributes:
         embedder: The ``[embedder]`` table, or None.
         store: The ``[store]`` table, or None.
-        metric: From the ``[index]`` table; None leaves it to the index, or to cosine for a new one.
+        metric: From the ``[index]`` table; None for that of the index, or cosine for a new one.
 
     Example:
         >>> Config(store=PluginConfig("memory")).store.kind
@@ -92,10 +92,10 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     r"""Read a config file.
 
     Args:
-        path: A TOML file; in a ``pyproject.toml`` the tables stand under ``[tool.imagesearch]``.
+        path: A TOML file; in a ``pyproject.toml`` the tables are under ``[tool.imagesearch]``.
 
     Raises:
-        ConfigError: It cannot be read, is not TOML, or has unknown or malformed tables.
+        ConfigError: It cannot be read, is not TOML, or has unknown or invalid tables.
 
     Example:
         >>> import pathlib, tempfile
@@ -105,7 +105,7 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         'memory'
     """
     if not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"a config file is given by its path, not as {shorten(path)}")
+        raise ConfigError(f"the path of a config file must be str or PathLike, got {shorten(path)}")
     file = Path(path)
     try:
         text = file.read_bytes()
@@ -116,9 +116,9 @@ def load_config(path: str | os.PathLike[str]) -> Config:
     try:
         data = tomllib.loads(text.decode())
     except UnicodeDecodeError as error:
-        raise ConfigError(f"config file {str(file)!r} is not UTF-8: save it as UTF-8") from error
+        raise ConfigError(f"config file {str(file)!r} is not UTF-8; save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
-        # A number of thousands of digits is a ValueError of its own, and no TOMLDecodeError.
+        # A number of thousands of digits raises a plain ValueError, not a TOMLDecodeError.
         raise ConfigError(f"config file {str(file)!r} is not valid TOML: {error}") from error
     if file.name == "pyproject.toml":
         data = _nested_table(file, data, "tool", "imagesearch")
@@ -126,17 +126,17 @@ def load_config(path: str | os.PathLike[str]) -> Config:
         if name not in _TABLES:
             raise ConfigError(
                 f"{file}: unknown table or key {name!r}{did_you_mean(name, _TABLES)}; "
-                f"a config has the tables {', '.join(f'[{table}]' for table in _TABLES)}"
+                f"the tables are {', '.join(f'[{table}]' for table in _TABLES)}"
             )
         if not isinstance(data[name], dict):
             raise ConfigError(f"{file}: {name!r} must be a table, written [{name}]")
     index = data.get("index", {})
     for key in index:
         if key != "metric":
-            raise ConfigError(f"{file}: [index] has no option {key!r}; it has: metric")
+            raise ConfigError(f"{file}: [index] has no option {key!r}; its only option is metric")
     metric = index.get("metric")
     if metric is not None and metric not in METRICS:
-        raise ConfigError(f"{file}: metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
+        raise ConfigError(f"{file}: metric must be one of {', '.join(METRICS)}, got {metric!r}")
     folder = file.absolute().parent
     return Config(
         _plugin(file, folder, "embedder", data), _plugin(file, folder, "store", data), metric
@@ -144,12 +144,12 @@ def load_config(path: str | os.PathLike[str]) -> Config:
 
 
 def _nested_table(file: Path, data: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    found: object = data
+    table: object = data
     for name in names:
-        found = found.get(name, {}) if isinstance(found, Mapping) else found
-    if not isinstance(found, dict):
-        raise ConfigError(f"{file}: {'.'.join(names)!r} must be a table, got {shorten(found)}")
-    return found
+        table = table.get(name, {}) if isinstance(table, Mapping) else table
+    if not isinstance(table, dict):
+        raise ConfigError(f"{file}: {'.'.join(names)!r} must be a table, got {shorten(table)}")
+    return table
 
 
 def _plugin(file: Path, folder: Path, table: str, data: Mapping[str, Any]) -> PluginConfig | None:
@@ -167,15 +167,15 @@ def check_options(cls: type, config: PluginConfig) -> dict[str, Any]:
 
     Args:
         cls: The embedder or store class; its ``__init__`` is the schema.
-        config: Its options. Paths become absolute, ``env:NAME`` becomes the variable's value, and
-            becomes a `Secret` where the constructor takes one.
+        config: The options. Paths become absolute; ``env:NAME`` becomes the variable's value, as a
+            `Secret` if the parameter's type is `Secret`.
 
     Returns:
         Keyword arguments for `cls`.
 
     Raises:
-        ConfigError: An option is unknown, missing, of the wrong type, names a variable that is
-            not set, or is a secret written in plain text.
+        ConfigError: An option is unknown, missing, of the wrong type, refers to an unset variable,
+            or is a secret in plain text.
 
     Example:
         >>> class Store:
@@ -208,10 +208,10 @@ def check_options(cls: type, config: PluginConfig) -> dict[str, Any]:
 
 
 def upgraded_options(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of an earlier release in their present form.
+    """Convert options of an earlier release to their current form.
 
-    A class whose options changed has a static method ``upgrade_options`` that does this; the
-    options of other classes are returned as they are.
+    A class whose options have changed has a static method ``upgrade_options`` for this; options of
+    other classes are returned unchanged.
 
     Example:
         >>> upgraded_options(dict, {"path": "photos.idx"})
@@ -225,14 +225,14 @@ def _hints(cls: type) -> dict[str, Any]:
     """Return the types of the options.
 
     Raises:
-        ConfigError: One of them cannot be looked up when the program runs.
+        ConfigError: A type is not available at runtime.
     """
     try:
         return get_type_hints(cls.__init__)  # type: ignore[misc]  # the class is only inspected
     except NameError as error:
         raise ConfigError(
-            f"the options of {cls.__name__} cannot be checked: {error}. The types in its __init__ "
-            f"must be imported when {cls.__module__} is, not only under TYPE_CHECKING"
+            f"the options of {cls.__name__} cannot be checked: {error}. {cls.__module__} must import "
+            "the types in its __init__ at runtime, not only under TYPE_CHECKING"
         ) from error
 
 
@@ -240,29 +240,29 @@ def _resolve(value: object, hint: object, where: str, folder: Path) -> object:
     alternatives = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     if isinstance(value, str) and value.startswith("env:"):
         name = value.removeprefix("env:")
-        found = os.environ.get(name)
-        if not found:
+        variable = os.environ.get(name)
+        if not variable:
             raise ConfigError(
                 f"{where} refers to the environment variable {name}, which is not set"
             )
-        return Secret(found) if Secret in alternatives else found
+        return Secret(variable) if Secret in alternatives else variable
     if Secret in alternatives and isinstance(value, str):
         raise ConfigError(
-            f'{where} is a secret and must not stand in the file: write "env:NAME" and set the '
+            f'{where} is a secret, which must not be in the file: write "env:NAME" and set the '
             "environment variable NAME"
         )
     if not any(_fits(value, alternative) for alternative in alternatives):
         names = " or ".join(
             _name(alternative) for alternative in alternatives if alternative is not type(None)
         )
-        # What was written in place of a secret may well be the secret.
+        # The invalid value of a secret may be the secret itself.
         got = type(value).__name__ if Secret in alternatives else shorten(value)
         raise ConfigError(f"{where} must be {names}, got {got}")
     if isinstance(value, str) and "\0" in value:
         raise ConfigError(f"{where} contains a NUL character; remove it")
     is_path = any(get_origin(a) is os.PathLike or a in (Path, os.PathLike) for a in alternatives)
     if is_path and value == "":
-        raise ConfigError(f"{where} is empty; give a path, '.' for the folder of the file")
+        raise ConfigError(f"{where} is empty; give a path, or '.' for the folder of the file")
     return _absolute(value, folder) if is_path and isinstance(value, str) else value
 
 

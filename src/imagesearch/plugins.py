@@ -1,12 +1,12 @@
-"""Plug-ins: embedders and stores by name, through entry points; our own are declared the same way.
+"""Plug-ins: embedders and stores by name, found through entry points as are our own.
 
-A package adds an adapter by declaring it, and changes nothing here:
+A package adds an adapter by declaring it:
 
     [project.entry-points."imagesearch.embedders"]
     mine = "my_package:MyEmbedder"
 
-Entry points are read when a name is looked up, one is loaded when it is chosen, and a name that
-this package declares itself is never overridden.
+Entry points are read when a name is looked up, and loaded when it is used. Names of this package
+cannot be overridden.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Group = Literal["embedders", "stores"]
 
 
 def plugin_names(group: Group) -> dict[str, str]:
-    """Return the names that can be chosen, each with the distribution that brings it.
+    """Return the available names, each with its distribution.
 
     Example:
         >>> plugin_names("stores")["memory"]
@@ -40,11 +40,12 @@ def plugin_names(group: Group) -> dict[str, str]:
 
 
 def plugin_class(group: Group, kind: str) -> type:
-    """Load the class behind a name.
+    """Load the class of a name.
 
     Raises:
         UnknownPluginError: No installed package declares that name.
-        ImageSearchError: It cannot be imported; a missing optional package says how to install it.
+        ImageSearchError: The class cannot be imported; for a missing optional package the remedy is
+            how to install it.
 
     Example:
         >>> plugin_class("stores", "memory").__name__
@@ -53,7 +54,7 @@ def plugin_class(group: Group, kind: str) -> type:
     points = _entry_points(group)
     if kind not in points:
         raise UnknownPluginError(
-            f"no {group[:-1]} is called {shorten(kind)}{did_you_mean(kind, points)}; installed are: "
+            f"there is no {group[:-1]} {shorten(kind)}{did_you_mean(kind, points)}; installed: "
             f"{', '.join(sorted(points)) or 'none (is imagesearch-index installed?)'}"
         )
     try:
@@ -62,7 +63,7 @@ def plugin_class(group: Group, kind: str) -> type:
         raise
     except Exception as error:
         raise ConfigError(
-            f"the {group[:-1]} {shorten(kind)} of {_distribution(points[kind])} cannot be loaded: "
+            f"could not load the {group[:-1]} {shorten(kind)} of {_distribution(points[kind])}: "
             f"{type(error).__name__}: {error}"
         ) from error
     return cast(type, loaded)
@@ -72,8 +73,8 @@ def make_embedder(config: PluginConfig) -> Embedder:
     """Make an embedder from its config.
 
     Raises:
-        ConfigError: The name or an option is wrong.
-        ImageSearchError: The embedder's own errors, such as weights that cannot be downloaded.
+        ConfigError: The name or an option is invalid.
+        ImageSearchError: The embedder's own errors, such as a failed download of weights.
 
     Example:
         >>> make_embedder(PluginConfig("descriptors")).spec.name
@@ -83,12 +84,12 @@ def make_embedder(config: PluginConfig) -> Embedder:
 
 
 def stored_config(spec: EmbeddingSpec) -> PluginConfig:
-    """Return the config that makes an embedder again, from what an index stores about it.
+    """Return the config of an embedder from the metadata of its index.
 
-    Options that an earlier release stored are brought into their present form.
+    Options stored by an earlier release are converted to their current form.
 
     Raises:
-        ConfigError: The embedder is not a plug-in, so that it cannot be made by name.
+        ConfigError: The embedder is not a plug-in, so it cannot be made by name.
         UnknownPluginError: No installed package declares it.
 
     Example:
@@ -97,8 +98,9 @@ def stored_config(spec: EmbeddingSpec) -> PluginConfig:
     """
     if spec.kind is None:
         raise ConfigError(
-            f"the index was made with the embedder {spec.name!r}, which is not a plug-in and cannot "
-            "be made by name: pass it, ImageIndex(…, embedder=…), or add and search with vectors"
+            f"the index was created with the embedder {spec.name!r}, which is not a plug-in and "
+            "cannot be made by name: pass it as ImageIndex(…, embedder=…), or add and search with "
+            "vectors"
         )
     cls = plugin_class("embedders", spec.kind)
     return PluginConfig(spec.kind, upgraded_options(cls, spec.options))
@@ -108,7 +110,7 @@ def make_store(config: PluginConfig) -> VectorStore:
     """Make a store from its config; it is not opened yet.
 
     Raises:
-        ConfigError: The name or an option is wrong.
+        ConfigError: The name or an option is invalid.
 
     Example:
         >>> type(make_store(PluginConfig("memory"))).__name__
@@ -124,20 +126,20 @@ def _make(group: Group, config: PluginConfig, protocol: type) -> object:
     if missing:
         raise ConfigError(
             f"{group[:-1]} {config.kind!r}: {cls.__name__} has no {', '.join(missing)}, "
-            f"which {protocol.__name__} asks for; run its conformance suite"
+            f"which {protocol.__name__} requires; run its conformance suite"
         )
     return made
 
 
 def _entry_points(group: Group) -> dict[str, EntryPoint]:
-    # Imported here, because that takes tens of milliseconds and not every program needs plug-ins.
+    # Imported here, because it takes tens of milliseconds and not every program uses plug-ins.
     from importlib.metadata import entry_points
 
-    found: dict[str, EntryPoint] = {}
+    points: dict[str, EntryPoint] = {}
     for point in entry_points(group=f"imagesearch.{group}"):
-        if point.name not in found or point.value.startswith("imagesearch."):
-            found[point.name] = point
-    return found
+        if point.name not in points or point.value.startswith("imagesearch."):
+            points[point.name] = point
+    return points
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -71,7 +71,7 @@ def test_a_few_queries_that_are_all_right_are_not_enough():
 
 def test_where_no_precision_at_all_can_be_had_none_is_recommended():
     hits = JudgedHits.of(np.linspace(0, 1, 30), np.arange(30) == 0, np.arange(30) % 2)
-    with pytest.raises(QueryError, match="they ensure none yet") as caught:
+    with pytest.raises(QueryError, match="no precision can be ensured yet") as caught:
         learn(hits, precision=0.95)
     assert "precision=0 " not in str(caught.value)
 
@@ -98,7 +98,7 @@ def test_a_precision_that_no_score_gives_is_refused_naming_one_that_can_be_had()
 
 
 def test_nothing_right_and_nothing_at_all_are_said_so():
-    with pytest.raises(QueryError, match="none of the 3 hits is relevant"):
+    with pytest.raises(QueryError, match="none of the 3 hits are relevant"):
         learn(JudgedHits.of([1, 2, 3], [0, 0, 0], [0, 1, 2]), precision=0.9)
     with pytest.raises(QueryError, match="no judged hits"):
         learn(JudgedHits.of([], [], []), precision=0.9)

@@ -15,7 +15,9 @@ GOOD = np.array([[3.0, 4.0], [0.0, 2.0]], np.float32)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf], ids=str)
 def test_a_number_that_is_none_is_counted_by_row_and_names_the_remedy(finish, value):
     vectors = np.concatenate([GOOD, np.full((2, 2), value, np.float32)])
-    with pytest.raises(EmbeddingError, match=r"mine returned NaN or infinity for 2 of 4 texts.*fp32"):
+    with pytest.raises(
+        EmbeddingError, match=r"mine returned NaN or infinity for 2 of 4 texts.*fp32"
+    ):
         finish(vectors, name="mine", what="texts")
 
 

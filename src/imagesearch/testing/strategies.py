@@ -27,12 +27,12 @@ _WORDS = ("", "a", "b", "ab", "A", "é", "金", "it's", 'say "x"', "a\\b", "true
 _NUMBERS = (0, 1, 2, -1, 0.5, 1.0, 2.5, 10, 1e6)
 _SUBSCRIPTS = ("$", "$.a", "a.b", "a[0]", "[0]", 'say "x"', "it's", "a\\b", "rowid", "score", " ")
 
-# Surrogates are no valid Unicode text, and control characters are refused in ids only.
+# Lone surrogates are not valid Unicode; control characters are refused in ids only.
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
 def field_names() -> st.SearchStrategy[str]:
-    """Names of fields that a filter may read: hostile ones, and a few that meet often."""
+    """Field names: a few frequent ones for matches, hostile ones, and any others."""
     valid = _texts.filter(lambda name: bool(name) and "\0" not in name)
     return st.one_of(st.sampled_from(["a", "b", *_SUBSCRIPTS]), valid).filter(
         lambda name: name not in {"id", "uri"}
@@ -40,7 +40,7 @@ def field_names() -> st.SearchStrategy[str]:
 
 
 def scalars() -> st.SearchStrategy[Any]:
-    """Texts, numbers and truths, from a small pool that meets often and from everywhere."""
+    """Strings, numbers and booleans, from a small pool for matches and from all values."""
     return st.one_of(
         st.sampled_from(_WORDS),
         st.sampled_from(_NUMBERS),
@@ -63,12 +63,12 @@ def json_values() -> st.SearchStrategy[Any]:
 
 
 def metadata() -> st.SearchStrategy[dict[str, Any]]:
-    """Metadata of one record: any names, any values."""
+    """Metadata of a record, with any names and values."""
     return st.dictionaries(field_names(), json_values(), max_size=4)
 
 
 def records(fields: Mapping[str, type]) -> st.SearchStrategy[dict[str, Any]]:
-    """Metadata of one record with some of the declared fields, each of its type."""
+    """Metadata of a record with some of the declared fields, with values of their types."""
     return st.fixed_dictionaries({}, optional={name: _of(kind) for name, kind in fields.items()})
 
 
@@ -78,10 +78,9 @@ def filters(
     """Filter trees.
 
     Args:
-        fields: The fields to read, mostly compared with values of their types; None for any name
-            and any value.
-        order_text: Whether texts are compared with <, <=, > and >=.
-        identity: Whether ``id`` and ``uri`` are read too.
+        fields: The fields in the filter; None for any name and any value.
+        order_text: Whether strings are compared with <, <=, > and >=.
+        identity: Whether to include the fields ``id`` and ``uri``.
     """
     names = field_names() if fields is None else st.sampled_from(sorted(fields))
     if identity:
@@ -110,14 +109,14 @@ def filters(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One thing that happens to a store.
+    """One operation of a history.
 
     Attributes:
         action: ``upsert``, ``update``, ``delete``, ``search``, ``count`` or ``reopen``.
-        ids: What it is about.
+        ids: The ids of the records.
         vectors: One for each id, or the queries.
-        k: Hits wanted.
-        stock: The metadata field ``stock`` of what is written.
+        k: Number of hits.
+        stock: The value of the metadata field ``stock``.
     """
 
     action: str
@@ -128,7 +127,7 @@ class Step:
 
 
 def histories(dim: int) -> st.SearchStrategy[list[Step]]:
-    """Random histories over ten ids and few directions, so that replacing and ties happen."""
+    """Random histories with ten ids and few directions, so that replacements and ties occur."""
     ids = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=6, unique=True)
     component = st.integers(-2, 2)
     vector = st.lists(component, min_size=dim, max_size=dim).filter(any)
