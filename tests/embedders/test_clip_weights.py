@@ -76,8 +76,8 @@ def test_the_configs_name_for_it_is_clip():
         (["ViT-B-16"], {}, "several weights: set pretrained to one of openai"),
         (["ViTamin-XL-384"], {"pretrained": "openai"}, "It has datacomp1b"),
         (["local-dir:"], {}, "has no folder"),
-        (["local-dir:x"], {"weights": "y"}, "leave weights='y' out"),
-        (["hf-hub:a/b"], {"pretrained": "openai"}, "leave pretrained='openai' out"),
+        (["local-dir:x"], {"weights": "y"}, "remove weights='y'"),
+        (["hf-hub:a/b"], {"pretrained": "openai"}, "remove pretrained='openai'"),
     ],
 )
 def test_an_unknown_name_is_answered_with_known_ones(arguments, options, message):

@@ -195,7 +195,7 @@ def test_a_model_that_does_not_fit_openvino_is_refused_in_clear_words(network, m
 
 def test_arrays_that_are_not_prepared_images_are_refused():
     shared = runner(make_network(num_classes=0))
-    with pytest.raises(EmbeddingError, match="give what preprocess returns"):
+    with pytest.raises(EmbeddingError, match="as preprocess returns them"):
         shared.run([np.zeros((64, 64, 3), np.float32)])
     with pytest.raises(EmbeddingError, match="differ in shape"):
         shared.run([np.zeros((64, 64, 3), np.uint8), np.zeros((64, 65, 3), np.uint8)])

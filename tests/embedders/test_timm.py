@@ -369,7 +369,7 @@ def test_nan_out_of_the_model_is_an_error_not_a_vector(tmp_path):
 
 def test_arrays_that_are_not_prepared_images_are_refused(weights):
     embedder = tiny(weights)
-    with pytest.raises(EmbeddingError, match="give what preprocess returns"):
+    with pytest.raises(EmbeddingError, match="as preprocess returns them"):
         embedder.embed([np.zeros((64, 64, 3), np.float32)])
     with pytest.raises(EmbeddingError, match="differ in shape"):
         embedder.embed([np.zeros((64, 64, 3), np.uint8), np.zeros((64, 65, 3), np.uint8)])

@@ -1,4 +1,4 @@
-"""VectorStoreConformance: the rules of the VectorStore protocol as tests that anyone can inherit."""
+"""VectorStoreConformance: the rules of the VectorStore protocol as tests to inherit."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class VectorStoreConformance(
     ModelRules,
     ApproximateSearchRules,
 ):
-    """Every rule of `VectorStore`, as tests; inherit it and say how to make your store.
+    """Every rule of `VectorStore` as a test; inherit it and override `make_store`.
 
-    Override `make_store`, and `reopen_store` if the store declares `Capability.PERSISTENT`. What
-    else may be set (`dim`, `metrics`, `settle`, `filterable_fields` …) is described by
-    `StoreFixtures`. What a store declares in `capabilities` decides which tests apply; a test that
-    does not apply is skipped with the capability as its reason. Register the marker ``slow`` in
-    your pytest configuration; ``-m "not slow"`` leaves out the test with 10,000 vectors.
+    Override `make_store`, and `reopen_store` if the store declares `Capability.PERSISTENT`.
+    `StoreFixtures` documents the other settings (`dim`, `metrics`, `settle`, `filterable_fields` …).
+    Tests that do not apply to the store's `capabilities` are skipped with the capability as the
+    reason. Register the marker ``slow`` in your pytest configuration; ``-m "not slow"`` deselects
+    the test with 10,000 vectors.
 
     Example:
         >>> from imagesearch.stores.memory import MemoryStore

@@ -1,4 +1,4 @@
-"""Rules about recall: an approximate store finds nearly all that an exact one finds."""
+"""Rules about recall: approximate search returns nearly the hits of exact search."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ApproximateSearchRules(StoreFixtures):
         self._check_recall(place, 10_000)
 
     def test_a_filter_finds_old_records_after_later_additions(self, place: Path) -> None:
-        """Recall under a filter holds after additions, also for queries that lie elsewhere.
+        """Recall under a filter holds after additions, also for queries far from the new records.
 
         If this fails, check that records which are not in the vector index yet are searched
-        beside it, each to its own depth: enough new hits are not enough hits.
+        separately: enough hits among them do not replace a search of the vector index.
         """
         dim = self.approximate_dim
         random = np.random.default_rng(2)
@@ -65,10 +65,9 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_records_are_found_by_their_own_vector_after_updates(self, place: Path) -> None:
-        """What was updated, added or left alone is found at once, without reopening.
+        """Updated, added and untouched records are found immediately, without reopening.
 
-        If this fails, check what the store's search knows after an update, a deletion, and
-        after the space of old vectors was given back.
+        If this fails, check the vector index after updates, deletions and compaction.
         """
         dim = self.approximate_dim
         vectors, _ = clustered(2600, dim, 1)
@@ -94,10 +93,10 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_many_equal_vectors_do_not_hide_the_others(self, place: Path) -> None:
-        """Placeholders and black frames leave everything else findable, and are found themselves.
+        """Many identical images do not hide other records, and are found themselves.
 
-        If this fails, check that the vector index holds equal vectors once, or that they are
-        kept out of it: graphs link copies with each other only, and fall apart.
+        If this fails, check that the vector index contains equal vectors once or not at all: in a
+        graph, copies link only to each other and become disconnected from the rest.
         """
         dim = self.approximate_dim
         vectors, queries = clustered(500, dim, 30)
@@ -221,9 +220,9 @@ class ApproximateSearchRules(StoreFixtures):
     def _require_found(
         self, store: VectorStore, vectors: NDArray[np.float32], ids: Sequence[str]
     ) -> None:
-        found = store.search(vectors, k=1)
+        nearest = store.search(vectors, k=1)
         missing = [
-            id for id, hits in zip(ids, found, strict=True) if [hit.id for hit in hits] != [id]
+            id for id, hits in zip(ids, nearest, strict=True) if [hit.id for hit in hits] != [id]
         ]
         assert len(missing) <= 0.02 * len(ids), (
             f"{len(missing)} of {len(ids)} records are not found by their own vector: {missing[:3]}"
@@ -264,8 +263,8 @@ class ApproximateSearchRules(StoreFixtures):
             self._compare_recall(store, truth, queries)
             more, _ = clustered(50, dim, 1, seed=5)
             self.write(store, make_batch(more, ids=[f"late-{row}" for row in range(50)]))
-            found = store.search(more, k=1)
-            assert sum(hits[0].id == f"late-{row}" for row, hits in enumerate(found)) >= 49
+            nearest = store.search(more, k=1)
+            assert sum(hits[0].id == f"late-{row}" for row, hits in enumerate(nearest)) >= 49
         store.close()
 
     def _compare_recall(
@@ -290,7 +289,7 @@ class ApproximateSearchRules(StoreFixtures):
 
 
 class _Truth:
-    """Exact search over rows that are still alive."""
+    """Exact search over live rows."""
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
         self.vectors = vectors
@@ -308,7 +307,7 @@ class _Truth:
 def clustered(
     rows: int, dim: int, queries: int, *, seed: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return unit vectors around a few centres, as embeddings of real classes lie, and queries.
+    """Return unit vectors around a few centres, like embeddings of classes, and queries.
 
     Example:
         >>> vectors, queries = clustered(100, 16, 3)

@@ -1,4 +1,4 @@
-"""Rules about filters, and the cases that they are tried on."""
+"""Rules about filters, and their test cases."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ HOSTILE_TEXTS = (
     "{x}",
     "$.a",
 )
-"""Texts that break compilers which paste instead of binding or escaping."""
+"""Texts that break compilers which insert values without binding or escaping them."""
 
 RECORDS: list[dict[str, Any]] = [
     {"label": "cat", "price": 1.0, "stock": 0, "sold": True, "tags": ["red", "small"]},
@@ -79,7 +79,7 @@ RECORDS: list[dict[str, Any]] = [
     {},
     *({"note": text, "tags": [text], "label": text} for text in HOSTILE_TEXTS),
 ]
-"""What is stored: only fields of FILTERABLE_FIELDS, with values of their types."""
+"""The stored metadata: only fields of FILTERABLE_FIELDS, with values of their types."""
 
 _label, _price, _stock, _sold, _tags, _note = (
     Field(name) for name in ("label", "price", "stock", "sold", "tags", "note")
@@ -141,7 +141,7 @@ CASES: list[Filter] = [
     (_price >= 0) & (_price <= 10) & ~_sold.exists(),
     (_label == "cat") & (_label == "dog"),
     (_label == "cat") | ~(_label == "cat"),
-    # Kinds never mix: a text is no number, and true is not 1.
+    # Values of different kinds are never equal: "1" is not 1, and true is not 1.
     _price == "9.5",
     _price != "9.5",
     _stock == True,  # noqa: E712  # builds a filter
@@ -167,7 +167,7 @@ CASES: list[Filter] = [
     _label > "cat",
     _label >= "金",
     _price < "x",
-    # What would break a compiler that pastes.
+    # What breaks a compiler that inserts values without escaping.
     *(_note == text for text in HOSTILE_TEXTS),
     *(_tags.contains(text) for text in HOSTILE_TEXTS),
     _label.is_in(HOSTILE_TEXTS),
@@ -239,7 +239,7 @@ ANY_FIELD_RECORDS: list[dict[str, Any]] = [
     {"x": "\uffff"},
     {"x": "\U00010000"},
 ]
-"""Mixed kinds under one name, and names that break compilers."""
+"""Values of several types under one name, and names that break compilers."""
 
 _x = Field("x")
 ANY_FIELD_CASES: list[Filter] = [
@@ -283,7 +283,7 @@ ANY_FIELD_CASES: list[Filter] = [
 
 
 class FilterRules(StoreFixtures):
-    """What a filter means does not depend on the store."""
+    """A filter has the same meaning in every store."""
 
     def test_every_filter_selects_what_the_evaluator_selects(self, store: VectorStore) -> None:
         """Count, scan and search agree with `filters.matches`, or refuse what is not declared.
@@ -308,9 +308,9 @@ class FilterRules(StoreFixtures):
     def test_filters_on_any_field_select_what_the_evaluator_selects(
         self, store: VectorStore
     ) -> None:
-        """FILTER_ANY_FIELD: any name, and mixed kinds under one name.
+        """FILTER_ANY_FIELD: any name, and values of several types under one name.
 
-        If this fails, check how field names are quoted and how kinds are told apart.
+        If this fails, check how field names are quoted and how kinds are distinguished.
         """
         require(store, Capability.FILTER_ANY_FIELD)
         batch = make_batch(self.vectors(len(ANY_FIELD_RECORDS)), ANY_FIELD_RECORDS)
@@ -322,9 +322,9 @@ class FilterRules(StoreFixtures):
         assert wrong == []
 
     def test_what_is_not_declared_is_refused_by_every_method(self, store: VectorStore) -> None:
-        """A store that cannot express a filter raises UnsupportedFilterError, and never guesses.
+        """A filter that a store does not support raises UnsupportedFilterError.
 
-        If this fails, check that search, scan and count compile the filter before they ask.
+        If this fails, check that search, scan and count compile the filter before the request.
         """
         self.write(store, self.batch(3))
         undeclared = {
@@ -336,14 +336,14 @@ class FilterRules(StoreFixtures):
             where for needed, where in undeclared.items() if needed not in store.capabilities
         ]
         if not refused:
-            pytest.skip("the store declares that it can express every filter")
+            pytest.skip("the store declares support for every filter")
         for where in refused:
             self._refuses(store, where)
 
     def test_random_filters_on_random_records_agree_with_the_evaluator(
         self, open_store: Any
     ) -> None:
-        """Whatever the tree, the answer is the evaluator's.
+        """Any filter tree selects the same records as the evaluator.
 
         If this fails, check the smallest filter that hypothesis shows.
         """
@@ -369,9 +369,9 @@ class FilterRules(StoreFixtures):
     def test_a_narrow_filter_still_gives_as_many_hits_as_match(
         self, store: VectorStore, every: int
     ) -> None:
-        """min(k, matches) hits come, also when the nearest of all do not match.
+        """A search returns min(k, matches) hits, even if the nearest records do not match.
 
-        If this fails, check filtering after the search, and limits on what is looked through.
+        If this fails, check for filtering after the search, and limits on the records examined.
         """
         near = unit(np.eye(self.dim)[:1] + 0.01 * self.vectors(300))
         far = -near[: 300 // every]
@@ -379,12 +379,12 @@ class FilterRules(StoreFixtures):
         self.write(store, make_batch(far, [{"stock": 1}] * len(far), prefix="far"))
         for k in (1, 10, 200):
             hits = store.search(near[:2], k=k, where=Field("stock") == 1)
-            for found in hits:
-                assert len(found) == min(k, len(far))
-                assert all(id.startswith("far") for id in ids_of(found))
+            for matching in hits:
+                assert len(matching) == min(k, len(far))
+                assert all(id.startswith("far") for id in ids_of(matching))
 
     def test_a_filter_that_matches_nothing_gives_empty_answers(self, store: VectorStore) -> None:
-        """Nothing matches is no error. If this fails, check searches with an empty allow-list."""
+        """No matching record is not an error. If this fails, check searches with an empty allow-list."""
         self.write(store, make_batch(self.vectors(5), [{"stock": row} for row in range(5)]))
         where = Field("stock") == 77
         assert store.search(self.vectors(2), k=3, where=where) == [[], []]
@@ -392,7 +392,7 @@ class FilterRules(StoreFixtures):
         assert list(store.scan(where=where)) == []
 
     def test_a_filter_follows_replacement_and_deletion(self, store: VectorStore) -> None:
-        """Old values do not match any more. If this fails, check that filter indexes are updated."""
+        """Replaced values no longer match. If this fails, check that filter indexes are updated."""
         vectors = self.vectors(3)
         self.write(store, make_batch(vectors, [{"stock": 1}] * 3))
         self.write(store, make_batch(vectors[:1], [{"stock": 2}]))
@@ -413,9 +413,9 @@ class FilterRules(StoreFixtures):
             "scan": sorted(id for part in store.scan(where=where, batch_size=9) for id in part.ids),
         }
         wrong = [
-            f"{method} where {where}: got {found}, not {expected}"
-            for method, found in answers.items()
-            if found != expected
+            f"{method} where {where}: got {ids}, not {expected}"
+            for method, ids in answers.items()
+            if ids != expected
         ]
         if (count := store.count(where)) != len(expected):
             wrong.append(f"count where {where}: got {count}, not {len(expected)}")

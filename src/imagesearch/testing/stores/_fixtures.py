@@ -1,4 +1,4 @@
-"""What the conformance tests of a store stand on: how to make one, and a few records."""
+"""Fixtures of the conformance tests: stores, records and helpers."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ __all__ = [
 FILTERABLE_FIELDS: Mapping[str, type] = MappingProxyType(
     {"label": str, "price": float, "stock": int, "sold": bool, "tags": list, "note": str}
 )
-"""The fields that the filter tests use; ``tags`` is a list of texts."""
+"""The fields in the filter tests, with their types; ``tags`` is a list of strings."""
 
 Opener = Callable[..., VectorStore]
 
 
 class StoreFixtures:
-    """What a store's own test class may set.
+    """Settings and hooks that a store's test class may override.
 
     Attributes:
         dim: Dimension of the vectors in most tests, ≥ 4.
-        metrics: What the store can compare by.
-        tolerance: How far a score may be off.
-        vector_tolerance: How far an element of a vector of unit length may be off when it comes
-            back; 0 unless the store keeps fewer bits than float32 on purpose.
-        large_batch: Records of the largest batch that is written at once, ≥ 1001.
+        metrics: Metrics that the store supports.
+        tolerance: Largest error of a score.
+        vector_tolerance: Largest error of an element of a stored unit vector; 0 unless the store
+            uses a lower precision than float32 by design.
+        large_batch: Records in the largest batch, ≥ 1001.
         filterable_fields: The fields that `make_store` declares as filterable, for a store
-            without `Capability.FILTER_ANY_FIELD`; leave out what it cannot filter by.
-        model_examples: How many random histories, and random filters, are tried.
+            without `Capability.FILTER_ANY_FIELD`; omit fields that it cannot filter.
+        model_examples: Number of random histories and of random filters.
         approximate_dim: Dimension of the vectors in the recall tests, ≥ 8.
     """
 
@@ -68,41 +68,41 @@ class StoreFixtures:
     approximate_dim: ClassVar[int] = 64
 
     def make_store(self, place: Path) -> VectorStore:
-        """Return a new store, not yet opened, with nothing in it.
+        """Return a new, empty store that is not yet opened.
 
         Args:
-            place: An empty folder of this store's own; a store on a server can derive a unique
+            place: An empty folder for this store alone; a store on a server can derive a unique
                 collection name from it.
         """
         raise NotImplementedError("override make_store(place) and return a new, unopened store")
 
     def reopen_store(self, place: Path) -> VectorStore:
-        """Return a second handle, not yet opened, on what `make_store(place)` made."""
+        """Return a second, unopened handle on the store of `make_store(place)`."""
         return self.make_store(place)
 
     def settle(self, store: VectorStore) -> None:
-        """Wait until all that was written can be read; nothing to do for most stores."""
+        """Wait until all writes are visible; does nothing by default."""
 
     def damage(self, place: Path, id: str) -> bool:
-        """Change the stored vector of one of twelve records from outside, for a `SupportsCheck`.
+        """Corrupt a record's stored vector, to test `SupportsCheck`; no handle is open.
 
         Args:
-            place: As for `make_store`; no handle is open.
-            id: The record; ``id-00003`` is the fourth that was written.
+            place: The folder, as in `make_store`.
+            id: Id of the record; ``id-00003`` is the fourth of twelve.
 
         Returns:
-            Whether it was changed; False, the default, if the suite cannot do that.
+            Whether it was corrupted; False, the default, skips the test.
         """
         del place, id
         return False
 
     def write(self, store: VectorStore, batch: RecordBatch) -> None:
-        """Upsert and wait until it can be read."""
+        """Upsert, and wait until the records are visible."""
         store.upsert(batch)
         self.settle(store)
 
     def remove(self, store: VectorStore, ids: Sequence[str]) -> int:
-        """Delete and wait until it can be read."""
+        """Delete, and wait until the deletion is visible."""
         gone = store.delete(ids)
         self.settle(store)
         return gone
@@ -126,12 +126,12 @@ class StoreFixtures:
 
     @pytest.fixture
     def open_store(self, tmp_path: Path) -> Iterator[Opener]:
-        """Open as many stores as a test wants, each in its own place."""
+        """Open any number of stores, each in its own folder."""
         made: list[VectorStore] = []
 
         def opener(*, dim: int | None = None, metric: Metric = "cosine") -> VectorStore:
             if metric not in self.metrics:
-                pytest.skip(f"the store does not compare by {metric}")
+                pytest.skip(f"the store does not support the metric {metric}")
             folder = tmp_path / f"place-{len(made)}"
             folder.mkdir()
             store = self.make_store(folder)
@@ -148,14 +148,14 @@ class StoreFixtures:
         return unit(np.random.default_rng(seed).normal(size=(rows, self.dim)))
 
     def batch(self, rows: int, seed: int = 0, *, prefix: str = "id") -> RecordBatch:
-        """Records with random vectors and nothing else."""
+        """Records with random vectors and without metadata."""
         return make_batch(self.vectors(rows, seed), prefix=prefix)
 
 
 def make_meta(
     dim: int, metric: Metric = "cosine", *, name: str = "conformance", fingerprint: str = "first"
 ) -> IndexMeta:
-    """Return the meta of an invented embedder."""
+    """Return the meta of a fictitious embedder."""
     return IndexMeta(EmbeddingSpec(name, dim, False, fingerprint), metric)
 
 

@@ -36,27 +36,27 @@ __all__ = ["CheckingRules", "NotingRules", "OpeningRules", "SharingRules", "Thre
 
 
 class OpeningRules(StoreFixtures):
-    """A collection is made once, knows its embedder, and refuses another."""
+    """A collection is created once, records its embedder, and refuses others."""
 
     def test_a_store_satisfies_the_protocol(self, unopened: VectorStore) -> None:
         """A store has every member of VectorStore. If this fails, check names and properties."""
         assert supports(unopened, VectorStore)
         assert isinstance(unopened.capabilities, frozenset)
-        assert all(isinstance(one, Capability) for one in unopened.capabilities)
+        assert all(isinstance(capability, Capability) for capability in unopened.capabilities)
 
     def test_describe_is_none_before_anything_exists(self, unopened: VectorStore) -> None:
-        """Describe gives None and creates nothing. If this fails, check that it only looks."""
+        """Describe returns None and creates nothing. If this fails, check that it only reads."""
         assert unopened.describe() is None
         assert unopened.describe() is None
 
     def test_describe_returns_the_meta_it_was_opened_with(self, unopened: VectorStore) -> None:
-        """Describe gives back all of the meta. If this fails, check how meta are kept."""
+        """Describe returns the complete meta. If this fails, check how meta are stored."""
         meta = make_meta(self.dim)
         unopened.open(meta)
         assert unopened.describe() == meta
 
     def test_a_new_store_is_empty(self, store: VectorStore) -> None:
-        """A new collection holds nothing. If this fails, check that make_store gives a new one."""
+        """A new collection is empty. If this fails, check that make_store returns a new store."""
         assert store.count() == 0
         assert list(store.scan()) == []
 
@@ -87,7 +87,7 @@ class OpeningRules(StoreFixtures):
         self.write(store, self.batch(2))
         store.close()
         if different == "metric" and len(self.metrics) < 2:
-            pytest.skip("the store knows one metric only")
+            pytest.skip("the store supports only one metric")
         other = {
             "fingerprint": make_meta(self.dim, name="guest", fingerprint="second"),
             "dim": make_meta(self.dim + 1, name="guest"),
@@ -105,7 +105,7 @@ class OpeningRules(StoreFixtures):
         unharmed.close()
 
     def test_describe_tells_a_newcomer_what_exists(self, place: Path) -> None:
-        """Describe reads the stored meta before open, with the embedder's recipe.
+        """Describe reads the stored meta before open, with the embedder's options.
 
         If this fails, check that kind, options and decode_size are kept too.
         """
@@ -121,7 +121,7 @@ class OpeningRules(StoreFixtures):
         second.close()
 
     def test_what_was_written_is_there_after_reopening(self, place: Path) -> None:
-        """PERSISTENT: records, vectors and deletions outlive close.
+        """PERSISTENT: records, vectors and deletions survive close.
 
         If this fails, check that upsert and delete write through, and what close flushes.
         """
@@ -148,7 +148,7 @@ class OpeningRules(StoreFixtures):
         again.close()
 
     def test_closing_twice_is_allowed(self, store: VectorStore) -> None:
-        """Close may be called again, and before open. If this fails, check what close assumes."""
+        """Close may be called twice. If this fails, check what close assumes."""
         store.close()
         store.close()
 
@@ -177,14 +177,14 @@ _NOTE = {"threshold": 0.5, "pairs": 3, "sure": True, "of": ["a", None], "名": {
 
 
 class NotingRules(StoreFixtures):
-    """Small notes are kept by name beside the records, and outlive the handle that wrote them."""
+    """Notes are stored by name beside the records, and survive the handle that wrote them."""
 
     def test_a_store_with_notes_has_both_methods(self, unopened: VectorStore) -> None:
-        """A store has `notes` and `note`, or neither. If this fails, add the one that is missing."""
+        """A store has both `notes` and `note`, or neither. If this fails, add the missing one."""
         assert hasattr(unopened, "notes") == hasattr(unopened, "note")
 
     def test_a_new_store_has_no_notes(self, store: VectorStore) -> None:
-        """Nothing is noted by itself. If this fails, keep what is yours apart from notes."""
+        """A new store has no notes. If this fails, keep the store's own data apart from notes."""
         assert _noting(store).notes() == {}
 
     def test_a_note_comes_back_as_it_was(self, store: VectorStore) -> None:
@@ -202,7 +202,7 @@ class NotingRules(StoreFixtures):
         assert noting.notes() == {"calibration": {"threshold": 0.6}}
 
     def test_none_removes_a_note(self, store: VectorStore) -> None:
-        """None removes one note, and none that is there is fine. If this fails, check None."""
+        """None removes a note, if it exists. If this fails, check how None is handled."""
         noting = _noting(store)
         noting.note("calibration", 1)
         noting.note("other", 2)
@@ -211,7 +211,7 @@ class NotingRules(StoreFixtures):
         assert noting.notes() == {"other": 2}
 
     def test_notes_are_no_records(self, store: VectorStore) -> None:
-        """Notes and records leave each other alone. If this fails, check where notes are kept."""
+        """Notes and records are independent. If this fails, check where notes are stored."""
         noting = _noting(store)
         self.write(store, self.batch(3))
         noting.note("calibration", _NOTE)
@@ -221,7 +221,7 @@ class NotingRules(StoreFixtures):
         assert same_value(noting.notes(), {"calibration": _NOTE})
 
     def test_changing_a_note_that_came_back_changes_nothing(self, store: VectorStore) -> None:
-        """Callers get and give copies. If this fails, copy values on the way in and out."""
+        """Values are copied on the way in and out. If this fails, check references to values."""
         noting = _noting(store)
         given = {"of": ["a"]}
         noting.note("calibration", given)
@@ -237,9 +237,9 @@ class NotingRules(StoreFixtures):
     def test_what_is_no_json_value_is_refused(
         self, store: VectorStore, name: str, value: object
     ) -> None:
-        """A value that would not come back as it was is an error, and nothing is written.
+        """A value that cannot be returned unchanged is refused, and nothing is written.
 
-        If this fails, compare the value with what its text gives when it is read.
+        If this fails, compare the value with the result of a JSON round trip.
         """
         noting = _noting(store)
         noting.note("a", "before")
@@ -256,7 +256,7 @@ class NotingRules(StoreFixtures):
             unopened.note("a", 1)
 
     def test_notes_are_there_after_reopening(self, place: Path) -> None:
-        """PERSISTENT: notes outlive close. If this fails, check that `note` writes through."""
+        """PERSISTENT: notes survive close. If this fails, check that `note` writes through."""
         store = self.make_store(place)
         require(store, Capability.PERSISTENT)
         _noting(store)
@@ -276,18 +276,18 @@ def _noting(store: VectorStore) -> SupportsNotes:
 
 
 class SharingRules(StoreFixtures):
-    """A handle that was released stays open, and others write until it writes again."""
+    """A released handle stays open, and others may write until it writes again."""
 
     def test_handles_write_in_turn_once_they_are_released(
         self, place: Path, unopened: VectorStore
     ) -> None:
-        """Both see all that was written. If this fails, read anew what another handle may change."""
+        """Both handles see all writes. If this fails, reread state that another handle may change."""
         if not supports(unopened, SupportsWriterRelease):
             pytest.skip("the store has no release_writer_lock()")
         vectors = self.vectors(4)
         first, second = unopened, self.reopen_store(place)
         if not supports(second, SupportsWriterRelease):
-            pytest.fail("reopen_store gives another kind of store")
+            pytest.fail("reopen_store returned another kind of store")
         try:
             for store in (first, second):
                 store.open(make_meta(self.dim))
@@ -310,13 +310,13 @@ _ROWS = 5
 
 
 class ThreadRules(StoreFixtures):
-    """A web server's threads share one store: they read side by side while others write."""
+    """Threads, as of a web server, share one store and read while others write."""
 
     def test_threads_may_read_while_others_write(self, store: VectorStore) -> None:
-        """Nobody is refused, and nothing is lost. If this fails, put a lock around shared state.
+        """No call fails and no write is lost. If this fails, put a lock around shared state.
 
-        What was there before stays to be found. One record is written by all of them, and is
-        there once in the end.
+        An earlier record remains available throughout. A record that all threads write exists once
+        in the end.
         """
         rows = self.vectors(_WRITERS * _ROUNDS * _ROWS)
         self.write(store, make_batch(rows[:1], [{"stock": 7}], ids=["before"]))
@@ -341,19 +341,19 @@ class ThreadRules(StoreFixtures):
                 future.result()
         self.settle(store)
         assert store.count() == 2 + len(rows)
-        found = store.get([f"w{row:05d}" for row in range(len(rows))], vectors=True)
-        assert len(found) == len(rows)
+        records = store.get([f"w{row:05d}" for row in range(len(rows))], vectors=True)
+        assert len(records) == len(rows)
         for row, given in enumerate(rows):
-            vector = found[f"w{row:05d}"].vector
+            vector = records[f"w{row:05d}"].vector
             assert vector is not None
             np.testing.assert_allclose(vector, given, atol=max(1e-6, self.vector_tolerance))
 
 
 class CheckingRules(StoreFixtures):
-    """What is damaged is named, and never searched as if it were sound."""
+    """Damaged records are reported, and never returned as hits."""
 
     def test_a_sound_store_has_no_problems(self, place: Path, unopened: VectorStore) -> None:
-        """If this fails, check that checksums follow every kind of write."""
+        """A sound store has no problems. If this fails, check that every write updates checksums."""
         checking = self._checking(unopened)
         self._filled(checking)
         before = {record.id for batch in checking.scan() for record in batch}
@@ -366,11 +366,11 @@ class CheckingRules(StoreFixtures):
     def test_a_damaged_vector_is_named_and_not_searched(
         self, place: Path, unopened: VectorStore
     ) -> None:
-        """No hit comes from it. If this fails, compare a vector with its checksum where it is read."""
+        """A damaged vector is never a hit. If this fails, verify checksums when vectors are read."""
         self._filled(self._checking(unopened))
         unopened.close()
         if not self.damage(place, "id-00003"):
-            pytest.skip("the suite does not say how to damage what the store keeps")
+            pytest.skip("damage() is not overridden")
         damaged = self._checking(self.reopen_store(place))
         try:
             problems = [result for result in damaged.check() if result.status == "problem"]

@@ -1,4 +1,4 @@
-"""Rules about whole histories: after anything that may happen, a store equals a dict."""
+"""Rules about histories: after any sequence of calls, a store agrees with a dict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Model = dict[str, tuple[NDArray[np.float32], int]]
 
 
 class ModelRules(StoreFixtures):
-    """A store is a dict that can also search."""
+    """A store behaves like a searchable dict."""
 
     def test_after_any_history_the_store_equals_a_dict(self, tmp_path: Path) -> None:
         """Random upserts, updates, deletions, searches, counts and reopenings agree with a dict.
@@ -63,11 +63,11 @@ class ModelRules(StoreFixtures):
                     model[id] = vector, step.stock
             case "update":
                 if supports(store, SupportsMetadataUpdate):
-                    known = [id for id in step.ids if id in model]
+                    existing = [id for id in step.ids if id in model]
                     changed = store.update_metadata({"stock": step.stock}, ids=step.ids)
                     self.settle(store)
-                    assert changed == len(known)
-                    model.update({id: (model[id][0], step.stock) for id in known})
+                    assert changed == len(existing)
+                    model.update({id: (model[id][0], step.stock) for id in existing})
             case "delete":
                 assert self.remove(store, step.ids) == len(model.keys() & set(step.ids))
                 for id in step.ids:

@@ -23,7 +23,7 @@ __all__ = ["ReadingRules", "ScoreRules", "expected_scores"]
 
 
 class ScoreRules(StoreFixtures):
-    """Higher is better, and a score means the same in every store."""
+    """Scores mean the same in every store, and higher is better."""
 
     @pytest.mark.parametrize("metric", METRICS)
     def test_scores_mean_what_hit_says(self, open_store: Any, metric: Metric) -> None:
@@ -69,7 +69,7 @@ class ScoreRules(StoreFixtures):
             )
 
     def test_equal_scores_come_in_order_of_their_ids(self, store: VectorStore) -> None:
-        """Ties are broken by id, whatever the order of writing.
+        """Ties are ordered by id, regardless of the order of writing.
 
         If this fails, sort hits by (-score, id) after they have been fetched.
         """
@@ -79,7 +79,7 @@ class ScoreRules(StoreFixtures):
         assert ids_of(store.search(same[:1], k=9)[0]) == sorted(ids)
 
     def test_ties_at_the_end_of_the_list_fall_by_id(self, open_store: Any) -> None:
-        """EXACT: when more tie than fit, the first ids stay. If this fails, cut after sorting."""
+        """EXACT: of more ties than fit, the first ids are returned. If this fails, cut after sorting."""
         store = open_store()
         require(store, Capability.EXACT)
         same = np.repeat(np.eye(self.dim, dtype=np.float32)[1:2], 40, axis=0)
@@ -89,18 +89,18 @@ class ScoreRules(StoreFixtures):
 
     @pytest.mark.parametrize("k", [1, 3, 5])
     def test_never_more_than_k_hits(self, store: VectorStore, k: int) -> None:
-        """At most k hits come, and k when there are as many. If this fails, check limits."""
+        """A search returns k hits if there are as many. If this fails, check limits."""
         self.write(store, self.batch(5))
         assert len(store.search(self.vectors(1), k=k)[0]) == k
 
     @pytest.mark.parametrize("k", [6, 100, 5000])
     def test_fewer_than_k_records_are_a_normal_answer(self, store: VectorStore, k: int) -> None:
-        """All records come when k is larger. If this fails, check k against the size."""
+        """A search returns all records if k is larger. If this fails, check k against the size."""
         self.write(store, self.batch(5))
         assert len(store.search(self.vectors(1), k=k)[0]) == 5
 
     def test_an_empty_store_answers_with_empty_lists(self, store: VectorStore) -> None:
-        """Nothing to find is no error. If this fails, check searches before the first write."""
+        """Searching an empty collection is not an error. If this fails, check searches before the first write."""
         assert store.search(self.vectors(3), k=5) == [[], [], []]
 
     def test_no_queries_give_no_lists(self, store: VectorStore) -> None:
@@ -131,15 +131,15 @@ class ScoreRules(StoreFixtures):
         straight = store.search(queries, k=1)
         fortran = store.search(np.asfortranarray(queries), k=1)
         strided = store.search(np.repeat(queries, 2, axis=0)[::2], k=1)
-        assert [ids_of(one) for one in straight] == [ids_of(one) for one in fortran]
-        assert [ids_of(one) for one in straight] == [ids_of(one) for one in strided]
+        assert list(map(ids_of, straight)) == list(map(ids_of, fortran))
+        assert list(map(ids_of, straight)) == list(map(ids_of, strided))
         np.testing.assert_array_equal(queries, before)
 
 
 def expected_scores(
     queries: NDArray[np.float32], vectors: NDArray[np.float32], metric: Metric
 ) -> NDArray[np.float64]:
-    """Score in float64, as plainly as `Hit` describes it."""
+    """Score in float64, as `Hit` defines it."""
     left, right = queries.astype(np.float64), vectors.astype(np.float64)
     if metric == "l2":
         return np.asarray(1 - ((left[:, None] - right) ** 2).sum(axis=2) / 2)
@@ -150,28 +150,28 @@ def expected_scores(
 
 
 class ReadingRules(StoreFixtures):
-    """Records are found by id, and gone through exactly once."""
+    """Records are found by id, and a scan returns each exactly once."""
 
     def test_get_returns_what_exists_and_leaves_out_the_rest(self, store: VectorStore) -> None:
-        """Missing ids are absent, not None and no error. If this fails, check the result's keys."""
+        """Missing ids are absent from the result, without an error. If this fails, check the result's keys."""
         self.write(store, self.batch(3))
         records = store.get(["id-00001", "missing", "id-00002"])
         assert set(records) == {"id-00001", "id-00002"}
         assert all(record.id == id for id, record in records.items())
 
     def test_get_of_no_ids_is_empty(self, store: VectorStore) -> None:
-        """No ids ask for nothing. If this fails, check what an empty list means to the server."""
+        """An empty list of ids returns nothing. If this fails, check what an empty list means to the server."""
         self.write(store, self.batch(3))
         assert store.get([]) == {}
 
     def test_get_allows_repetitions(self, store: VectorStore) -> None:
-        """An id may be asked for twice. If this fails, remove duplicates before asking."""
+        """Ids may be repeated. If this fails, remove duplicates before the request."""
         self.write(store, self.batch(3))
         records = store.get(["id-00001", "id-00001", "missing", "missing"])
         assert list(records) == ["id-00001"]
 
     def test_ids_that_no_record_can_have_are_unknown_ids(self, store: VectorStore) -> None:
-        """Whatever text is asked for, it is not there. If this fails, ask the server for no such.
+        """Any string may be looked up. If this fails, do not send ids that cannot exist.
 
         Empty ids, too long ones, and those with a NUL or a lone surrogate come from users' input.
         """
@@ -183,7 +183,7 @@ class ReadingRules(StoreFixtures):
 
     @pytest.mark.parametrize("vectors", [False, True], ids=["without vectors", "with vectors"])
     def test_get_takes_thousands_of_ids(self, store: VectorStore, vectors: bool) -> None:
-        """Any number of ids can be asked for. If this fails, split what the server limits."""
+        """Any number of ids may be requested. If this fails, split requests at the server's limit."""
         batch = self.batch(self.large_batch)
         self.write(store, batch)
         records = store.get([*batch.ids, *batch.ids[:10], "missing"], vectors=vectors)
@@ -200,16 +200,16 @@ class ReadingRules(StoreFixtures):
                 assert vector is None
 
     def test_scan_of_an_empty_store_gives_nothing(self, store: VectorStore) -> None:
-        """Nothing to go through is no error. If this fails, check the first page."""
+        """Scanning an empty collection is not an error. If this fails, check the first page."""
         assert sum(map(len, store.scan(vectors=True))) == 0
 
     @pytest.mark.parametrize("batch_size", [1, 7, 10, 1000])
     def test_scan_gives_every_record_exactly_once(
         self, store: VectorStore, batch_size: int
     ) -> None:
-        """All records come, none twice, in batches of at most batch_size.
+        """A scan returns every record once, in batches of at most batch_size.
 
-        If this fails, check how pages are told apart, and the last page above all.
+        If this fails, check how pages are delimited, the last page in particular.
         """
         self.write(store, make_batch(self.vectors(30), [{"stock": row} for row in range(30)]))
         batches = list(store.scan(batch_size=batch_size))
@@ -222,7 +222,7 @@ class ReadingRules(StoreFixtures):
         assert all(batch.vectors is None for batch in batches)
 
     def test_scan_of_thousands_gives_every_record_once(self, store: VectorStore) -> None:
-        """Many pages make one whole. If this fails, check limits on offset and page size."""
+        """Many pages give a complete scan. If this fails, check limits on offset and page size."""
         batch = self.batch(self.large_batch)
         self.write(store, batch)
         ids = [id for part in store.scan(batch_size=700) for id in part.ids]
@@ -230,7 +230,7 @@ class ReadingRules(StoreFixtures):
         assert set(ids) == set(batch.ids)
 
     def test_scan_with_vectors_gives_each_record_its_own(self, store: VectorStore) -> None:
-        """Row i of vectors belongs to ids[i]. If this fails, check the order of what is joined."""
+        """Row i of vectors belongs to ids[i]. If this fails, check the order of joined results."""
         vectors = self.vectors(25)
         self.write(store, make_batch(vectors))
         self.remove(store, ["id-00003", "id-00011"])
@@ -245,14 +245,14 @@ class ReadingRules(StoreFixtures):
                 )
 
     def test_scan_with_a_filter_gives_only_matches(self, store: VectorStore) -> None:
-        """Where works in scan over many pages. If this fails, check that each page filters."""
+        """A filtered scan works over many pages. If this fails, check that each page filters."""
         self.write(store, make_batch(self.vectors(40), [{"stock": row % 4} for row in range(40)]))
         batches = list(store.scan(where=Field("stock") == 2, batch_size=3))
         ids = sorted(id for batch in batches for id in batch.ids)
         assert ids == [f"id-{row:05d}" for row in range(2, 40, 4)]
 
     def test_writing_between_the_batches_of_a_scan_is_allowed(self, store: VectorStore) -> None:
-        """Untouched records still come exactly once when others change meanwhile.
+        """Untouched records are returned exactly once while others change.
 
         If this fails, check paging by offset, which shifts when rows come and go.
         """
@@ -269,14 +269,14 @@ class ReadingRules(StoreFixtures):
         assert sorted(untouched) == sorted({f"id-{row:05d}" for row in range(40)} - touched)
 
     def test_two_scans_at_once_do_not_disturb_each_other(self, store: VectorStore) -> None:
-        """Scans keep their own place. If this fails, check for a cursor kept on the store."""
+        """Concurrent scans are independent. If this fails, check for a cursor kept on the store."""
         self.write(store, self.batch(20))
         pairs = list(zip(store.scan(batch_size=3), store.scan(batch_size=3), strict=True))
         for side in (0, 1):
             assert len({id for pair in pairs for id in pair[side].ids}) == 20
 
     def test_a_scan_may_be_left_early(self, store: VectorStore) -> None:
-        """Nobody has to read to the end. If this fails, check cursors that stay open."""
+        """A scan may be abandoned. If this fails, check cursors that stay open."""
         self.write(store, self.batch(20))
         scan = store.scan(batch_size=2)
         next(scan)
@@ -296,13 +296,13 @@ class ReadingRules(StoreFixtures):
         assert counts == [0, 5, 5, 4]
 
     def test_count_with_a_filter_counts_only_matches(self, store: VectorStore) -> None:
-        """Where works in count. If this fails, check that count passes the filter on."""
+        """Count accepts a filter. If this fails, check that count applies it."""
         self.write(store, make_batch(self.vectors(10), [{"stock": row % 3} for row in range(10)]))
         assert store.count(Field("stock") == 0) == 4
         assert store.count(Field("stock") == 9) == 0
 
     def test_a_long_digest_free_record_keeps_its_strict_types(self, store: VectorStore) -> None:
-        """Reading many does not loosen types. If this fails, check columnar conversions."""
+        """Reading many records preserves types. If this fails, check columnar conversions."""
         fields = [{"price": 1.0, "stock": 1, "sold": True}, {"price": 2.5, "stock": 0}]
         self.write(store, make_batch(self.vectors(2), fields))
         for batch in store.scan():

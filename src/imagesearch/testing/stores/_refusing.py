@@ -1,4 +1,4 @@
-"""Rules about what is refused and what is deleted."""
+"""Rules about invalid input and deletion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BAD_VALUES = {"NaN": np.nan, "infinity": np.inf, "minus infinity": -np.inf}
 
 
 class RefusingRules(StoreFixtures):
-    """Bad input is StoreRequestError, and changes nothing."""
+    """Invalid input raises StoreRequestError and changes nothing."""
 
     @pytest.mark.parametrize("kind", [*_BAD_VALUES, "zero"])
     def test_a_bad_vector_is_refused_and_nothing_is_written(
@@ -45,8 +45,8 @@ class RefusingRules(StoreFixtures):
     ) -> None:
         """`ImageIndex.add` reports the records in `ids` as failed, and stores the others.
 
-        Without ids it takes the store itself to be unusable, and raises. If this fails, set `ids`
-        where records are refused; `stores.check_batch` does so.
+        Without ids it raises, because the store itself may be unusable. If this fails, set `ids` in
+        the error; `stores.check_batch` does so.
         """
         vectors = self.vectors(count)
         metadata: list[Metadata] = [{} for _ in range(count)]
@@ -62,7 +62,7 @@ class RefusingRules(StoreFixtures):
     def test_a_bad_vector_at_the_end_of_a_large_batch_refuses_all_of_it(
         self, store: VectorStore
     ) -> None:
-        """Splitting a batch must not half-write it. If this fails, check before splitting."""
+        """A refused batch is not partially written. If this fails, validate before splitting."""
         self.write(store, self.batch(2))
         vectors = self.vectors(self.large_batch)
         vectors[-1, 0] = np.nan
@@ -75,7 +75,7 @@ class RefusingRules(StoreFixtures):
     def test_a_zero_vector_is_a_vector_under_dot_and_l2(
         self, open_store: Any, metric: Metric
     ) -> None:
-        """Only cosine needs a direction. If this fails, check for which metric zero is refused."""
+        """Zero vectors are refused under cosine only. If this fails, check the metric first."""
         store = open_store(metric=metric)
         self.write(store, make_batch(np.zeros((1, self.dim), np.float32)))
         assert len(store.search(np.zeros((1, self.dim), np.float32), k=1)[0]) == 1
@@ -84,14 +84,14 @@ class RefusingRules(StoreFixtures):
     def test_a_scan_in_batches_of_nothing_is_refused(
         self, store: VectorStore, batch_size: int
     ) -> None:
-        """A batch holds a record at least. If this fails, look at `stores.check_batch_size`."""
+        """A batch size below 1 is refused. If this fails, use `stores.check_batch_size`."""
         self.write(store, self.batch(2))
         with pytest.raises(StoreRequestError):
             next(iter(store.scan(batch_size=batch_size)))
 
     @pytest.mark.parametrize("off_by", [-1, 1])
     def test_vectors_of_another_dim_are_refused(self, store: VectorStore, off_by: int) -> None:
-        """A vector has the index's dim. If this fails, check shapes on upsert and search."""
+        """Vectors must have the index's dimension. If this fails, check shapes on upsert and search."""
         wrong = np.ones((2, self.dim + off_by), np.float32)
         with pytest.raises(StoreRequestError, match=str(self.dim)):
             store.upsert(make_batch(wrong))
@@ -101,7 +101,7 @@ class RefusingRules(StoreFixtures):
             store.search(wrong, k=1)
 
     def test_a_batch_without_vectors_is_refused(self, store: VectorStore) -> None:
-        """A batch from a scan without vectors is no input. If this fails, check vectors is None."""
+        """A batch without vectors is refused. If this fails, check vectors is None."""
         with pytest.raises(StoreRequestError):
             store.upsert(RecordBatch(("a",), ("/a.jpg",), ("",), ({},), None))
         self.settle(store)
@@ -124,7 +124,7 @@ class RefusingRules(StoreFixtures):
     def test_metadata_that_are_no_json_are_refused_and_nothing_is_written(
         self, store: VectorStore, metadata: Any
     ) -> None:
-        """What cannot come back as it was is refused, and its record named.
+        """Values that cannot be returned unchanged are refused, and the record is named.
 
         If this fails, call check_batch first.
         """
@@ -134,7 +134,7 @@ class RefusingRules(StoreFixtures):
         assert store.count() == 0
 
     def test_a_refused_replacement_leaves_the_old_record(self, store: VectorStore) -> None:
-        """Replacing is all or nothing. If this fails, check that nothing is deleted before."""
+        """Replacement is atomic. If this fails, check that nothing is deleted first."""
         self.write(store, make_batch(self.vectors(1), [{"label": "old"}]))
         bad = np.full((1, self.dim), np.nan, np.float32)
         with pytest.raises(StoreRequestError):
@@ -145,7 +145,7 @@ class RefusingRules(StoreFixtures):
     @pytest.mark.parametrize("kind", [*_BAD_VALUES, "zero"])
     @pytest.mark.parametrize("filled", [False, True], ids=["empty store", "filled store"])
     def test_a_bad_query_is_refused(self, store: VectorStore, kind: str, filled: bool) -> None:
-        """NaN, infinity and (under cosine) zero ask for nothing. If this fails, check queries."""
+        """NaN, infinity and (under cosine) zero are refused. If this fails, check queries too."""
         if filled:
             self.write(store, self.batch(3))
         queries = self.vectors(3)
@@ -157,7 +157,7 @@ class RefusingRules(StoreFixtures):
     def test_k_that_is_no_whole_number_above_zero_is_refused(
         self, store: VectorStore, k: Any
     ) -> None:
-        """A search asks for at least one hit. If this fails, check k before asking."""
+        """A search for fewer than one hit is refused. If this fails, check k first."""
         self.write(store, self.batch(3))
         with pytest.raises(StoreRequestError):
             store.search(self.vectors(1), k=k)
@@ -171,7 +171,7 @@ def _spoil(vectors: NDArray[np.float32], row: int, kind: str) -> None:
 
 
 class DeletingRules(StoreFixtures):
-    """What is deleted is gone everywhere; nothing else is."""
+    """Deleted records disappear everywhere; no others do."""
 
     def test_delete_says_how_many_existed(self, store: VectorStore) -> None:
         """Delete counts what existed, each id once. If this fails, check missing and repeated ids."""
@@ -182,9 +182,9 @@ class DeletingRules(StoreFixtures):
         assert store.count() == 2
 
     def test_deleting_no_ids_deletes_nothing(self, store: VectorStore) -> None:
-        """An empty list deletes nothing, and never everything.
+        """An empty list deletes nothing.
 
-        If this fails, check what the server takes a delete without ids for.
+        If this fails, check what a deletion without ids means to the server.
         """
         self.write(store, self.batch(3))
         assert self.remove(store, []) == 0
@@ -210,7 +210,7 @@ class DeletingRules(StoreFixtures):
         assert store.count() == 5
 
     def test_a_deleted_record_can_come_back(self, store: VectorStore) -> None:
-        """An id is free again after delete. If this fails, check tombstones kept by id."""
+        """An id can be used again after deletion. If this fails, check tombstones kept by id."""
         axes = np.eye(self.dim, dtype=np.float32)
         self.write(store, make_batch(axes[:2], [{"round": 1}, {}], ids=["a", "b"]))
         self.remove(store, ["a"])
@@ -220,7 +220,7 @@ class DeletingRules(StoreFixtures):
         assert ids_of(store.search(axes[2:3], k=2)[0]) == ["a", "b"]
 
     def test_everything_can_be_deleted(self, store: VectorStore) -> None:
-        """A store may be emptied and filled again. If this fails, check searches of nothing left."""
+        """A store may be emptied and filled again. If this fails, check searches of an empty store."""
         batch = self.batch(30)
         self.write(store, batch)
         assert self.remove(store, batch.ids) == 30
@@ -230,7 +230,7 @@ class DeletingRules(StoreFixtures):
         assert len(store.search(self.vectors(1), k=9)[0]) == 4
 
     def test_thousands_can_be_deleted_at_once(self, store: VectorStore) -> None:
-        """Any number of ids can be deleted. If this fails, split what the server limits."""
+        """Any number of ids can be deleted. If this fails, split requests at the server's limit."""
         batch = self.batch(self.large_batch)
         self.write(store, batch)
         gone = batch.ids[: self.large_batch - 5]

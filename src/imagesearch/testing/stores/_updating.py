@@ -39,7 +39,7 @@ _DOOMED = [f"doomed-{number:02}" for number in range(40)]
 
 
 class UpdatingRules(StoreFixtures):
-    """Metadata of existing records change, and nothing else; writers do not undo each other."""
+    """Updates change metadata of existing records only; concurrent updates are all kept."""
 
     def test_an_update_sets_fields_and_keeps_the_others(self, store: VectorStore) -> None:
         """Named fields are set or, with None, removed. If this fails, check how fields are merged."""
@@ -65,7 +65,7 @@ class UpdatingRules(StoreFixtures):
         assert same_value(dict(store.get(["b"])["b"].metadata), {"label": "dog"})
 
     def test_an_update_can_replace_all_fields(self, store: VectorStore) -> None:
-        """With replace=True other fields go. If this fails, check that old fields are removed."""
+        """With replace=True other fields are removed. If this fails, check that old fields are removed."""
         updating = _updating(store)
         fields = [{"label": "cat", "stock": 1}] * 2
         self.write(store, make_batch(self.vectors(2), fields, ids=["a", "b"]))
@@ -131,28 +131,28 @@ class UpdatingRules(StoreFixtures):
         changes = {"label": "dog", "stock": 0, "tags": ["y"], "sold": False}
         assert self._update(updating, changes, ids=["id-00005"]) == 1
         for condition, expected in conditions.items():
-            found = ids_of(store.search(vectors[:1], k=6, where=condition)[0])
+            ids = ids_of(store.search(vectors[:1], k=6, where=condition)[0])
             scanned = [id for batch in store.scan(where=condition) for id in batch.ids]
-            assert sorted(found) == sorted(scanned), condition
-            assert (len(found), store.count(condition)) == (expected, expected), condition
+            assert sorted(ids) == sorted(scanned), condition
+            assert (len(ids), store.count(condition)) == (expected, expected), condition
 
     def test_an_update_by_filter_changes_all_that_match(self, store: VectorStore) -> None:
-        """Also fields that the filter reads. If this fails, decide first, then change."""
+        """An update may change fields that its filter reads. If this fails, select records first."""
         updating = _updating(store)
         fields = [{"stock": row} for row in range(6)]
         self.write(store, make_batch(self.vectors(6), fields))
         assert self._update(updating, {"stock": 9, "note": "x"}, where=Field("stock") < 2) == 2
-        found = store.get([f"id-{row:05}" for row in range(6)]).values()
-        stocks = [record.metadata["stock"] for record in found]
+        records = store.get([f"id-{row:05}" for row in range(6)]).values()
+        stocks = [record.metadata["stock"] for record in records]
         assert sorted(stocks) == [2, 3, 4, 5, 9, 9]
-        assert sum("note" in record.metadata for record in found) == 2
+        assert sum("note" in record.metadata for record in records) == 2
         assert self._update(updating, {"stock": 1}, where=Field("stock") > 100) == 0
 
     @pytest.mark.parametrize("fields", [{"n": float("nan")}, {"id": "b"}, {"n": object()}, 3])
     def test_an_update_refuses_what_cannot_be_kept(
         self, store: VectorStore, fields: Metadata
     ) -> None:
-        """Bad metadata change nothing. If this fails, call `check_update` first."""
+        """Invalid metadata change nothing. If this fails, call `check_update` first."""
         updating = _updating(store)
         self.write(store, make_batch(self.vectors(1), [{"stock": 1}], ids=["a"]))
         with pytest.raises(StoreRequestError):
@@ -160,7 +160,7 @@ class UpdatingRules(StoreFixtures):
         assert store.get(["a"])["a"].metadata == {"stock": 1}
 
     def test_an_update_takes_either_ids_or_a_filter(self, store: VectorStore) -> None:
-        """Neither is not everything. If this fails, call `check_update` first."""
+        """Neither ids nor a filter is an error. If this fails, call `check_update` first."""
         updating = _updating(store)
         self.write(store, make_batch(self.vectors(1), [{"stock": 1}], ids=["a"]))
         with pytest.raises(StoreRequestError):
@@ -170,12 +170,12 @@ class UpdatingRules(StoreFixtures):
         assert store.get(["a"])["a"].metadata == {"stock": 1}
 
     def test_an_update_needs_an_open_store(self, unopened: VectorStore) -> None:
-        """Before open it raises StoreError. If this fails, check that first."""
+        """Updating before open raises StoreError. If this fails, check that first."""
         with pytest.raises(StoreError):
             _updating(unopened).update_metadata({}, ids=["a"])
 
     def test_thousands_can_be_updated_at_once(self, store: VectorStore) -> None:
-        """Any number of ids is taken. If this fails, split what the server limits."""
+        """Any number of ids is accepted. If this fails, split requests at the server's limit."""
         updating = _updating(store)
         batch = self.batch(1200)
         self.write(store, batch)
@@ -183,7 +183,7 @@ class UpdatingRules(StoreFixtures):
         assert store.count(Field("stock") == 5) == 1200
 
     def test_threads_that_set_different_fields_keep_all_of_them(self, store: VectorStore) -> None:
-        """No thread undoes what another one set.
+        """Fields set by other threads are kept.
 
         If this fails, read, merge and write in one transaction or under one lock.
         """
@@ -193,9 +193,9 @@ class UpdatingRules(StoreFixtures):
     def test_clients_that_set_different_fields_keep_all_of_them(
         self, store: VectorStore, place: Path
     ) -> None:
-        """Several handles on one collection, as several machines have.
+        """Fields set through other handles, as by other machines, are kept.
 
-        If this fails, let the server merge, or write on the condition that nothing has changed.
+        If this fails, merge on the server, or use conditional writes.
         """
         with self._other_writer(store, place) as other:
             self._set_fields_side_by_side(store, [store, other] * (_WRITERS // 2))
@@ -203,7 +203,7 @@ class UpdatingRules(StoreFixtures):
     def test_a_record_that_is_deleted_beside_an_update_stays_deleted(
         self, store: VectorStore
     ) -> None:
-        """An update brings nothing back.
+        """An update does not restore a deleted record.
 
         If this fails, update existing records only, and check that in the same step.
         """
@@ -213,14 +213,14 @@ class UpdatingRules(StoreFixtures):
     def test_a_client_that_updates_brings_back_nothing_that_another_one_deleted(
         self, store: VectorStore, place: Path
     ) -> None:
-        """As above, with several handles on one collection, as several machines have."""
+        """The same holds for several handles on one collection."""
         with self._other_writer(store, place) as other:
             self._delete_beside_updates(store, other)
 
     def test_a_deletion_by_filter_deletes_all_that_match_and_nothing_else(
         self, store: VectorStore
     ) -> None:
-        """It says how many are gone. If this fails, check that the filter reaches the server."""
+        """It returns the number of deleted records. If this fails, check that the filter reaches the server."""
         if not supports(store, SupportsFilterDeletion):
             pytest.skip("the store has no delete_where()")
         fields = [{"stock": row} for row in range(6)]
@@ -280,7 +280,7 @@ class UpdatingRules(StoreFixtures):
 
     @contextmanager
     def _other_writer(self, store: VectorStore, place: Path) -> Iterator[VectorStore]:
-        """Give a second handle that writes, where the store allows several writers."""
+        """Return a second writing handle, if the store allows several writers."""
         _updating(store)
         if Capability.PERSISTENT not in store.capabilities or supports(
             store, SupportsWriterRelease

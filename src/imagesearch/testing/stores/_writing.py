@@ -1,4 +1,4 @@
-"""Rules about what is written and read back, and in which batches."""
+"""Rules about writing records and reading them back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _METADATA: dict[str, dict[str, Any]] = {
     "unicode": {"标签": "金鱼", "emoji": "🐟", "combining": "e\u0301", "rtl": "שלום"},
     "nested": {"box": {"x": [1, 2.5, {"deep": [None, True]}]}, "empty": [[], {}, ""]},
     "nothing": {"a": None},
-    "truth is no number": {"yes": True, "one": 1, "no": False, "zero": 0, "float": 1.0},
+    "bool is not a number": {"yes": True, "one": 1, "no": False, "zero": 0, "float": 1.0},
     "floats": {"tenth": 0.1, "sum": 0.1 + 0.2, "tiny": 5e-324, "huge": 1.7976931348623157e308},
     "64 bits": {"most": 2**63 - 1, "least": -(2**63), "beyond floats": 2**53 + 1},
     "text like values": {"a": "true", "b": "1", "c": "null", "d": "[1]", "e": '{"a": 1}'},
@@ -62,13 +62,13 @@ _IDS = [
 
 
 class RoundTripRules(StoreFixtures):
-    """What was stored comes back as it was."""
+    """Stored records are returned unchanged."""
 
     def test_unit_vectors_come_back_exactly(self, store: VectorStore) -> None:
-        """Vectors of unit length come back to the bit, as float32 (dim,).
+        """Unit vectors are returned bit for bit, as float32 (dim,).
 
-        A store that keeps fewer bits on purpose says by `vector_tolerance` how far they are off.
-        If this fails, check conversions to text or half precision, and needless normalising.
+        A store with a lower precision sets `vector_tolerance`. If this fails, check conversions to
+        text or half precision, and needless normalising.
         """
         vectors = self.vectors(50)
         self.write(store, make_batch(vectors))
@@ -81,9 +81,9 @@ class RoundTripRules(StoreFixtures):
             np.testing.assert_allclose(vector, vectors[row], rtol=0, atol=self.vector_tolerance)
 
     def test_long_vectors_keep_their_direction_under_cosine(self, store: VectorStore) -> None:
-        """Under cosine a vector may come back scaled, but not turned.
+        """Under cosine a vector may be returned scaled, with the same direction.
 
-        If this fails, check how vectors are normalised, huge and tiny ones above all.
+        If this fails, check how vectors are normalised, in particular huge and tiny ones.
         """
         units = self.vectors(4)
         lengths = np.array([[1e-12], [0.5], [300.0], [1e15]], np.float32)
@@ -98,7 +98,7 @@ class RoundTripRules(StoreFixtures):
     def test_vectors_come_back_as_they_are_under_dot_and_l2(
         self, open_store: Any, metric: Metric
     ) -> None:
-        """Length matters under dot and l2. If this fails, check where vectors are normalised."""
+        """Lengths are kept under dot and l2. If this fails, check where vectors are normalised."""
         store = open_store(metric=metric)
         vectors = self.vectors(3) * np.array([[0.25], [3.0], [0.0]], np.float32)
         self.write(store, make_batch(vectors))
@@ -115,14 +115,14 @@ class RoundTripRules(StoreFixtures):
         batch = RecordBatch(("a", "b", "c", "d"), uris, digests, ({},) * 4, self.vectors(4))
         self.write(store, batch)
         for record in (*store.get(batch.ids).values(), *next(iter(store.scan()))):
-            place = batch.ids.index(record.id)
-            assert (record.uri, record.digest) == (uris[place], digests[place])
+            row = batch.ids.index(record.id)
+            assert (record.uri, record.digest) == (uris[row], digests[row])
         for hit in store.search(self.vectors(1), k=4)[0]:
             assert hit.uri == uris[batch.ids.index(hit.id)]
 
     @pytest.mark.parametrize("case", list(_METADATA))
     def test_metadata_come_back_as_they_were(self, store: VectorStore, case: str) -> None:
-        """Any JSON value under any name comes back with its type, by every way of reading.
+        """Any JSON value under any name keeps its type, however it is read.
 
         If this fails, check the encoding of metadata, and collisions with the store's own names.
         """
@@ -146,7 +146,7 @@ class RoundTripRules(StoreFixtures):
         assert same_value(came_back, {"n": 3, "x": 0.5, "yes": True, "t": ["a", "b"]})
 
     def test_any_id_up_to_128_bytes_works_everywhere(self, store: VectorStore) -> None:
-        """Ids are opaque texts: found, returned and deleted exactly.
+        """Ids are opaque strings: found, returned and deleted exactly.
 
         If this fails, check quoting, case folding, trimming and Unicode normalisation of ids.
         """
@@ -154,8 +154,7 @@ class RoundTripRules(StoreFixtures):
         self.write(store, make_batch(vectors, ids=_IDS))
         assert store.count() == len(_IDS)
         assert set(store.get(_IDS)) == set(_IDS)
-        found = store.search(vectors, k=1)
-        assert [hits[0].id for hits in found] == _IDS
+        assert [hits[0].id for hits in store.search(vectors, k=1)] == _IDS
         for gone, id in enumerate(_IDS, 1):
             assert self.remove(store, [id]) == 1, id
             assert store.count() == len(_IDS) - gone
@@ -182,7 +181,7 @@ class BatchRules(StoreFixtures):
         assert ids_of(store.search(last, k=1)[0]) == [batch.ids[-1]]
 
     def test_an_empty_batch_changes_nothing(self, store: VectorStore) -> None:
-        """No records are nothing to do. If this fails, check what is sent for an empty list."""
+        """An empty batch is accepted. If this fails, check what is sent for an empty list."""
         self.write(store, self.batch(2))
         self.write(store, make_batch(np.empty((0, self.dim), np.float32)))
         assert store.count() == 2
@@ -195,7 +194,7 @@ class BatchRules(StoreFixtures):
         assert len(store.search(self.vectors(1), k=10)[0]) == 5
 
     def test_an_existing_record_is_replaced_as_a_whole(self, store: VectorStore) -> None:
-        """Nothing of the old record stays: no field, no digest, no uri.
+        """A replaced record keeps nothing of the old one: no field, digest or URI.
 
         If this fails, check that upsert replaces metadata rather than merging them.
         """
@@ -219,13 +218,13 @@ class BatchRules(StoreFixtures):
         assert store.search(axes[:1], k=1)[0][0].score == pytest.approx(0, abs=self.tolerance)
 
     def test_a_batch_may_replace_some_and_insert_others(self, store: VectorStore) -> None:
-        """Old and new ids mix freely. If this fails, check how existing ids are found."""
+        """A batch may mix new and existing ids. If this fails, check how existing ids are found."""
         self.write(store, self.batch(6))
         self.write(store, self.batch(9, seed=1))
         assert store.count() == 9
 
     def test_changing_what_was_handed_in_changes_nothing(self, store: VectorStore) -> None:
-        """A store copies. If this fails, check that neither arrays nor dicts are kept as given."""
+        """Input is copied. If this fails, check that neither arrays nor dicts are kept."""
         vectors = self.vectors(2)
         kept = vectors.copy()
         fields = {"tags": ["red"], "box": {"x": 1}}
@@ -239,7 +238,7 @@ class BatchRules(StoreFixtures):
         np.testing.assert_allclose(record.vector, kept[0], atol=max(1e-6, self.vector_tolerance))
 
     def test_changing_what_came_back_changes_nothing(self, store: VectorStore) -> None:
-        """A reader gets copies. If this fails, check what get, search and scan hand out."""
+        """Results are copies. If this fails, check what get, search and scan return."""
         vectors = self.vectors(1)
         self.write(store, make_batch(vectors, [{"tags": ["red"]}]))
         record = store.get(["id-00000"], vectors=True)["id-00000"]
