@@ -55,7 +55,7 @@ CAUGHT_BY = {
     "FindsOnlySomeOfTheNearest": "test_two_thousand_clustered_vectors_are_found",
     "SearchesFiltersAmongTheNewestOnly": "test_a_filter_finds_old_records_after_later_additions",
     "LosesSightOfOthersAmongCopies": "test_many_equal_vectors_do_not_hide_the_others",
-    "RanksByRoundedVectors": "test_vectors_that_differ_by_next_to_nothing_are_ranked_exactly",
+    "RanksByRoundedVectors": "test_nearly_equal_vectors_are_ranked_exactly",
     "FindsTheDeadFirst": "test_most_records_can_be_deleted",
     "MissesWhatIsBeingAdded": "test_searches_miss_nothing_while_records_are_added",
     "LosesSightOfUpdatedRecords": "test_records_are_found_by_their_own_vector_after_updates",

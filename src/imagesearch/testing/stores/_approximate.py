@@ -123,11 +123,11 @@ class ApproximateSearchRules(StoreFixtures):
         assert [hit.id for hit in hits[:100]] == ids[2400:]
         store.close()
 
-    def test_vectors_that_differ_by_next_to_nothing_are_ranked_exactly(self, place: Path) -> None:
-        """Frames of a still scene are ordered by their exact scores, and hide nothing else.
+    def test_nearly_equal_vectors_are_ranked_exactly(self, place: Path) -> None:
+        """Frames of a still scene are ordered by their exact scores, and hide no other records.
 
-        If this fails, check that records whose compressed vectors are equal are all candidates,
-        and that candidates are compared by the vectors that were stored.
+        If this fails, check that records with equal compressed vectors are all candidates, and that
+        candidates are compared by the stored vectors.
         """
         dim = self.approximate_dim
         others, _ = clustered(500, dim, 1)
@@ -151,10 +151,9 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_most_records_can_be_deleted(self, place: Path) -> None:
-        """What is left of a collection is found when nine tenths of it are gone.
+        """The remaining records are found after nine tenths have been deleted.
 
-        If this fails, check how deep the vector index is searched when most of what it finds has
-        been deleted.
+        If this fails, check the depth of the search when most of its candidates are deleted.
         """
         dim = self.approximate_dim
         vectors, queries = clustered(1500, dim, 20)
@@ -175,10 +174,9 @@ class ApproximateSearchRules(StoreFixtures):
         store.close()
 
     def test_searches_miss_nothing_while_records_are_added(self, place: Path) -> None:
-        """A thread that searches finds what was acknowledged, whatever another one adds.
+        """A search finds all acknowledged records while another thread adds more.
 
-        If this fails, check that records which are being inserted into the vector index are
-        searched beside it until they are in.
+        If this fails, check that records are searched separately until they are in the vector index.
         """
         dim = self.approximate_dim
         vectors, _ = clustered(1800, dim, 1)
