@@ -18,6 +18,9 @@ _SPOKEN = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM"}
 _PATIENCE = 5
 _ATTEMPTS = 20
 
+# Seconds of silence after which the program is waiting for another question than was expected.
+_SILENCE = 120
+
 # Only then do a terminal's keys, such as Ctrl+C, reach the program; and one that was started in the
 # background would have inherited that interrupts are ignored.
 _PROGRAM = """
@@ -67,6 +70,10 @@ def in_terminal(folder, *arguments, columns=80, answer=None, **variables):
                 terminal.write(answer[1].encode())
                 typed += 1
                 continue
+            if not typed and not select.select([terminal], [], [], _SILENCE)[0]:
+                process.kill()
+                process.wait()
+                raise TimeoutError(f"{answer and answer[0]!r} was not asked: {shown!r}")
             try:
                 piece = terminal.read(4096)
             # Linux says so when the last program has left the terminal.

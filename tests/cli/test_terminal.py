@@ -153,7 +153,7 @@ def test_a_person_is_asked_before_a_sync_removes_a_large_part(tmp_path):
     assert in_terminal(tmp_path, *sync)[0] == 0
     for number in range(12):
         (folder / f"{number:02}.png").unlink()
-    question = "Remove 12 of 15 records, whose images are gone? [y/N]"
+    question = "Remove 12 of 15 records whose images are gone? [y/N]"
     for keys in ("n\n", "\x03"):
         code, shown = in_terminal(tmp_path, *sync, answer=(question, keys))
         assert (code, "nothing was removed" in shown, count(tmp_path)) == (130, True, 15)
