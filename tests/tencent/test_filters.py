@@ -280,7 +280,10 @@ def test_a_hostile_text_never_widens_a_filter(text, how):
     "where",
     [
         Field("id") == "id-00000",
-        Field("uri") == "/photos/id-00000.jpg",
+        Field("uri") != "/photos/id-00000.jpg",
+        Field("uri") == "",
+        Field("uri") > "/photos",
+        Field("uri").exists(),
         Field("undeclared") == 1,
         ~Field("undeclared").exists(),
         Field("label") < "x",
@@ -338,3 +341,15 @@ def test_numbers_are_written_without_exponents_and_exactly(number):
     literal = compiled.removesuffix(")").rsplit(" ", 1)[1]
     assert "e" not in literal.lower()
     assert float(literal) == number
+
+
+def test_records_are_selected_by_their_uri(store):
+    store.upsert(batch(5, metadata=[{"price": n} for n in range(5)]))
+    uri = Field("uri")
+    assert store.count(uri == "/photos/id-00003.jpg") == 1
+    assert store.count(uri == '/photos/") or imagesearch_key >= 0 or path in ("') == 0
+    both = uri.is_in(["/photos/id-00003.jpg", "/photos/id-00004.jpg"]) & (Field("price") > 3)
+    assert [id for part in store.scan(where=both) for id in part.ids] == ["id-00004"]
+    assert store.count(uri.is_in([])) == 0
+    assert store.update_metadata({"label": "x"}, where=uri == "/photos/id-00001.jpg") == 1
+    assert store.delete_where(uri == "/photos/id-00001.jpg") == 1

@@ -20,6 +20,7 @@ from imagesearch.errors import (
     StoreCorruptError,
     StoreError,
     StoreRequestError,
+    StoreUnavailableError,
     UnsupportedFilterError,
     UnsupportedOperationError,
 )
@@ -520,6 +521,50 @@ def test_records_missing_from_an_ivf_index_are_found_after_a_rebuild(make_store,
     assert "rebuild_index" in caplog.text
     store.rebuild_index()
     assert len(store.search(vectors(1), k=3)[0]) == 3
+
+
+def test_records_written_after_an_ivf_index_was_built_are_found(make_store):
+    first = make_store(index=IVF(nlist=4))
+    first.open(meta())
+    first.upsert(batch(20))
+    first.rebuild_index()
+    store = make_store()
+    store.open(meta())
+    store.upsert(batch(3, prefix="new"))
+    store.upsert(batch(2))  # replaced
+    ids = {hit.id for hit in store.search(vectors(1), k=30)[0]}
+    assert len(ids) == 23
+    assert {"new-00000", "id-00000"} <= ids
+
+
+def test_an_ivf_index_that_is_not_built_is_an_error_with_the_remedy(server, make_store):
+    store = make_store(index=IVF(nlist=4))
+    store.open(meta())
+    server.forget_requests()
+    server.faults.add(Fault("api_error", code=13100, path="/document/search"))
+    with pytest.raises(StoreUnavailableError) as caught:
+        store.search(vectors(1), k=3)
+    assert "rebuild_index" in caught.value.remedy
+    assert len(server.requests) == 1
+
+
+def test_a_search_examines_no_more_cells_than_an_ivf_index_has(server, make_store):
+    make_store(index=IVF(nlist=4)).open(meta())
+    for options in ({}, {"index": IVF(nprobe=500)}):
+        store = make_store(**options)
+        store.open(meta())
+        store.search(vectors(1), k=3)
+        assert server.requests[-1].path == "/document/count"
+        searches = [r.body["search"] for r in server.requests if r.path == "/document/search"]
+        assert searches[-1]["params"] == {"nprobe": 4}
+
+
+def test_another_programs_collection_is_filtered_by_the_path_of_its_images(tutorial, make_store):
+    store = make_store()
+    store.open(meta())
+    assert store.count(Field("uri") == "./train/7.jpg") == 1
+    assert store.count(Field("uri").is_in(["./train/7.jpg", "./train/8.jpg", "absent"])) == 2
+    assert store.count((Field("uri") == "./train/7.jpg") & (Field("page") == 7)) == 1
 
 
 def test_opening_retries_after_failures(server, make_store):

@@ -293,8 +293,12 @@ class CollectionClient:
         filter: str | None,
         fields: list[str] | None,
         vectors: bool = False,
+        needs_rebuild: bool = False,
     ) -> list[list[dict[str, Any]]]:
-        """Return the nearest documents for each query, with their scores."""
+        """Return the nearest documents for each query, with their scores.
+
+        An index that `needs_rebuild` does not become ready by waiting.
+        """
 
         def check(response: Any) -> list[list[dict[str, Any]]]:
             if not isinstance(response, list) or len(response) != len(queries):
@@ -315,6 +319,7 @@ class CollectionClient:
                 output_fields=fields,
             ),
             check=check,
+            not_ready_is_final=needs_rebuild,
         )
 
     def delete(self, ids: list[str]) -> None:
@@ -402,6 +407,7 @@ class CollectionClient:
         *,
         check: Callable[[Any], _Out] = lambda response: response,
         missing_is_error: bool = True,
+        not_ready_is_final: bool = False,
         write: bool = False,
         retry: Retry | None = None,
     ) -> _Out:
@@ -419,6 +425,7 @@ class CollectionClient:
             lambda sdk: request(sdk, database, name),
             check=check,
             missing_is_error=missing_is_error,
+            not_ready_is_final=not_ready_is_final,
             retry=retry,
         )
 

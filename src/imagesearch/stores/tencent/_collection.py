@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from imagesearch._validation import chunks
@@ -32,8 +32,9 @@ from imagesearch.stores.tencent._schema import (
     Manifest,
     declared_columns,
     existing_columns,
+    is_filterable_name,
 )
-from imagesearch.stores.tencent._settings import FLAT, HNSW, Index, Settings, index_of
+from imagesearch.stores.tencent._settings import FLAT, HNSW, IVF, Index, Settings, index_of
 from imagesearch.types import IndexMeta, Projection
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def _open_own(
         columns,
         manifest.uri_field,
         ours=True,
+        uri_indexed=is_filterable_name(manifest.uri_field),
         typed=manifest.format > 1,
         revisions=info.filters.get(REVISION) == "string",
     )
@@ -239,14 +241,23 @@ def _open_existing(info: CollectionInfo, settings: Settings, meta: IndexMeta) ->
                 "fields out"
             )
         columns = {name: columns[name] for name in settings.fields}
-    mapping = DocumentMapping(columns, uri_field, ours=False)
+    mapping = DocumentMapping(
+        columns,
+        uri_field,
+        ours=False,
+        uri_indexed=info.filters.get(uri_field) == "string" and is_filterable_name(uri_field),
+    )
     return OpenCollection(meta, mapping, _index(info, settings), why, info)
 
 
 def _index(info: CollectionInfo, settings: Settings) -> Index:
-    if settings.index is not None and settings.index.service_type == info.index:
-        return settings.index
-    return index_of(info.index)
+    same = settings.index is not None and settings.index.service_type == info.index
+    index = settings.index if same and settings.index is not None else index_of(info.index)
+    nlist = info.params.get("nlist")
+    if isinstance(index, IVF) and type(nlist) is int and nlist > 0:
+        # The service refuses to examine more cells than there are.
+        return replace(index, nlist=nlist, nprobe=min(index.nprobe, nlist))
+    return index
 
 
 def _check_vectors(info: CollectionInfo, settings: Settings, meta: IndexMeta) -> None:

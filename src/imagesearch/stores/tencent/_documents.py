@@ -74,6 +74,7 @@ class DocumentMapping:
         columns: Declared fields, by name.
         uri_field: Column of the URI.
         ours: Whether this library created the collection, with the columns of `_schema`.
+        uri_indexed: Whether filters can name the column of the URI.
         typed: Whether every value of a declared field has its declared type, which collections
             of format 1 do not ensure.
         revisions: Whether the collection can be filtered on the revision of a document, which
@@ -83,6 +84,7 @@ class DocumentMapping:
     columns: Mapping[str, Column]
     uri_field: str
     ours: bool
+    uri_indexed: bool = True
     typed: bool = True
     revisions: bool = False
 
@@ -263,7 +265,8 @@ def write_records(collection: CollectionClient, opened: OpenCollection, batch: R
     vectors = cast(NDArray[np.float32], checked.vectors)
     documents = [opened.mapping.document(record, []) for record in checked]
     settings = collection.connection.settings
-    build_index = not isinstance(opened.index, IVF)
+    # Before an IVF index is built from existing data, the service refuses to add to it.
+    build_index = not isinstance(opened.index, IVF) or _is_built(collection)
 
     def write(rows: range) -> None:
         part, matrix = documents[rows.start : rows.stop], vectors[rows.start : rows.stop]
@@ -288,6 +291,11 @@ def write_records(collection: CollectionClient, opened: OpenCollection, batch: R
 
     portions = _portions(documents, vector_bytes(vectors), settings.batch_size)
     collection.connection.map(write, portions)
+
+
+def _is_built(collection: CollectionClient) -> bool:
+    info = collection.describe()
+    return info is not None and info.indexed > 0
 
 
 def _portions(documents: list[dict[str, Any]], vector_size: int, most: int) -> Iterator[range]:

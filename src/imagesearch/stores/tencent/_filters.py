@@ -110,12 +110,15 @@ class _Compiler:
         column = self.mapping.columns.get(field)
         if column is None:
             declared = ", ".join(sorted(self.mapping.columns)) or "none"
-            hint = (
-                "the service cannot filter on a record's own id or uri; use get(), or a search with "
-                "Query.id"
-                if field in ("id", "uri")
-                else "declare it under fields, with its type, when the collection is created"
-            )
+            hint = "declare it under fields, with its type, when the collection is created"
+            if field == "id":
+                hint = "the service cannot filter on ids; use get(), or a search with Query.id"
+            elif field == "uri":
+                hint = (
+                    "a URI can only be compared with = and in"
+                    if self.mapping.uri_indexed
+                    else f"the column {self.mapping.uri_field!r} of the URI has no filter index"
+                )
             raise UnsupportedFilterError(
                 f"Tencent Cloud VectorDB cannot filter on {field!r}: only declared fields have an "
                 f"index (here: {declared}); {hint}"
@@ -125,6 +128,8 @@ class _Compiler:
     def _equals(
         self, node: FilterNode, field: str, values: tuple[Scalar, ...], positive: bool
     ) -> Compiled:
+        if field == "uri" and self.mapping.uri_indexed:
+            return self._uri_equals(node, values, positive)
         column = self._column(field)
         literals: dict[str, None] = {}
         terms: dict[str, None] = {}
@@ -145,6 +150,19 @@ class _Compiler:
         if terms:
             parts.append(_include(TERMS, terms))
         return _joined("or", parts) if parts else False
+
+    def _uri_equals(self, node: FilterNode, values: tuple[Scalar, ...], positive: bool) -> Compiled:
+        texts = dict.fromkeys(value for value in values if isinstance(value, str))
+        if not texts:
+            return False
+        if not positive or not all(map(is_plain, texts)):
+            raise UnsupportedFilterError(
+                f"{node}: Tencent Cloud VectorDB compares URIs only with = and in, not negated, and "
+                "only with texts of 1 to 512 bytes without control characters"
+            )
+        literals = ", ".join(map(quoted, texts))
+        name = self.mapping.uri_field
+        return f"{name} = {literals}" if len(texts) == 1 else f"{name} in ({literals})"
 
     def _ordered(self, node: Compare) -> Compiled:
         column = self._column(node.field)

@@ -41,7 +41,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from imagesearch._printable import shorten
-from imagesearch.errors import ConfigError, IncompatibleIndexError, StoreRequestError
+from imagesearch.errors import (
+    ConfigError,
+    IncompatibleIndexError,
+    StoreRequestError,
+    StoreUnavailableError,
+)
 from imagesearch.filters import Scalar
 from imagesearch.types import RESERVED_FIELDS, IndexMeta, Metric
 
@@ -57,6 +62,7 @@ __all__ = [
     "CollectionSpec",
     "Column",
     "FieldType",
+    "IndexNotReadyError",
     "Manifest",
     "NativeValue",
     "RequestTooLargeError",
@@ -64,6 +70,7 @@ __all__ = [
     "column_values",
     "declared_columns",
     "existing_columns",
+    "is_filterable_name",
     "is_plain",
 ]
 
@@ -106,6 +113,10 @@ _EXPECTED: Mapping[FieldType, str] = {
 }
 
 
+class IndexNotReadyError(StoreUnavailableError):
+    """The vector index is not built, or is being built."""
+
+
 class RequestTooLargeError(StoreRequestError):
     """The body of a request is larger than the service, or a proxy, accepts."""
 
@@ -136,6 +147,8 @@ class CollectionInfo:
     dimension: int
     metric: str
     index: str
+    params: Mapping[str, Any]
+    indexed: int
     filters: Mapping[str, str]
 
 
@@ -235,6 +248,16 @@ class Column:
         """Return the term of documents whose field is, or whose list contains, an unusual text."""
         kind = "c" if self.type == "array" else "s"
         return f"{self.name}:{kind}{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def is_filterable_name(name: str) -> bool:
+    """Return whether a filter can name a column.
+
+    Example:
+        >>> is_filterable_name("path"), is_filterable_name("not"), is_filterable_name("a-b")
+        (True, False, False)
+    """
+    return _NAME.fullmatch(name) is not None and name.lower() not in _KEYWORDS
 
 
 def is_plain(text: str) -> bool:
@@ -366,8 +389,7 @@ def existing_columns(types: Mapping[str, str], uri_field: str) -> dict[str, Colu
         for name, type in types.items()
         if type in supported
         and name not in RESERVED | RESERVED_FIELDS | {uri_field}
-        and _NAME.fullmatch(name)
-        and name.lower() not in _KEYWORDS
+        and is_filterable_name(name)
     }
 
 

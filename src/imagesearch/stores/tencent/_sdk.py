@@ -19,7 +19,12 @@ from imagesearch.errors import (
     StoreUnavailableError,
 )
 from imagesearch.stores.tencent._pacing import Pace, Retry
-from imagesearch.stores.tencent._schema import CollectionInfo, CollectionSpec, RequestTooLargeError
+from imagesearch.stores.tencent._schema import (
+    CollectionInfo,
+    CollectionSpec,
+    IndexNotReadyError,
+    RequestTooLargeError,
+)
 from imagesearch.stores.tencent._settings import Settings
 
 __all__ = [
@@ -75,7 +80,8 @@ _SILENCE = 5.0
 
 _RATE_LIMIT = 429
 _TOO_LARGE = 413
-_RETRYABLE_CODES = frozenset({_RATE_LIMIT, 13000, 13100, 13101})
+_NOT_READY_CODES = frozenset({13000, 13100, 13101})
+_RETRYABLE_CODES = frozenset({_RATE_LIMIT, *_NOT_READY_CODES})
 _AUTH_CODES = frozenset({401, 403, 407})
 _MISSING_CODES = frozenset({15301, 15302})
 _EXISTS_CODES = frozenset({15201, 15202})
@@ -148,6 +154,7 @@ class SdkClient:
         *,
         check: Callable[[Any], T] = lambda response: response,
         missing_is_error: bool = True,
+        not_ready_is_final: bool = False,
         write: bool = False,
         retry: Retry | None = None,
     ) -> T:
@@ -159,6 +166,7 @@ class SdkClient:
             check: Turns the response into a result, or raises `MalformedResponseError`.
             missing_is_error: Whether a missing collection is reported as having been dropped,
                 and not as `MissingError`.
+            not_ready_is_final: Whether a request to an index that is not ready is not repeated.
             write: Whether it is not repeated when its response does not arrive in time.
             retry: When to repeat this request; None for as often as the settings say.
 
@@ -201,7 +209,10 @@ class SdkClient:
                 self._pace.reached = True
             if _is_rate_limit(cause):
                 self._pace.limited(sent)
-            repeated = failure.retryable and not (write and _is_late(cause))
+            final = (write and _is_late(cause)) or (
+                not_ready_is_final and isinstance(failure, IndexNotReadyError)
+            )
+            repeated = failure.retryable and not final
             elapsed = time.monotonic() - started
             pause = self._pause(cause, pauses, elapsed) if repeated else None
             if pause is None:
@@ -317,7 +328,8 @@ class SdkClient:
         if code in _MISSING_CODES:
             return MissingError(f"{where}: {text}")
         if code in _RETRYABLE_CODES or code == -1 or 500 <= code < 600:
-            return StoreUnavailableError(
+            kind = IndexNotReadyError if code in _NOT_READY_CODES else StoreUnavailableError
+            return kind(
                 f"{where} failed, code {code} ({text}); the service is busy or not ready. A wrong "
                 "key can have the same effect"
             )
@@ -394,6 +406,10 @@ def index_definition(spec: CollectionSpec) -> Any:
     )
 
 
+def _params(param: Any) -> dict[str, Any]:
+    return dict(vars(param) if hasattr(param, "__dict__") else param or {})
+
+
 def collection_info(collection: Any) -> CollectionInfo:
     """Return the description of an existing collection.
 
@@ -413,6 +429,8 @@ def collection_info(collection: Any) -> CollectionInfo:
         dimension=int(vector.dimension),
         metric=str(vector.metric_type.value),
         index=str(vector.index_type.value),
+        params=_params(vector.param),
+        indexed=int(vector.indexed_count or 0),
         filters={
             str(index.name): str(index.field_type.value)
             for index in indexes

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagesearch._validation import chunks
-from imagesearch.errors import StoreRequestError
+from imagesearch.errors import StoreRequestError, StoreUnavailableError
 from imagesearch.stores.tencent._documents import short_floats
 from imagesearch.stores.tencent._scan import MAX_PAGE
+from imagesearch.stores.tencent._schema import IndexNotReadyError
+from imagesearch.stores.tencent._settings import IVF
 from imagesearch.types import Hit, Metric
 
 if TYPE_CHECKING:
@@ -114,14 +116,23 @@ def search_collection(
 
     def request(part: NDArray[np.float32], *, thorough: bool) -> list[list[Hit]]:
         with_vectors = metric == "l2" and not distances.known
-        answers = collection.search(
-            short_floats(part),
-            limit=min(k, MAX_PAGE),
-            params=opened.index.search_params(k, thorough=thorough),
-            filter=filter,
-            fields=mapping.output_fields,
-            vectors=with_vectors,
-        )
+        try:
+            answers = collection.search(
+                short_floats(part),
+                limit=min(k, MAX_PAGE),
+                params=opened.index.search_params(k, thorough=thorough),
+                filter=filter,
+                fields=mapping.output_fields,
+                vectors=with_vectors,
+                needs_rebuild=isinstance(opened.index, IVF),
+            )
+        except IndexNotReadyError as error:
+            if not isinstance(opened.index, IVF):
+                raise
+            raise StoreUnavailableError(
+                f"{connection.settings.location}: its IVF index is not built, or is being built",
+                remedy="call rebuild_index after loading, and wait until it is built",
+            ) from error
         if with_vectors:
             distances.learn(part, answers)
         return [

@@ -121,7 +121,7 @@ class IVF:
     """An inverted-file index, for more than about 100 million vectors.
 
     It is built from existing data: load first, then call `TencentStore.rebuild_index`. Records
-    that are added later are found after the next rebuild.
+    that are written later are indexed as they are written.
 
     Args:
         quantisation: Bits in which an element of a vector is stored: ``"sq4"``, ``"sq8"`` or

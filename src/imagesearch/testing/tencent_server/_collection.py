@@ -162,7 +162,8 @@ class Collection:
         vector = next(index for index in indexes if index["fieldType"] == "vector")
         self.dimension: int = vector["dimension"]
         self.metric: str = vector["metricType"]
-        self.needs_rebuild: bool = vector["indexType"].startswith("IVF")
+        self._built_from_data: bool = vector["indexType"].startswith("IVF")
+        self.needs_rebuild: bool = self._built_from_data
         self.types: dict[str, str] = {
             index["fieldName"]: index["fieldType"]
             for index in indexes
@@ -186,6 +187,14 @@ class Collection:
             self._unindexed.discard(id)
         return existed
 
+    def described(self) -> dict[str, Any]:
+        """Return the response to ``/collection/describe``, with the number of indexed documents."""
+        count = len(self._current.documents.keys() - self._unindexed)
+        for index in self.info["indexes"]:
+            if index["fieldType"] == "vector":
+                index["indexedCount"] = count
+        return self.info
+
     def is_indexed(self, id: str) -> bool:
         """Return whether the vector index has a document."""
         return id not in self._unindexed
@@ -198,8 +207,9 @@ class Collection:
         return len(ids)
 
     def rebuild(self) -> None:
-        """Add all documents to the vector index."""
+        """Add all documents to the vector index; later ones are added as they are written."""
         self._unindexed.clear()
+        self.needs_rebuild = not self._current.documents and self._built_from_data
 
     def view(self, *, strong: bool) -> View:
         """Return the view of a strongly or an eventually consistent read."""

@@ -129,7 +129,7 @@ class Operations:
         name = collection.info["collection"]
         if name != body["collection"] and not self._behaviour.describe_aliases:
             raise ApiError(Code.NO_COLLECTION, f"Collection not exist: {body['collection']}")
-        return {"collection": collection.info}
+        return {"collection": collection.described()}
 
     def _set_alias(self, body: _Body) -> dict[str, Any]:
         collection, alias = self._collection(body), _name(body, "alias")
