@@ -589,6 +589,43 @@ class ImageIndex:
             where=as_filter(where), batch_size=batch_size, vectors=flag(vectors, "vectors")
         )
 
+    def to_numpy(
+        self, *, where: Filter | str | None = None
+    ) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the ids and the vectors of all matching records.
+
+        Records are read in batches, so no more memory is used than the result needs.
+
+        Args:
+            where: Only matching records.
+
+        Returns:
+            n ids, and float32 of shape (n, dim), as the store keeps the vectors: of unit length
+            under the metric ``cosine``, and projected if the index is.
+
+        Raises:
+            FilterError: `where` is invalid, or the store does not support it.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import EmbeddingSpec, MemoryStore
+            >>> index = ImageIndex(embedder=EmbeddingSpec("mine", dim=2), store=MemoryStore())
+            >>> _ = index.add_vectors(["a", "b"], [[1, 0], [0, 1]])
+            >>> ids, vectors = index.to_numpy()
+            >>> ids, vectors.shape
+            (['a', 'b'], (2, 2))
+        """
+        filter = as_filter(where)
+        ids: list[str] = []
+        vectors = np.empty((self.store.count(filter), self.meta.dim), np.float32)
+        for batch in self.scan(where=filter, vectors=True):
+            end = len(ids) + len(batch)
+            if end > len(vectors):  # records were added meanwhile
+                vectors = np.resize(vectors, (end + len(ids) // 2, self.meta.dim))
+            vectors[len(ids) : end] = batch.vectors
+            ids += batch.ids
+        return ids, vectors[: len(ids)]
+
     def fit_projection(
         self,
         into: str | os.PathLike[str] | VectorStore,

@@ -11,6 +11,7 @@ from typing import Any, overload
 from PIL import Image
 
 from imagesearch._rendering import Tile, contact_sheet, render, text_table
+from imagesearch.errors import MissingDependencyError
 from imagesearch.types.records import Failure
 
 __all__ = ["AddReport", "Hit", "Hits"]
@@ -109,6 +110,47 @@ class Hits(Sequence[Hit]):
             ['a']
         """
         return [hit.id for hit in self._hits]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return a dict for each hit, best first: ``id``, ``score``, ``uri`` and ``metadata``.
+
+        Example:
+            >>> Hits([Hit("a", 0.9, "/a.jpg", {"n": 1})]).to_dicts()
+            [{'id': 'a', 'score': 0.9, 'uri': '/a.jpg', 'metadata': {'n': 1}}]
+        """
+        return [
+            {"id": hit.id, "score": hit.score, "uri": hit.uri, "metadata": dict(hit.metadata)}
+            for hit in self._hits
+        ]
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` with a row for each hit, best first.
+
+        Its columns are ``id``, ``score``, ``uri`` and the metadata fields; a field named ``score``
+        becomes ``metadata.score``.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+
+        Example:
+            >>> list(Hits([Hit("a", 0.9, "/a.jpg", {"n": 1})]).to_pandas().columns)
+            ['id', 'score', 'uri', 'n']
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingDependencyError(
+                "to_pandas() needs the package pandas", remedy="pip install pandas"
+            ) from error
+        rows = [
+            {"id": hit.id, "score": hit.score, "uri": hit.uri}
+            | {
+                f"metadata.{name}" if name == "score" else name: value
+                for name, value in hit.metadata.items()
+            }
+            for hit in self._hits
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["id", "score", "uri"])
 
     def to_table(self, *, width: int | None = None) -> str:
         """Return a text table: rank, score, uri and the metadata fields.
@@ -252,6 +294,35 @@ class AddReport:
     def total(self) -> int:
         """Number of inputs."""
         return len(self.added) + len(self.updated) + len(self.unchanged) + len(self.failed)
+
+    def to_dicts(self) -> list[dict[str, str | None]]:
+        """Return a dict for each input and each removed or kept record.
+
+        All have the keys ``status`` (``added``, ``updated``, ``unchanged``, ``failed``, ``removed``
+        or ``kept``), ``id``, ``source``, ``error`` (a class) and ``reason``; the last three are None
+        for all but failures.
+
+        Example:
+            >>> [(row["status"], row["id"]) for row in AddReport(added=["a"]).to_dicts()]
+            [('added', 'a')]
+        """
+        nothing: dict[str, str | None] = {"source": None, "error": None, "reason": None}
+        rows = [
+            {"status": status, "id": id, **nothing}
+            for status in ("added", "updated", "unchanged", "removed", "kept")
+            for id in getattr(self, status)
+        ]
+        rows += [
+            {
+                "status": "failed",
+                "id": failure.id,
+                "source": failure.source,
+                "error": type(failure.error).__name__,
+                "reason": str(failure.error),
+            }
+            for failure in self.failed
+        ]
+        return rows
 
     def __repr__(self) -> str:
         return f"<AddReport: {self}>"
