@@ -2,8 +2,8 @@
 
     python benchmarks/quality.py data/imagenet50 --weights mobilenetv2_100.tf_in1k.safetensors
 
-Pictures in class folders (``*/*/image`` or ``*/image``) are embedded once with mobilenetv2_100, or
-the embedder of ``--config``. Every picture of a class then takes the role of the query in turn;
+Images in class folders (``*/*/image`` or ``*/image``) are embedded once with mobilenetv2_100, or
+the embedder of ``--config``. Every image of a class then takes the role of the query in turn;
 the others are the gallery, whole, drawn to 1-10 or to 2 of each class, on which everything is
 fitted anew. All searches go through `ImageIndex` with a store in memory. Gains over the projection
 alone come with 95 % intervals, paired by query, resampled by class.
@@ -109,7 +109,7 @@ def boxed(image, kind, dice):
 
 
 def beside(image, other, *, first):
-    """Two pictures of the same height in one."""
+    """Two images of the same height in one."""
     other = other.resize((max(1, round(other.width * image.height / other.height)), image.height))
     both = Image.new("RGB", (image.width + other.width, image.height))
     both.paste(image, (0 if first else other.width, 0))
@@ -138,7 +138,7 @@ def embed_all(paths, labels, embedder, seed):
 
 
 def rounds(labels, how, seed):
-    """Let every picture of a class be the query once: (gallery rows, query rows) for each round."""
+    """Let every image of a class be the query once: (gallery rows, query rows) for each round."""
     by_class = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     for turn in range(max(map(len, by_class))):
         dice = np.random.default_rng([seed, turn])
@@ -172,7 +172,7 @@ def index_of(vectors, labels, dim):
         )
     )
     if dim > 0:
-        # Two of each class may be fewer pictures than the dimensions that are asked for.
+        # Two of each class may be fewer images than the requested dimensions.
         index = index.fit_projection(MemoryStore(), dim=min(dim, count - 1), progress=False)
         return index, index.meta.projection.apply
     return index, (lambda rows: normalise(rows - centre)) if dim == -1 else (lambda rows: rows)
@@ -192,7 +192,7 @@ def measure(looks, labels, how, options_of, *, seed):
     """Return {(dim, option's number): each query's R-precision, P@1, copies found, classes}."""
     results = defaultdict(lambda: ([], [], [], []))
     for turn_number, (gallery, queries) in enumerate(rounds(labels, how, seed)):
-        # Other pictures are copied in each round, so that in the end all have been.
+        # Other images are copied in each round, so that in the end all have been.
         step = max(1, len(gallery) // COPIES)
         copied_rows = np.arange(turn_number % step, len(gallery), step)
         for dim, numbers in options_of.items():
@@ -331,7 +331,7 @@ def region_gains(looks, labels, case, *, seed):
 
 def print_regions(looks, labels, splits, seed):
     cases = [("whole", kind, f"box {kind}, saying nothing") for kind in BOXES]
-    cases.append(("beside another", "whole", "two pictures in one, box around one"))
+    cases.append(("beside another", "whole", "two images in one, box around one"))
     print("\n## Regions: gain in R-precision over the whole image, by focus\n")
     print("| query | vectors |", " | ".join(map(str, FOCUS)), "|")
     print("|---|---|" + "---|" * len(FOCUS))
@@ -374,7 +374,7 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pictures", type=Path, help="folder with class folders in it")
+    parser.add_argument("images", type=Path, help="folder with class folders in it")
     parser.add_argument("--weights", type=Path, help="of mobilenetv2_100")
     parser.add_argument("--config", type=Path, help="TOML with an [embedder] table instead")
     parser.add_argument("--splits", type=int, default=2, help="of the classes into halves")
@@ -385,14 +385,14 @@ def main():
     config = mobilenet(options.weights) if options.weights else load_config(options.config).embedder
 
     suffixes = {".jpg", ".jpeg", ".png", ".webp"}
-    paths = sorted(p for p in options.pictures.rglob("*") if p.suffix.lower() in suffixes)
+    paths = sorted(p for p in options.images.rglob("*") if p.suffix.lower() in suffixes)
     # Classes may stand in train/ and test/; the class is the name of the last folder.
     labels = np.array([path.parent.name for path in paths])
     print("command:", shlex.join(["python", *sys.argv]))
     print("machine:", machine())
     embedder = make_embedder(config)
     print(
-        f"{len(paths)} pictures of {len(set(labels))} classes, {embedder.spec.name}, seed {options.seed}"
+        f"{len(paths)} images of {len(set(labels))} classes, {embedder.spec.name}, seed {options.seed}"
     )
     looks = embed_all(paths, labels, embedder, options.seed)
     print_methods(looks, labels, options.seed)

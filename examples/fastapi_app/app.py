@@ -84,14 +84,14 @@ async def opened(request: Request) -> ImageIndex:
 
 
 Index = Annotated[ImageIndex, Depends(opened)]
-Picture = Annotated[bytes, File()]
+Upload = Annotated[bytes, File()]
 Asked = Annotated[Options, Query()]
 
 
 # Functions without async run in threads: no request waits for the model of another.
 @app.post("/search")
-def search(index: Index, picture: Picture, options: Asked) -> list[Found]:
-    return found(index.search(picture, **options.model_dump()))
+def search(index: Index, image: Upload, options: Asked) -> list[Found]:
+    return found(index.search(image, **options.model_dump()))
 
 
 @app.get("/search/{id:path}")
@@ -102,17 +102,17 @@ def more_like_this(index: Index, id: str, options: Asked) -> list[Found]:
 @app.post("/images", status_code=201)
 def add(
     index: Index,
-    picture: Picture,
+    image: Upload,
     id: Annotated[str | None, Form()] = None,
     metadata: Annotated[Json[dict[str, Any]] | None, Form()] = None,
 ) -> dict[str, str]:
-    open_image(picture, shrink_to=256)  # refuses files that are not images before they are stored
-    digest = hashlib.sha256(picture).hexdigest()
+    open_image(image, shrink_to=256)  # refuses files that are not images before they are stored
+    digest = hashlib.sha256(image).hexdigest()
     id = id or digest[:32]
-    item = Item(picture, id, metadata or {}, uri=str(UPLOADS / digest))
+    item = Item(image, id, metadata or {}, uri=str(UPLOADS / digest))
     report = index.add(item, on_error="raise", progress=False)
     index.release()  # so that others may write between two uploads
-    (UPLOADS / digest).write_bytes(picture)
+    (UPLOADS / digest).write_bytes(image)
     outcome = "added" if report.added else "updated" if report.updated else "unchanged"
     return {"id": id, "outcome": outcome}
 
@@ -120,12 +120,12 @@ def add(
 @app.get("/images/{id:path}/thumbnail", response_class=Response)
 def thumbnail(index: Index, id: str) -> Response:
     try:
-        picture = open_image(existing(index, id).uri, shrink_to=256)
+        image = open_image(existing(index, id).uri, shrink_to=256)
     except errors.SourceError as error:
         raise HTTPException(404, "the image file is gone") from error
-    picture.thumbnail((256, 256))
+    image.thumbnail((256, 256))
     jpeg = io.BytesIO()
-    picture.save(jpeg, "JPEG")
+    image.save(jpeg, "JPEG")
     return Response(jpeg.getvalue(), media_type="image/jpeg")
 
 

@@ -81,11 +81,11 @@ def encoded(kind, number):
 
 def add(client, picture, *, metadata=None, **fields):
     data = fields if metadata is None else {**fields, "metadata": json.dumps(metadata)}
-    return client.post("/images", files={"picture": picture}, data=data)
+    return client.post("/images", files={"image": picture}, data=data)
 
 
 def search(client, picture, **options):
-    return client.post("/search", files={"picture": picture}, params=options)
+    return client.post("/search", files={"image": picture}, params=options)
 
 
 def ids(answer):
@@ -130,7 +130,7 @@ def test_an_id_that_nobody_has_is_not_found(client, path):
 @pytest.mark.parametrize("path", ["/search", "/images"])
 def test_what_is_no_picture_is_refused_with_its_reason_and_not_kept(client, folder, path):
     kept = set((folder / "uploads").iterdir())
-    answer = client.post(path, files={"picture": b"%PDF-1.7 and so on"})
+    answer = client.post(path, files={"image": b"%PDF-1.7 and so on"})
     assert answer.status_code == 422
     assert "PDF" in answer.json()["detail"]
     assert str(folder) not in answer.text
@@ -162,7 +162,7 @@ def test_fields_that_cannot_be_kept_are_refused(client, fields):
 def test_a_body_that_is_too_large_is_refused_with_or_without_its_length(client):
     answer = search(client, bytes(MAX_BYTES))
     assert answer.status_code == 413
-    head = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     pieces = iter([head, *[bytes(2**20)] * 11, b"\r\n--x--\r\n"])
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
     assert client.post("/search", content=pieces, headers=kind).status_code == 413

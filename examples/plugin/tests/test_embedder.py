@@ -53,8 +53,8 @@ def draw(kind, number):
     dice = random.Random(f"{kind} {number}")
     inks = dice.sample([dice.randint(0, 80), dice.randint(170, 255)], 2)
     ink, paper = ((level,) * 3 for level in inks)
-    picture = Image.new("RGB", (80, 80), paper)
-    paint = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (80, 80), paper)
+    paint = ImageDraw.Draw(image)
     x, y, size = dice.randint(25, 55), dice.randint(25, 55), dice.randint(12, 24)
     match kind:
         case "disc":
@@ -65,7 +65,7 @@ def draw(kind, number):
         case "bars":
             for column in range(x - size, x + size, 12):
                 paint.rectangle((column, y - size, column + 5, y + size), ink)
-    return picture
+    return image
 
 
 def test_a_trained_network_finds_what_it_has_learned(tmp_path):

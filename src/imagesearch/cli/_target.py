@@ -120,14 +120,14 @@ def known_fields(config: Path | None, store: Path | None) -> list[str] | None:
 
 def note_unknown_fields(config: Path | None, store: Path | None, where: str | None) -> None:
     """Print which fields of a filter without matches no image has."""
-    known = known_fields(config, store) if where is not None else None
-    if where is None or known is None:
+    names = known_fields(config, store) if where is not None else None
+    if where is None or names is None:
         return
-    unknown = sorted(fields_of(parse_filter(where)) - _IDENTITY - set(known))
+    unknown = sorted(fields_of(parse_filter(where)) - _IDENTITY - set(names))
     if unknown:
         complain(
             f"no image has the field {', '.join(map(repr, unknown))}; there are: "
-            f"{', '.join(known) or 'no fields at all'}",
+            f"{', '.join(names) or 'no fields'}",
             word="Note",
             role="warning",
         )

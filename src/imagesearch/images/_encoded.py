@@ -74,29 +74,29 @@ def _bare_jpeg(data: bytes) -> bytes:
     position = 2
     unsound = False
     for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(data, position)
-        if found is None:
+        match = _MARKER.search(data, position)
+        if match is None:
             return data
-        marker, position = found[1][0], found.end()
+        marker, position = match[1][0], match.end()
         if marker in _ALONE:
             continue
         if marker == _SOS:
             size = sum(end - start for start, end in kept)
-            if found.start() - size <= _LARGE and not unsound:
+            if match.start() - size <= _LARGE and not unsound:
                 return data
             head = b"".join(data[start:end] for start, end in kept)
-            return b"".join((b"\xff\xd8", head, memoryview(data)[found.start() :]))
+            return b"".join((b"\xff\xd8", head, memoryview(data)[match.start() :]))
         start, position = position + 2, position + int.from_bytes(data[position : position + 2])
         if position < start:
             return data
         if marker == _EXIF and data.startswith(b"Exif\0\0", start):
             bad = shared_exif(data[start:position])
             unsound = unsound or bad
-            wanted = not bad
+            keep = not bad
         else:
-            wanted = marker in {_APP0, _ADOBE} or marker not in _METADATA
-        if wanted and not (marker in _METADATA and marker in seen):
-            kept.append((found.start(), position))
+            keep = marker in {_APP0, _ADOBE} or marker not in _METADATA
+        if keep and not (marker in _METADATA and marker in seen):
+            kept.append((match.start(), position))
             seen.add(marker)
     return data
 
@@ -343,8 +343,8 @@ _TIFF_START = re.compile(rb"II\*\0|MM\0\*")
 
 def _check_exif(data: bytes, name: str) -> None:
     """Check the EXIF blocks of an AVIF or HEIC, which their readers parse first."""
-    for found in islice(_TIFF_START.finditer(data), 16):
-        if shared_exif(data[found.start() :]):
+    for start in islice(_TIFF_START.finditer(data), 16):
+        if shared_exif(data[start.start() :]):
             raise DecodeError(
                 f"{name} has EXIF entries that share the same bytes, which would fill the memory; "
                 "remove its metadata"

@@ -190,8 +190,8 @@ def unsupported_jpeg(jpeg: Jpeg) -> str | None:
 def _segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Yield for each marker its code, the start and end of its segment, and where to look for the next."""
     position = 2
-    while found := _MARKER.search(data, position):
-        code, position = found[1][0], found.end()
+    while match := _MARKER.search(data, position):
+        code, position = match[1][0], match.end()
         if code in _RESTARTS or code == _TEM:
             continue
         if code in {_SOI, _EOI}:

@@ -51,14 +51,14 @@ class MarkedSource(io.BytesIO):
         """Mark the last row, if Pillow has allocated the image; nothing is decoded yet."""
         pixels = self._pixels()
         if pixels is not None:
-            for place, value in self._marks():
-                pixels[place] = value
+            for pixel, value in self._marks():
+                pixels[pixel] = value
         return pixels is not None
 
     def has_last_row(self) -> bool:
         """Whether the decoder has written the last row."""
         pixels = self._pixels()
-        return pixels is None or any(pixels[place] != value for place, value in self._marks())
+        return pixels is None or any(pixels[pixel] != value for pixel, value in self._marks())
 
     def _pixels(self) -> Any:
         # Not the image's own `load`, which is running now.
@@ -119,9 +119,9 @@ def damage_of_jpeg(data: bytes, jpeg: Jpeg) -> str | None:
     for scan in jpeg.scans:
         if scan.restarts and not jpeg.lossless:
             expected = math.ceil(_units(jpeg, scan) / scan.restarts) - 1
-            found = len(_RESTART.findall(data, scan.start, scan.end))
-            if not expected <= found <= expected + 1:  # some encoders end with one
-                return f"it has {found:,} restart markers instead of {expected:,}"
+            count = len(_RESTART.findall(data, scan.start, scan.end))
+            if not expected <= count <= expected + 1:  # some encoders end with one
+                return f"it has {count:,} restart markers instead of {expected:,}"
         for run in _holes(data, scan):
             if not _means_flat(jpeg, scan, run):
                 return f"its compressed data have a hole of {run:,} zero bytes"

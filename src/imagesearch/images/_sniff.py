@@ -116,8 +116,8 @@ def perhaps_unsupported(data: bytes, jpeg: Jpeg | None) -> str | None:
 def _tiff_kind(tiff: TiffHeader) -> str | None:
     """Describe a TIFF, or return None if its header is invalid."""
     colour, colours = _COLOURS.get(-1 if tiff.photometric is None else tiff.photometric, ("", 0))
-    known = tiff.compression in _READ or tiff.compression in _COMPRESSIONS
-    if not colour or not known or not all(1 <= bits <= 64 for bits in tiff.bits):
+    valid = tiff.compression in _READ or tiff.compression in _COMPRESSIONS
+    if not colour or not valid or not all(1 <= bits <= 64 for bits in tiff.bits):
         return None
     if _is_common(tiff, colours):
         return None

@@ -84,11 +84,11 @@ def rank(
         [[(0, 1.0), (2, 0.0)]]
     """
     everything = np.arange(len(vectors))
-    found = nearest(
+    candidates = nearest(
         queries, lambda: [(everything, vectors)], vectors.__getitem__, k=k, metric=metric
     )
     answers = []
-    for rows, scored in found:
+    for rows, scored in candidates:
         best = zip(rows.tolist(), scored.tolist(), strict=True)
         answers.append(sorted(best, key=lambda pair: (-pair[1], ids[pair[0]]))[:k])
     return answers
@@ -160,9 +160,9 @@ def _pick(
         for number, row in enumerate(table):
             slack = _slack(float(lengths[number]), longest, metric)
             good = np.flatnonzero(row >= least[number] - slack) if kept[number] else None
-            some = row if good is None else row[good]
-            if len(some) > k:
-                best = float(np.partition(some, len(some) - k)[len(some) - k])
+            eligible = row if good is None else row[good]
+            if len(eligible) > k:
+                best = float(np.partition(eligible, len(eligible) - k)[len(eligible) - k])
                 least[number] = max(least[number], best)
                 good = np.flatnonzero(row >= least[number] - slack)
             elif good is None:
@@ -175,7 +175,7 @@ def _pick(
             picked.append(np.empty(0, np.int64))
             continue
         rows = np.concatenate([rows for rows, _ in parts])
-        approximate = np.concatenate([some for _, some in parts])
+        approximate = np.concatenate([scores for _, scores in parts])
         slack = _slack(float(lengths[number]), longest, metric)
         picked.append(rows[_above_kth(approximate, k, slack)])
     return picked

@@ -128,14 +128,14 @@ class MemoryStore:
                 rows = np.sort(np.array(matching, np.int64))
             vectors = self._vectors[: len(everything)]
             block = Block(vectors, slice(None) if len(rows) == len(everything) else rows)
-            found = nearest(
+            nearest_rows = nearest(
                 queries,
                 lambda: [(rows, block)],
                 self._vectors.__getitem__,
                 k=k,
                 metric=meta.metric,
             )
-            return [self._hits(best, scores, k) for best, scores in found]
+            return [self._hits(best, scores, k) for best, scores in nearest_rows]
 
     def get(self, ids: Sequence[str], *, vectors: bool = False) -> dict[str, Record]:
         """Return the records that exist among `ids`."""

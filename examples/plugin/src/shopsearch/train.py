@@ -50,4 +50,4 @@ def train(photos: Path, weights: Path, *, epochs: int = 20) -> float:
 
 if __name__ == "__main__":
     share = train(Path(sys.argv[1]), Path(sys.argv[2]))
-    print(f"saved {sys.argv[2]}; it knows the folder of {share:.0%} of the images")
+    print(f"saved {sys.argv[2]}; {share:.0%} of the images classified correctly")
