@@ -30,7 +30,7 @@ def unreachable():
         server.bind(("127.0.0.1", 0))
         server.listen(0)
         waiting = [other]
-        # Once the queue of connections that nobody accepts is full, the system ignores new ones.
+        # Once the queue of unaccepted connections is full, the system ignores new ones.
         for _ in range(8):
             client = socket.socket()
             client.setblocking(False)
