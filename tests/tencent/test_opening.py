@@ -567,6 +567,17 @@ def test_another_programs_collection_is_filtered_by_the_path_of_its_images(tutor
     assert store.count((Field("uri") == "./train/7.jpg") & (Field("page") == 7)) == 1
 
 
+def test_a_collection_with_only_sparse_vectors_is_refused_by_that_name(server, make_store):
+    make_store().open(meta())
+    names = {"database": "photos", "collection": "all"}
+    info = server.operations.call("/collection/describe", names)["collection"]
+    info["indexes"] = [index for index in info["indexes"] if index["fieldName"] != "vector"]
+    sparse = {"fieldName": "sparse_vector", "fieldType": "sparseVector", "indexType": "inverted"}
+    info["indexes"].append({**sparse, "metricType": "IP"})
+    with pytest.raises(IncompatibleIndexError, match="only sparse vectors"):
+        make_store().open(meta())
+
+
 def test_opening_retries_after_failures(server, make_store):
     server.faults.add(Fault("reset_after", every=2))
     store = make_store()

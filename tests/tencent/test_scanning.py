@@ -96,3 +96,23 @@ def test_another_programs_collection_is_listed_before_the_first_page_is_returned
     first = next(pages)
     collection.documents = collection.documents[1000:]
     assert len(scanned([first, *pages])) == 3000
+
+
+def test_a_scan_beside_a_writer_does_not_list_the_collection_by_offset():
+    class Growing(FakeCollection):
+        """Another program adds a record before each of the first counts."""
+
+        additions = 5
+
+        def count(self, filter):
+            if self.additions:
+                self.additions -= 1
+                self.documents.append({"id": f"new-{self.additions}", KEY: self.additions})
+            return super().count(filter)
+
+        def page(self, filter, *, limit, offset=0, fields=None):
+            assert fields is None
+            return super().page(filter, limit=limit, offset=offset)
+
+    collection = Growing(range(0, 2**32, 2**22))
+    assert len(scanned(scan_by_ranges(collection, None, 100))) == 1024 + 5

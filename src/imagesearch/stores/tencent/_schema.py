@@ -114,7 +114,7 @@ _EXPECTED: Mapping[FieldType, str] = {
 
 
 class IndexNotReadyError(StoreUnavailableError):
-    """The vector index is not built, or is being built."""
+    """The vector index is not built."""
 
 
 class RequestTooLargeError(StoreRequestError):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from imagesearch.errors import (
+    IncompatibleIndexError,
     MissingDependencyError,
     StoreAuthError,
     StoreError,
@@ -80,8 +81,8 @@ _SILENCE = 5.0
 
 _RATE_LIMIT = 429
 _TOO_LARGE = 413
-_NOT_READY_CODES = frozenset({13000, 13100, 13101})
-_RETRYABLE_CODES = frozenset({_RATE_LIMIT, *_NOT_READY_CODES})
+_NOT_READY = 13100
+_RETRYABLE_CODES = frozenset({_RATE_LIMIT, 13000, _NOT_READY, 13101})
 _AUTH_CODES = frozenset({401, 403, 407})
 _MISSING_CODES = frozenset({15301, 15302})
 _EXISTS_CODES = frozenset({15201, 15202})
@@ -328,7 +329,7 @@ class SdkClient:
         if code in _MISSING_CODES:
             return MissingError(f"{where}: {text}")
         if code in _RETRYABLE_CODES or code == -1 or 500 <= code < 600:
-            kind = IndexNotReadyError if code in _NOT_READY_CODES else StoreUnavailableError
+            kind = IndexNotReadyError if code == _NOT_READY else StoreUnavailableError
             return kind(
                 f"{where} failed, code {code} ({text}); the service is busy or not ready. A wrong "
                 "key can have the same effect"
@@ -414,12 +415,17 @@ def collection_info(collection: Any) -> CollectionInfo:
     """Return the description of an existing collection.
 
     Raises:
-        MalformedResponseError: It has no vectors that can be searched.
+        IncompatibleIndexError: It has no dense vectors.
     """
     indexes = collection.indexes
     vector = next((index for index in indexes if index.name == "vector"), None)
     if vector is None or not isinstance(vector, VectorIndex):
-        raise MalformedResponseError("the collection has no index named 'vector'")
+        sparse = any(index.name == "sparse_vector" for index in indexes)
+        raise IncompatibleIndexError(
+            f"the collection {collection.collection_name!r} has no column 'vector'"
+            + (", only sparse vectors, which are not supported" if sparse else "")
+            + "; use another collection"
+        )
     return CollectionInfo(
         name=str(collection.collection_name),
         aliases=tuple(collection.alias or ()),

@@ -130,8 +130,8 @@ def search_collection(
             if not isinstance(opened.index, IVF):
                 raise
             raise StoreUnavailableError(
-                f"{connection.settings.location}: its IVF index is not built, or is being built",
-                remedy="call rebuild_index after loading, and wait until it is built",
+                f"{connection.settings.location}: its IVF index is not built",
+                remedy="call rebuild_index after loading",
             ) from error
         if with_vectors:
             distances.learn(part, answers)
