@@ -73,7 +73,7 @@ _SAME = 1e-6
 def breadth_of(graph: Graph, wanted: int, live: int) -> int:
     """Return how broadly to search for so many live nodes; 0 if the graph is no help.
 
-    As broadly as was measured for ten hits, two nodes more for each further one, and more by the
+    As broadly as was measured for ten hits, four nodes more for each further one, and more by the
     share of nodes that are dead.
 
     Args:
@@ -83,7 +83,7 @@ def breadth_of(graph: Graph, wanted: int, live: int) -> int:
     """
     if graph.ef <= 0 or not live:
         return 0
-    return math.ceil((graph.ef + 2 * max(0, wanted - 10)) * len(graph.nodes) / live)
+    return math.ceil((graph.ef + 4 * max(0, wanted - 10)) * len(graph.nodes) / live)
 
 
 class StoppedError(Exception):
