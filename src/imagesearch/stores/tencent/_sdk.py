@@ -43,7 +43,6 @@ _first_import = "tcvectordb" not in sys.modules
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import grpc
         import requests
         import tcvectordb
         from tcvectordb.exceptions import (
@@ -105,6 +104,10 @@ class ExistsError(StoreError):
 
 class MissingError(StoreError):
     """The collection or its database does not exist."""
+
+
+class _ConnectTimeoutError(Exception):
+    """A gRPC channel was not connected in time."""
 
 
 class SdkClient:
@@ -188,7 +191,7 @@ class SdkClient:
                 VectorDBException,
                 HttpError,
                 requests.RequestException,
-                grpc.FutureTimeoutError,
+                _ConnectTimeoutError,
                 MalformedResponseError,
                 # The SDK fails with these on responses that it does not expect.
                 KeyError,
@@ -271,8 +274,13 @@ class SdkClient:
         return max(pause, float(required))
 
     def _await_channel(self) -> None:
-        channel = self._sdk.vdb_client.rpc_client.channels[0]
-        grpc.channel_ready_future(channel).result(timeout=self._settings.connect_timeout)
+        """Make a small request with the timeout for connecting, which gRPC does not have."""
+        try:
+            self._sdk.list_databases(timeout=self._settings.connect_timeout)
+        except GrpcException as error:
+            if _grpc_status(error) == "DEADLINE_EXCEEDED":
+                raise _ConnectTimeoutError(error.message) from error
+            raise
 
     def _error(self, cause: Exception, where: str) -> StoreError:
         text = self._scrubbed(cause)
@@ -369,13 +377,13 @@ def is_permanent(error: StoreError) -> bool:
 def _is_connect_timeout(cause: Exception) -> bool:
     # The SDK replaces the error of requests by its own.
     context = cause.__context__ if isinstance(cause, ConnectError) else cause
-    return isinstance(context, requests.ConnectTimeout | grpc.FutureTimeoutError)
+    return isinstance(context, requests.ConnectTimeout | _ConnectTimeoutError)
 
 
 def _is_connection_failure(cause: Exception) -> bool:
     """Return whether the instance may not have been reached."""
     return isinstance(
-        cause, ConnectError | GrpcException | requests.RequestException | grpc.FutureTimeoutError
+        cause, ConnectError | GrpcException | requests.RequestException | _ConnectTimeoutError
     )
 
 
