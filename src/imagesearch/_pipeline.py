@@ -20,20 +20,32 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imagesearch._cpus import available_cpus
-from imagesearch._validation import as_float32
+from imagesearch._validation import as_float32, whole
 from imagesearch.errors import EmbeddingError, ImageSearchError
 from imagesearch.images import is_blank
-from imagesearch.protocols import Embedder
+from imagesearch.protocols import Embedder, SupportsBatchSize, supports
 from imagesearch.sources import Payload, derive_id, describe, held_bytes_of, read
 from imagesearch.types import EmbeddingSpec, Failure, Item
 
-__all__ = ["Embedded", "Pipeline", "as_rows", "embed_one", "grouped", "not_finite"]
+__all__ = [
+    "GROUP_SIZE",
+    "Embedded",
+    "Pipeline",
+    "as_rows",
+    "embed_one",
+    "group_size_of",
+    "grouped",
+    "not_finite",
+]
 
 
 _GROUP_BYTES = 64 * 2**20
 """Bytes of a batch and of the read-ahead: 32 photos of 2 MB, or fewer larger ones."""
 
 _GROUPS_IN_MODEL = 2
+
+GROUP_SIZE = 32
+"""Images in one call of an embedder that does not state a size."""
 
 _T = TypeVar("_T")
 
@@ -256,18 +268,29 @@ def as_rows(spec: EmbeddingSpec, values: object, count: int) -> NDArray[np.float
     return vectors
 
 
+def group_size_of(embedder: Embedder | None) -> int:
+    """Return how many images one call of an embedder gets; None is one that is not made yet.
+
+    Raises:
+        ConfigError: The embedder states a size that is not a whole number ≥ 1.
+    """
+    if embedder is None or not supports(embedder, SupportsBatchSize):
+        return GROUP_SIZE
+    return whole(embedder.preferred_batch_size, "preferred_batch_size", least=1)
+
+
 def not_finite(spec: EmbeddingSpec) -> EmbeddingError:
     """Return the error for a vector with NaN or infinity."""
     return EmbeddingError(f"embedder {spec.name!r} returned NaN or infinity")
 
 
 def grouped(
-    payloads: Iterable[_T], *, size: int, weight: Callable[[_T], int]
+    payloads: Iterable[_T], *, size: Callable[[], int], weight: Callable[[_T], int]
 ) -> Iterator[list[_T]]:
-    """Group elements into lists of up to `size` elements and about 64 MiB.
+    """Group elements into lists of up to `size()` elements and about 64 MiB.
 
     Example:
-        >>> list(grouped([1, 2, 3], size=2, weight=lambda _: 0))
+        >>> list(grouped([1, 2, 3], size=lambda: 2, weight=lambda _: 0))
         [[1, 2], [3]]
     """
     group: list[_T] = []
@@ -275,7 +298,7 @@ def grouped(
     for payload in payloads:
         group.append(payload)
         total += weight(payload)
-        if len(group) >= size or total >= _GROUP_BYTES:
+        if len(group) >= size() or total >= _GROUP_BYTES:
             yield group
             group, total = [], 0
     if group:

@@ -29,6 +29,7 @@ __all__ = [
     "CheckProgress",
     "Embedder",
     "SupportsAdoption",
+    "SupportsBatchSize",
     "SupportsCheck",
     "SupportsDiagnosis",
     "SupportsFilterDeletion",
@@ -124,6 +125,27 @@ class TextEmbedder(Embedder, Protocol):
 
         Raises:
             EmbeddingError: The model failed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsBatchSize(Embedder, Protocol):
+    """An embedder that states how many images one call of `embed` should get.
+
+    Without it, `ImageIndex.add` passes 32 images at a time.
+
+    Example:
+        >>> hasattr(SupportsBatchSize, "preferred_batch_size")
+        True
+    """
+
+    @property
+    def preferred_batch_size(self) -> int:
+        """Images in one call of `embed` that use the device fully, ≥ 1.
+
+        Calls get exactly that many, but fewer at the end of a source, where images are unchanged or
+        cannot be read, and where the encoded images exceed 64 MiB.
         """
         ...
 

@@ -32,7 +32,6 @@ __all__ = ["add", "sync"]
 _EXIT_SOME_FAILED = 1
 _EXIT_INTERRUPTED = 130
 _EXIT_REFUSED = 3
-_BATCH_SIZE = 32
 _STATUSES = ("added", "updated", "unchanged", "removed", "kept")
 _PREVIEWS: dict[str, tuple[str, Role]] = {
     "added": ("would add    ", "ok"),
@@ -219,7 +218,7 @@ def _dry_run(
                 _given(sources),
                 metadata=None,
                 on_error="raise" if strict else "collect",
-                batch_size=_BATCH_SIZE,
+                group_size=None,
                 progress=progress,
                 prune=prune,
                 allow_removing=allowed,

@@ -26,7 +26,6 @@ from imagesearch.types import CheckReport, CheckResult, CheckStatus
 __all__ = ["check"]
 
 _EXIT_DAMAGED = 1
-_BATCH_SIZE = 32
 _IDS_SHOWN = 20
 _ROLES: dict[CheckStatus, Role] = {
     "ok": "ok",
@@ -95,7 +94,7 @@ def check(
             lambda: open_index(None, chosen, _embedder(config), None),
             repair=repair,
             remove=remove,
-            batch_size=_BATCH_SIZE,
+            group_size=None,
             progress=progress,
         )
     finally:

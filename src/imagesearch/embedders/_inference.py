@@ -30,6 +30,7 @@ __all__ = [
     "Runner",
     "check_running",
     "checked",
+    "cpu_group_size",
     "describe_failure",
     "share_out",
     "stack_pixels",
@@ -85,6 +86,7 @@ def unit(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.fl
 # unmapped at every layer (ResNet50, CPU ms per image: 96 at 4 and 8, 111 at 32).
 CPU_BATCH = 8
 _GPU_BATCH = 64
+_CPU_GROUP = 32
 
 # Guards torch's process-wide number of threads, see `_single_threaded_workers`.
 _thread_settings = threading.Lock()
@@ -103,6 +105,11 @@ def check_running(batch_size: int | None, precision: str) -> None:
 
 class Runner(Protocol):
     """Converts pixels to vectors."""
+
+    @property
+    def group_size(self) -> int:
+        """Images in one call of `run` that use the device fully."""
+        ...
 
     def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the model's outputs for n ≥ 1 arrays of one shape (height, width, 3)."""
@@ -147,6 +154,11 @@ class Inference:
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         on_fork(self, in_child=Inference._leave_threads)
+
+    @property
+    def group_size(self) -> int:
+        """Images in one call of `run` that use the device fully."""
+        return cpu_group_size(self._batch_size) if self._device.type == "cpu" else self._batch_size
 
     def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the model's outputs.
@@ -258,6 +270,17 @@ def share_out(pixels: NDArray[np.uint8], batch_size: int) -> list[NDArray[np.uin
     """
     step = min(batch_size, -(-len(pixels) // available_cpus()))
     return list(batched(pixels, step))
+
+
+def cpu_group_size(batch_size: int) -> int:
+    """Return how many images give every worker whole batches: a multiple, at least 32.
+
+    Example:
+        >>> cpu_group_size(8) >= 32
+        True
+    """
+    one_round = batch_size * available_cpus()
+    return one_round * -(-_CPU_GROUP // one_round)
 
 
 def describe_failure(

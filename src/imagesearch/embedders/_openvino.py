@@ -19,7 +19,13 @@ from typing_extensions import override
 
 from imagesearch._cpus import available_cpus
 from imagesearch._forks import notice_fork, on_fork
-from imagesearch.embedders._inference import CPU_BATCH, describe_failure, share_out, stack_pixels
+from imagesearch.embedders._inference import (
+    CPU_BATCH,
+    cpu_group_size,
+    describe_failure,
+    share_out,
+    stack_pixels,
+)
 from imagesearch.errors import ConfigError, MissingDependencyError
 
 __all__ = ["OpenVinoInference", "TorchScriptPythonDecoder", "openvino"]
@@ -108,6 +114,11 @@ class OpenVinoInference:
                 f"{self._engine.precision}); use precision='fp32'"
             )
         on_fork(self, in_child=OpenVinoInference._leave_engine)
+
+    @property
+    def group_size(self) -> int:
+        """Images in one call of `run` that use the processors fully."""
+        return cpu_group_size(self._batch_size)
 
     def run(self, batch: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return the model's outputs; see `Inference.run`.

@@ -205,6 +205,11 @@ class TimmEmbedder:
         """Identity and shape of the vectors."""
         return self._spec
 
+    @property
+    def preferred_batch_size(self) -> int:
+        """Images in one call of `embed`: `batch_size`, on a CPU for every processor."""
+        return self._inference.group_size
+
     def preprocess(self, image: Image.Image) -> NDArray[np.uint8]:
         """Return the uint8 pixels (height, width, 3) that the model will see of an RGB image."""
         return self._transform(image)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from imagesearch._pipeline import Pipeline
+from imagesearch._pipeline import Pipeline, group_size_of
 from imagesearch._validation import batched
 from imagesearch.errors import UnsupportedOperationError
 from imagesearch.index._ingest import Ingestion, Progress, make_progress
@@ -29,7 +29,7 @@ def check_store(
     *,
     repair: bool,
     remove: bool,
-    batch_size: int,
+    group_size: int | None,
     progress: bool | None,
 ) -> CheckReport:
     """Check a store, and repair it on request; see `ImageIndex.check`.
@@ -39,7 +39,7 @@ def check_store(
         opened: Returns the open index; called to embed images, after the store's own repair.
         repair: Whether to repair.
         remove: Whether to remove what cannot be repaired; with `repair` only.
-        batch_size: Images in one batch of the model, ≥ 1.
+        group_size: Images in one call of the embedder, ≥ 1; None for what it prefers.
         progress: Whether to show a progress bar; None: if standard error is a terminal.
     """
     if not supports(store, SupportsCheck):
@@ -55,7 +55,7 @@ def check_store(
     damaged = [id for result in results if result.topic == _VECTORS for id in result.ids]
     if not damaged:
         return CheckReport(results, repairs)
-    report = _reembed(opened(), damaged, batch_size, progress)
+    report = _reembed(opened(), damaged, group_size, progress)
     for failure in report.failed:
         ids = (failure.id,) if failure.id is not None else ()
         text = f"{failure.source} could not be embedded again: {failure.error}"
@@ -110,7 +110,7 @@ class _EmbedAll(Planner):
 
 
 def _reembed(
-    index: OpenIndex, ids: Sequence[str], batch_size: int, progress: bool | None
+    index: OpenIndex, ids: Sequence[str], group_size: int | None, progress: bool | None
 ) -> AddReport:
     """Embed the images of records again, from their URIs."""
 
@@ -127,7 +127,9 @@ def _reembed(
                 meta=index.meta,
                 pipeline=pipeline,
                 planner=_EmbedAll(index.store),
-                batch_size=batch_size,
+                group_size=lambda: (
+                    group_size_of(index.embedder.if_made) if group_size is None else group_size
+                ),
                 on_error="collect",
                 metadata={},
                 progress=bar,

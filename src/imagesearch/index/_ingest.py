@@ -16,7 +16,7 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from imagesearch._pipeline import Embedded, Pipeline, grouped
+from imagesearch._pipeline import Embedded, Pipeline, group_size_of, grouped
 from imagesearch._printable import shorten
 from imagesearch._validation import as_float32, batched, elements, one_of
 from imagesearch.errors import (
@@ -155,7 +155,7 @@ def ingest(
     *,
     metadata: Metadata | None,
     on_error: OnError,
-    batch_size: int,
+    group_size: int | None,
     progress: bool | None,
     prune: bool = False,
     allow_removing: bool = False,
@@ -189,7 +189,9 @@ def ingest(
             meta=index.meta,
             pipeline=pipeline,
             planner=planner,
-            batch_size=batch_size,
+            group_size=lambda: (
+                group_size_of(index.embedder.if_made) if group_size is None else group_size
+            ),
             on_error=on_error,
             metadata=common,
             progress=bar,
@@ -223,7 +225,8 @@ class Ingestion:
         meta: The meta that the store was opened with.
         pipeline: Reads and embeds images.
         planner: Decides what to do with each image.
-        batch_size: Records in one upsert, ≥ 1.
+        group_size: Returns the number of images to plan, embed and store together, ≥ 1. It may change
+            once the embedder is made, which happens for the first image that needs it.
         on_error: Whether to collect failures or to raise the first.
         metadata: Fields for every item; an item's own fields take precedence.
         progress: Advanced for every input.
@@ -237,7 +240,7 @@ class Ingestion:
     meta: IndexMeta
     pipeline: Pipeline
     planner: Planner
-    batch_size: int
+    group_size: Callable[[], int]
     on_error: OnError
     metadata: Metadata
     progress: Progress
@@ -248,7 +251,7 @@ class Ingestion:
     _stopped_by: Exception | None = None
 
     def run(self, items: Iterable[Item | Failure]) -> None:
-        """Write all items; every batch is durable before the next one is written.
+        """Write all items; every group is durable before the next one is written.
 
         An error raised by `items` is raised again after everything before it is stored.
 
@@ -259,7 +262,7 @@ class Ingestion:
         """
         inputs = self.pipeline.read(self._until_error(items))
         payloads = self._until_error(self._accepted(inputs))
-        batches = grouped(payloads, size=self.batch_size, weight=operator.attrgetter("held_bytes"))
+        batches = grouped(payloads, size=self.group_size, weight=operator.attrgetter("held_bytes"))
         for plan, results in self.pipeline.embed(map(self._planned, batches)):
             self._write(plan, results)
         if self._stopped_by is not None:

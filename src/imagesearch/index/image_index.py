@@ -110,8 +110,8 @@ class ImageIndex:
             cannot embed images and texts itself.
         store: Stores the vectors.
         metric: How a new index compares vectors; an existing index has its own.
-        batch_size: Images in one batch of the model and of the store, ≥ 1. Larger batches suit a
-            GPU and gain nothing on a CPU.
+        batch_size: Images that are embedded and stored together, ≥ 1; None for what the embedder
+            prefers (`SupportsBatchSize`), or 32.
 
     Raises:
         ConfigError: Neither or both of `path` and `store` are given, `path` is not a path, or a
@@ -138,9 +138,11 @@ class ImageIndex:
         embedder: Embedder | EmbeddingSpec | None = None,
         store: VectorStore | None = None,
         metric: Metric | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
     ) -> None:
-        self._batch_size = whole(batch_size, "batch_size", least=1)
+        if batch_size is not None:
+            batch_size = whole(batch_size, "batch_size", least=1)
+        self._batch_size = batch_size
         self._index = open_index(path, store, embedder, metric)
 
     @classmethod
@@ -238,7 +240,7 @@ class ImageIndex:
             metadata=metadata,
             on_error=on_error,
             progress=progress,
-            batch_size=self._batch_size,
+            group_size=self._batch_size,
         )
 
     def add_vectors(
@@ -286,7 +288,7 @@ class ImageIndex:
             metadata=None,
             on_error=on_error,
             progress=progress,
-            batch_size=VECTOR_BATCH,
+            group_size=VECTOR_BATCH,
         )
 
     def sync(
@@ -339,7 +341,7 @@ class ImageIndex:
             metadata=metadata,
             on_error=on_error,
             progress=progress,
-            batch_size=self._batch_size,
+            group_size=self._batch_size,
             prune=True,
             allow_removing=flag(allow_removing, "allow_removing"),
         )
@@ -928,7 +930,7 @@ class ImageIndex:
             lambda: self._index,
             repair=repair,
             remove=remove,
-            batch_size=self._batch_size,
+            group_size=self._batch_size,
             progress=progress,
         )
 

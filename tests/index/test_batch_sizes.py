@@ -1,0 +1,95 @@
+"""The batch size of an embedder reaches its model from `add`."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from imagesearch import EmbeddingSpec, ImageIndex, Item, MemoryStore, TimmEmbedder
+from imagesearch.errors import ConfigError
+from tests.embedders.tiny import save_safetensors
+
+
+class Recording:
+    """An embedder that notes the size of each call."""
+
+    spec = EmbeddingSpec("recording", dim=2, normalised=False, fingerprint="1")
+
+    def __init__(self):
+        self.sizes = []
+
+    def preprocess(self, image):
+        return np.asarray(image.getpixel((0, 0)), np.float32)[:2] + 1
+
+    def embed(self, batch):
+        self.sizes.append(len(batch))
+        return np.stack(batch)
+
+
+class Stating(Recording):
+    def __init__(self, preferred):
+        super().__init__()
+        self.preferred_batch_size = preferred
+
+
+def images(count):
+    return [Item(np.full((8, 8, 3), n, np.uint8), id=str(n)) for n in range(count)]
+
+
+def added(embedder, count, **options):
+    with ImageIndex(embedder=embedder, store=MemoryStore(), metric="l2", **options) as index:
+        report = index.add(images(count))
+        assert (len(report.added), index.count()) == (count, count)
+        vectors = index.get([str(n) for n in range(count)], vectors=True)
+    return [vectors[str(n)].vector for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("preferred", "count", "expected"),
+    [(64, 150, [22, 64, 64]), (5, 11, [1, 5, 5]), (100, 7, [7]), (1, 3, [1, 1, 1])],
+)
+def test_an_embedder_gets_as_many_images_as_it_asks_for(preferred, count, expected):
+    embedder = Stating(preferred)
+    vectors = added(embedder, count)
+    assert sorted(embedder.sizes) == expected
+    assert [vector[0] for vector in vectors] == [n + 1 for n in range(count)]
+
+
+def test_an_embedder_that_states_no_size_gets_32_images():
+    embedder = Recording()
+    added(embedder, 70)
+    assert sorted(embedder.sizes) == [6, 32, 32]
+
+
+def test_the_batch_size_of_the_index_takes_precedence():
+    embedder = Stating(64)
+    added(embedder, 10, batch_size=4)
+    assert sorted(embedder.sizes) == [2, 4, 4]
+
+
+@pytest.mark.parametrize("preferred", [0, -1, 2.5, "64"])
+def test_an_invalid_preferred_size_is_refused(preferred):
+    with pytest.raises(ConfigError, match="preferred_batch_size"):
+        added(Stating(preferred), 2)
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_the_network_gets_the_batch_size_of_its_embedder(tmp_path, batch_size):
+    weights = save_safetensors(tmp_path / "tiny.safetensors")
+    embedder = TimmEmbedder(
+        "test_resnet", weights=weights, preprocess={"size": 32}, device="cpu", batch_size=batch_size
+    )
+    sizes, lock = [], threading.Lock()
+
+    def note(_module, arguments):
+        with lock:
+            sizes.append(len(arguments[0]))
+
+    group = embedder.preferred_batch_size
+    assert group % batch_size == 0
+    network = embedder._inference._model  # batches are not visible from outside
+    with network.register_forward_pre_hook(note):
+        added(embedder, group + 1)
+    assert sorted(sizes) == [1, *[batch_size] * (group // batch_size)]
