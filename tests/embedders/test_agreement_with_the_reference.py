@@ -69,6 +69,7 @@ def ours(files, weights, resize):
         preprocess=Preprocess(mean=(0.5,) * 3, std=(0.5,) * 3),
         resize=resize,
         device="cpu",
+        precision="fp32",
     )
 
     def read(file):

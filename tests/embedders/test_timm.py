@@ -13,9 +13,16 @@ from safetensors.torch import save_file
 
 from imagesearch.config import load_config
 from imagesearch.embedders import Preprocess, file_sha256, fingerprint
+from imagesearch.embedders._inference import choose_precision
 from imagesearch.embedders.timm import TimmEmbedder
-from imagesearch.errors import ConfigError, EmbeddingError, WeightsUnavailableError
+from imagesearch.errors import (
+    ConfigError,
+    EmbeddingError,
+    IncompatibleIndexError,
+    WeightsUnavailableError,
+)
 from imagesearch.plugins import make_embedder, stored_config
+from imagesearch.types import IndexMeta
 from tests.embedders.tiny import make_network, save_folder, save_safetensors
 
 
@@ -25,9 +32,8 @@ def weights(tmp_path_factory):
 
 
 def tiny(weights, **options):
-    return TimmEmbedder(
-        "test_resnet", weights=weights, device="cpu", **{"preprocess": {"size": 64}, **options}
-    )
+    settings = {"preprocess": {"size": 64}, "precision": "fp32", "device": "cpu", **options}
+    return TimmEmbedder("test_resnet", weights=weights, **settings)
 
 
 def pictures(count=3):
@@ -87,7 +93,6 @@ def test_the_same_bytes_under_another_name_are_the_same_embedder(tmp_path, weigh
     [
         {"resize": "exact"},
         {"normalise": False},
-        {"precision": "bf16"},
         {"preprocess": Preprocess(size=96)},
         {"preprocess": Preprocess(size=64, mean=(0.1, 0.1, 0.1))},
         {"preprocess": Preprocess(size=64, crop_pct=1.0)},
@@ -110,7 +115,7 @@ def test_preprocessing_options_of_the_first_release_still_work_with_a_warning(we
     ) as caught:
         old = TimmEmbedder("test_resnet", weights=weights, input_size=64, mean=(0.1,) * 3)
     assert caught[0].filename == __file__
-    new = tiny(weights, preprocess=Preprocess(size=64, mean=(0.1,) * 3))
+    new = tiny(weights, preprocess=Preprocess(size=64, mean=(0.1,) * 3), precision="auto")
     assert old.spec.options == new.spec.options
     with pytest.warns(DeprecationWarning, match=r"\(preprocessing=\).*use resize="):
         exact = tiny(weights, preprocessing="exact")
@@ -138,7 +143,34 @@ def test_what_an_index_of_the_first_release_stores_makes_the_embedder_again(weig
     # The fingerprint that the first release gave these weights with these options.
     identity = {"kind": "timm", "model": "test_resnet", "weights": f"sha256:{file_sha256(weights)}"}
     settings = {name: stored[name] for name in stored if name not in {"model", "weights"}}
-    assert again.spec.fingerprint == fingerprint(identity | settings)
+    assert again.spec.fingerprint == fingerprint(identity | settings | {"precision": "fp32"})
+
+
+def test_precisions_may_be_mixed_in_one_index(weights):
+    single, half = tiny(weights), tiny(weights, precision="bf16")
+    assert half.spec == single.spec == tiny(weights, precision="auto").spec
+    assert half.spec.options["precision"] == "bf16"
+    IndexMeta(single.spec).require_compatible(IndexMeta(half.spec), where="the index")
+
+
+def test_an_index_that_the_first_release_made_in_bf16_opens(weights):
+    spec = tiny(weights, preprocess=Preprocess(size=64), resize="exact").spec
+    identity = {"kind": "timm", "model": "test_resnet", "weights": f"sha256:{file_sha256(weights)}"}
+    settings = {"model_args": {}, "precision": "bf16", "normalise": True, **OF_THE_FIRST_RELEASE}
+    pixels = spec.options["preprocess"]
+    settings |= {name: pixels[name] for name in ("crop_pct", "interpolation", "mean", "std")}
+    for runtime in ({}, {"runtime": "openvino"}):
+        stored = replace(spec, fingerprint=fingerprint(identity | settings | runtime), aliases=())
+        assert stored.fingerprint != spec.fingerprint
+        IndexMeta(stored).require_compatible(IndexMeta(spec), where="the index")
+    with pytest.raises(IncompatibleIndexError):
+        IndexMeta(stored).require_compatible(IndexMeta(tiny(weights).spec), where="the index")
+
+
+def test_auto_computes_in_bf16_where_the_processor_does(weights):
+    chosen = choose_precision("auto", torch.device("cpu"))
+    same = vectors(tiny(weights, precision="auto")) == vectors(tiny(weights, precision=chosen))
+    assert same.all()
 
 
 def test_a_config_file_takes_old_and_new_preprocessing_options(tmp_path, weights):

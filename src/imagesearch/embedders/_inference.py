@@ -30,6 +30,7 @@ __all__ = [
     "Runner",
     "check_running",
     "checked",
+    "choose_precision",
     "cpu_group_size",
     "describe_failure",
     "share_out",
@@ -92,7 +93,7 @@ _CPU_GROUP = 32
 _thread_settings = threading.Lock()
 
 
-def check_running(batch_size: int | None, precision: str) -> None:
+def check_running(batch_size: int | None, precision: str, *, choices: Sequence[str]) -> None:
     """Check the options of a runner, before any weights are loaded.
 
     Raises:
@@ -100,7 +101,33 @@ def check_running(batch_size: int | None, precision: str) -> None:
     """
     if batch_size is not None:
         whole(batch_size, "batch_size", least=1)
-    one_of(precision, "precision", ("fp32", "bf16"))
+    one_of(precision, "precision", choices)
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Resolve ``auto``: ``bf16`` where the device computes in it, ``fp32`` elsewhere.
+
+    Example:
+        >>> choose_precision("fp32", torch.device("cpu"))
+        'fp32'
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if device.type == "cpu":
+        # Without such instructions bf16 is emulated and slower than fp32.
+        return "bf16" if any(_cpu_has(name) for name in _BF16_INSTRUCTIONS) else "fp32"
+    return "fp32"
+
+
+_BF16_INSTRUCTIONS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+
+
+def _cpu_has(name: str) -> bool:
+    # Private to torch, and missing in its oldest supported releases.
+    supported = getattr(torch.cpu, name, None)
+    return supported is not None and bool(supported())
 
 
 class Runner(Protocol):

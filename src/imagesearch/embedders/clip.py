@@ -88,7 +88,7 @@ class OpenClipEmbedder:
         # Imported here, so that the class can be imported without PyTorch and open_clip.
         from imagesearch.embedders._inference import Inference, check_running, unit
 
-        check_running(batch_size, precision)
+        check_running(batch_size, precision, choices=("fp32", "bf16"))
         one_of(resize, "resize", ("fast", "exact"))
         location = choose_device(device)
 

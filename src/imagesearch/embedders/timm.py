@@ -58,10 +58,10 @@ class TimmEmbedder:
     without a request.
 
     The fingerprint covers the architecture, the weights (the pinned tag for weights from the hub,
-    the SHA-256 of the bytes for a file), `model_args`, all preprocessing, `precision` and
-    `normalise`. It does not cover `device`, `batch_size` and, in fp32, `runtime`, which change
-    vectors by no more than rounding. A file has another fingerprint than the tag that it was
-    downloaded from: an index made with the file must be opened with the file.
+    the SHA-256 of the bytes for a file), `model_args`, all preprocessing and `normalise`. It does
+    not cover `device`, `batch_size`, `runtime` and `precision`, so that an index made on one machine
+    is opened on another. A file has another fingerprint than the tag that it was downloaded from:
+    an index made with the file must be opened with the file.
 
     Args:
         model: ``architecture.tag``, such as ``vit_small_patch14_dinov2.lvd142m``; an architecture
@@ -77,11 +77,13 @@ class TimmEmbedder:
         device: ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or ``auto`` for the best available one.
         batch_size: Images that go through the model together, ≥ 1; None for 8 on a CPU and 64 on
             a GPU.
-        precision: ``fp32``, or ``bf16`` for about twice the speed on processors that support it,
-            at cosine 0.996 to fp32; it is part of the fingerprint.
+        precision: ``fp32``; ``bf16`` for about twice the speed on hardware that computes in it; or
+            ``auto`` for bf16 on such hardware and fp32 elsewhere. Vectors of both have a cosine of
+            about 0.996 and may be mixed in one index: with mobilenetv2_100, no combination of
+            queries and gallery changed R-precision by more than 0.11 points (95 % intervals within
+            ± 0.5 points; ``benchmarks/precision.py``).
         runtime: ``torch``, or ``openvino`` for more speed on a CPU (extra ``openvino``). Vectors in
-            fp32 are equal up to rounding, and an index made with one may be opened with the other;
-            in bf16 they differ by cosine 0.9998, and the runtime is part of the fingerprint.
+            fp32 are equal up to rounding; in bf16 their cosine is 0.9998.
         normalise: Whether to scale vectors to unit length.
 
     Raises:
@@ -112,14 +114,14 @@ class TimmEmbedder:
         resize: Literal["fast", "exact"] = "fast",
         device: str = "auto",
         batch_size: int | None = None,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["auto", "fp32", "bf16"] = "auto",
         runtime: Literal["torch", "openvino"] = "torch",
         normalise: bool = True,
     ) -> None:
         # Imported here, so that the class can be imported without PyTorch.
-        from imagesearch.embedders._inference import check_running, checked, unit
+        from imagesearch.embedders._inference import check_running, checked, choose_precision, unit
 
-        check_running(batch_size, precision)
+        check_running(batch_size, precision, choices=("auto", "fp32", "bf16"))
         arguments = _json_values(model_args or {})
         changes = Preprocess.of(preprocess)
         size = _height_and_width(
@@ -144,18 +146,11 @@ class TimmEmbedder:
             source.architecture,
             self._transform,
             device=location,
-            precision=precision,
+            precision=choose_precision(precision, location),
             batch_size=batch_size,
         )
         self._finish = unit if normalise else checked
-        settings: dict[str, Any] = {
-            "model_args": arguments,
-            "precision": precision,
-            "normalise": normalise,
-        }
-        if runtime != "torch" and precision != "fp32":
-            # In fp32 the runtimes differ by rounding alone; in bf16 each rounds at other steps.
-            settings["runtime"] = runtime
+        settings: dict[str, Any] = {"model_args": arguments, "normalise": normalise}
         pixels = self._transform.to_dict()
         # The keys are those of the first release, because they decide the fingerprint.
         identity = {
@@ -165,13 +160,19 @@ class TimmEmbedder:
             **settings,
             **{old: pixels[new] for old, new in _MOVED.items()},
             "preprocessing": resize,
+            "precision": "fp32",
         }
+        # Earlier releases had bf16 and its runtime in the fingerprint.
+        half = identity | {"precision": "bf16"}
+        aliases = (fingerprint(half), fingerprint(half | {"runtime": "openvino"}))
+        settings["precision"] = precision
         options = {"model": source.model, "weights": source.weights, **settings}
         self._spec = EmbeddingSpec(
             name=source.label,
             dim=self._dim(),
             normalised=normalise,
             fingerprint=fingerprint(identity),
+            aliases=aliases,
             decode_size=self._transform.decode_size,
             kind="timm",
             options={**options, "preprocess": pixels, "resize": resize},

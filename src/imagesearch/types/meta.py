@@ -149,6 +149,8 @@ class EmbeddingSpec:
         kind: Name of the embedder's entry point, or None if it has none.
         options: Keyword arguments to construct the embedder, as JSON values; without secrets and
             options that do not affect the vectors (device, batch size).
+        aliases: Other fingerprints under which earlier releases stored the same vectors, or ones
+            that may be mixed with them. They are not stored.
 
     Example:
         >>> EmbeddingSpec("mine", dim=4, normalised=True, fingerprint="v1").dim
@@ -162,6 +164,7 @@ class EmbeddingSpec:
     decode_size: int | None = field(default=None, compare=False)
     kind: str | None = field(default=None, compare=False)
     options: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+    aliases: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         dim = whole(self.dim, f"dim of embedder {shorten(self.name)}", least=1)
@@ -214,8 +217,10 @@ class IndexMeta:
             >>> meta.require_compatible(meta, where="photos.idx")
         """
         ours, theirs = self.embedding, other.embedding
-        if (ours.fingerprint, ours.dim, self.metric, self.projection) == (
-            theirs.fingerprint,
+        same_vectors = theirs.fingerprint == ours.fingerprint or (
+            ours.fingerprint in theirs.aliases or theirs.fingerprint in ours.aliases
+        )
+        if same_vectors and (ours.dim, self.metric, self.projection) == (
             theirs.dim,
             other.metric,
             other.projection,
