@@ -1,4 +1,4 @@
-"""An open index: what its readers share, and how records are read."""
+"""An open index: state shared by its readers, and reading of records."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ __all__ = ["Opened", "open_index", "read_records", "refuse_writing", "reopen_ind
 
 T = TypeVar("T")
 
-# Attempts to open an index, or to read one, between the writes of others.
+# Attempts to open or read an index between writes of other processes.
 _ATTEMPTS = 40
 
 
@@ -64,13 +64,13 @@ class Opened:
     """The parts of an open index.
 
     Attributes:
-        path: Where it is, in the user's words.
-        layout: Where it really is: no symbolic link leads to another index in between.
-        meta: What it holds.
+        path: The path that the user gave.
+        layout: The real paths, so that a changed symbolic link cannot lead to another index.
+        meta: Meta of the index.
         database: Ids, metadata and digests.
-        snapshots: States of it in memory.
+        snapshots: States of the index in memory.
         searcher: Finds the nearest rows of a snapshot.
-        encoding: How vectors are kept.
+        encoding: How vectors are stored.
     """
 
     path: Path
@@ -82,10 +82,10 @@ class Opened:
     encoding: Encoding
 
     def read(self, work: Callable[[sqlite3.Connection, Snapshot], T]) -> T:
-        """Return what `work` returns for one state of the index.
+        """Return the result of `work` on one state of the index.
 
         Args:
-            work: Reads; it is repeated if it was overtaken by a write.
+            work: Reads; called again after a concurrent write.
 
         Raises:
             StoreError: As `reading`.
@@ -101,11 +101,11 @@ class Opened:
 
     @contextmanager
     def reading(self) -> Iterator[tuple[sqlite3.Connection, Snapshot]]:
-        """Read one state of the index, whatever is written meanwhile.
+        """Read one state of the index, regardless of concurrent writes.
 
         Raises:
-            ReplacedError: There is another index at the path now.
-            OvertakenError: What was read is worthless; read again.
+            ReplacedError: Another index is at the path now.
+            OvertakenError: The result is invalid; read again.
             StoreCorruptError: The index is damaged.
             StoreUnavailableError: It cannot be read.
         """
@@ -149,7 +149,7 @@ def open_index(
     *,
     read_only: bool,
 ) -> Opened:
-    """Create an index, or verify the one that is there; see `LocalStore.open`."""
+    """Create an index, or verify an existing one; see `LocalStore.open`."""
     for _ in range(_ATTEMPTS):
         with translated(path):
             before = file_identity(layout.database)
@@ -169,7 +169,7 @@ def open_index(
 def reopen_index(
     old: Opened, layout: Layout, lock: WriterLock, options: Options, *, read_only: bool
 ) -> Opened:
-    """Open the index that was put in the place of another one; nothing is created.
+    """Open the index that replaced another one; nothing is created.
 
     Raises:
         IncompatibleIndexError: It was made with another embedder or metric.
@@ -217,7 +217,7 @@ def _open(
         identity = stored_identity(real, read_only=read_only)
         database = Database(real.database, layout.database, read_only=read_only)
         undo.callback(database.close)
-        # What was read above was found by its name, one after the other.
+        # The files above were opened by name, one after the other.
         if database.file != before:
             raise ReplacedError(layout.database)
         opened = Opened(
@@ -246,7 +246,7 @@ Reading: TypeAlias = tuple[Opened, sqlite3.Connection, Snapshot]
 
 _IDS = 1000
 
-# More than a C int cannot be asked of SQLite; a batch may always be smaller than asked for.
+# SQLite takes a C int; a batch may always be smaller than requested.
 _LARGEST_BATCH = 2**31 - 1
 
 
@@ -276,14 +276,14 @@ def scan_records(
     vectors: bool,
     require_open: Callable[[Opened], None],
 ) -> Iterator[RecordBatch]:
-    """Go through the records that there are when the scan begins.
+    """Yield the records that exist when the scan begins.
 
     Args:
         reading: Begins a transaction.
-        where: Only records that match.
+        where: Yield only records that match.
         size: Records in a batch.
-        vectors: Whether the batches carry vectors.
-        require_open: Raises when the index was closed between two batches.
+        vectors: Whether the batches include vectors.
+        require_open: Raises if the index was closed between two batches.
     """
     with reading() as (opened, connection, snapshot):
         if where is None:

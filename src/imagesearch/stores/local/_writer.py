@@ -1,4 +1,4 @@
-"""Writer: appends vectors, then commits what they belong to."""
+"""Writer: appends vectors, then commits their records."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from imagesearch.types import Metadata, RecordBatch, updated_metadata
 __all__ = ["Writer", "compact_if_wasteful", "keep_graph"]
 
 
-# Compaction copies all that is left, so it waits until a third of the file is waste.
+# Compaction copies all live rows, so it waits until a third of the rows are tombstones.
 _WASTE_ROWS = 1000
 _WASTE_SHARE = 1 / 3
 _COPY_BYTES = 16 * 2**20
@@ -72,18 +72,18 @@ DELETE FROM checksums
 
 
 class Writer:
-    """The one that changes an index; made while the writer's lock is held.
+    """Changes an index; created while the writer's lock is held.
 
-    The order makes every commit whole: vectors reach the disk first, where nothing refers to them
-    yet; the same SQLite transaction then makes them part of the index. A crash in between leaves a
+    The order makes every commit atomic: vectors reach the disk first, where nothing refers to them
+    yet, and a SQLite transaction then makes them part of the index. A crash in between leaves a
     tail that the next append overwrites. All files are changed inside a transaction, which excludes
-    other writers even where somebody has removed the writer's lock.
+    other writers even after another program has removed the writer's lock.
 
     Args:
-        layout: Where the files are.
-        database: Connections.
-        dim: Numbers in a vector.
-        encoding: How they are kept.
+        layout: The files of the index.
+        database: Connections to its database.
+        dim: Elements of a vector.
+        encoding: How vectors are stored.
 
     Attributes:
         live: Records that there were when `wasteful` was asked.
@@ -101,13 +101,13 @@ class Writer:
             self._file = VectorsFile(path, self._row_bytes)
 
     def upsert(self, batch: RecordBatch) -> None:
-        """Insert or replace; on the disk when it returns.
+        """Insert or replace records; they are on the disk on return.
 
         Args:
-            batch: As `check_batch` gives it.
+            batch: As returned by `check_batch`.
 
         Raises:
-            StoreRequestError: The index cannot keep such a vector; nothing was written.
+            StoreRequestError: A vector cannot be stored; nothing was written.
             OSError, sqlite3.Error: Nothing was written.
         """
         vectors = cast(NDArray[np.float32], batch.vectors)
@@ -115,19 +115,19 @@ class Writer:
         texts = list(map(_metadata_text, batch.metadata))
         crcs = vector_checksums(encoded)
         with self._database.writing() as connection:
-            # What this transaction sees is what its commit replaces: no other count will do.
+            # Counts of this very transaction, because its commit replaces them.
             state = read_state(connection)
             first = state.rows
             self._file_of(state.generation).append(first, encoded)
             numbers = range(first, first + len(batch.ids))
-            replaced = _bury(connection, _rows_of(connection, batch.ids))
+            replaced = _mark_deleted(connection, _rows_of(connection, batch.ids))
             lines = zip(numbers, batch.ids, batch.uris, batch.digests, texts, strict=True)
             connection.executemany(
                 "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)",
                 ((*line, record_checksum(*line)) for line in lines),
             )
             append_vector_checksums(connection, first, crcs)
-            # In the order of the key, so that neighbours land on the same page.
+            # Sorted by key, so that neighbours share pages.
             entries = sorted(
                 (
                     (name, kind, value, row)
@@ -189,14 +189,14 @@ class Writer:
         return len(rows)
 
     def wasteful(self) -> bool:
-        """Tell whether compaction is worth its while."""
+        """Return whether compaction is worthwhile."""
         state = self._database.newest_state()
         self.live = state.live
         dead = state.rows - state.live
         return dead >= _WASTE_ROWS and dead >= _WASTE_SHARE * state.rows
 
     def compact(self) -> tuple[NDArray[np.int64], int]:
-        """Write the live rows to the next generation and switch to it in one commit.
+        """Copy the live rows to the next generation, and switch to it in one commit.
 
         Returns:
             For each old row its new number, or -1 if it was dead; and the new generation.
@@ -212,7 +212,7 @@ class Writer:
                     (row for (row,) in connection.execute("SELECT row FROM records ORDER BY row")),
                     np.int64,
                 )
-                # Those that were written, not those of what is read now: damage stays visible.
+                # Stored checksums, not new ones, so that damage stays visible.
                 blocks = read_vector_checksums(connection, np.unique(kept // BLOCK).tolist())
                 crcs = checksums_of(blocks, kept)
                 before = self._layout.vectors(state.generation, self._encoding)
@@ -256,7 +256,7 @@ class Writer:
         self._file.close()
 
     def _remove_unless_current(self, path: Path) -> None:
-        # A commit that failed to say so may still have happened: what the database says counts.
+        # A commit may have succeeded despite an error: the database decides.
         with (
             suppress(OSError, sqlite3.Error, StoreError),
             self._database.holding_off_writers() as state,
@@ -277,13 +277,13 @@ def _matching_rows(connection: sqlite3.Connection, where: Filter) -> list[int]:
     require_field_sums(connection, where, set())
     condition, bound = compile_filter(where)
     lines = list(read_lines(connection, condition, bound, checked=True))
-    # Nothing is deleted or changed because of a damaged entry in the table `fields`.
+    # A damaged filter entry must not delete or change a record.
     require_matches(where, (record_of(line, None) for line in lines))
     return [line[0] for line in lines]
 
 
-def _bury(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
-    """Take records out and remember their rows as dead; return how many there were."""
+def _mark_deleted(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
+    """Delete records and list their rows as tombstones; return how many there were."""
     numbers = [(row,) for row in rows]
     connection.executemany("INSERT INTO dead (row) VALUES (?)", numbers)
     connection.executemany("DELETE FROM records WHERE row = ?", numbers)
@@ -296,7 +296,7 @@ def _bury(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
 
 def _delete(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
     if rows:
-        _bury(connection, rows)
+        _mark_deleted(connection, rows)
         connection.execute("UPDATE state SET live = live - ?, version = version + 1", (len(rows),))
     return len(rows)
 
@@ -304,7 +304,7 @@ def _delete(connection: sqlite3.Connection, rows: Sequence[int]) -> int:
 def _set_fields(
     connection: sqlite3.Connection, rows: Sequence[int], fields: Metadata, *, replace: bool
 ) -> bool:
-    """Change the metadata of records, and what filters read of them; return whether any changed."""
+    """Change metadata and filter entries of records; return whether any changed."""
     found = list(
         read_lines(
             connection,
@@ -323,7 +323,7 @@ def _set_fields(
         if changed_text == text:
             continue
         texts.append((changed_text, record_checksum(row, id, uri, digest, changed_text), row))
-        # The table has no index by row, so that each entry is named by its whole key.
+        # The table has no index by row, so each entry is deleted by its full key.
         old, new = set(field_entries(before)), set(field_entries(after))
         old_entries += [(*entry, row) for entry in old - new]
         new_entries += [(*entry, row) for entry in new - old]
@@ -341,10 +341,10 @@ def _metadata_text(metadata: Metadata) -> str:
 
 
 def _renumber(connection: sqlite3.Connection) -> None:
-    """Give the live rows the numbers that they have in the next generation."""
-    # Before entries of dead rows go, and with them the sums that they are part of.
+    """Renumber the live rows for the next generation."""
+    # Verified before the entries of tombstones are dropped, which are part of the sums.
     if field_sums(connection) != stored_field_sums(connection):
-        raise StoreCorruptError(f"what filters read does not have its checksums; {CHECK}")
+        raise StoreCorruptError(f"the filter entries do not match their checksums; {CHECK}")
     for statement in _RENUMBERING.format(tables=RECORDS + FIELDS).split(";"):
         connection.execute(statement)
     write_field_sums(connection, field_sums(connection))

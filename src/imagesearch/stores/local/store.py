@@ -52,7 +52,7 @@ from imagesearch.types import CheckResult, Hit, IndexMeta, Metadata, Record, Rec
 __all__ = ["LocalStore"]
 
 _QUERIES = 256
-# Attempts to read while one index after the other is put in the place of this one.
+# Attempts to read while the index is being replaced repeatedly.
 _ATTEMPTS = 40
 
 T = TypeVar("T")
@@ -192,7 +192,7 @@ class LocalStore:
 
         Raises:
             StoreRequestError: A vector is missing, of another dimension, not finite, or zero
-                under ``cosine``, too large for float16; metadata are no JSON values. Nothing was
+                under ``cosine``, too large for float16; metadata are not JSON values. Nothing was
                 written.
             StoreLockedError: Another process writes to this index.
             StoreUnavailableError: The disk is full or fails; what was there before is unharmed.
@@ -314,15 +314,15 @@ class LocalStore:
     def scan(
         self, *, where: Filter | None = None, batch_size: int = 1000, vectors: bool = False
     ) -> Iterator[RecordBatch]:
-        """Go through the matching records that there are when the scan begins.
+        """Yield the records that match when the scan begins.
 
-        The scan sees one state of the index, whatever is written meanwhile, and holds one batch
-        in memory. If another index takes the place of this one, it goes on with the old one.
+        The scan sees one state of the index, regardless of concurrent writes, and holds one batch in
+        memory. If another index replaces this one, the scan continues with the old one.
 
         Raises:
             StoreRequestError: batch_size < 1.
             StoreUnavailableError: The index was written to during the scan, and this user may
-                neither write to the folder nor share SQLite's log.
+                neither write to the folder nor share SQLite's write-ahead log.
         """
         self._opened()
         check_batch_size(batch_size)
@@ -352,10 +352,10 @@ class LocalStore:
         )
 
     def note(self, name: str, value: Any) -> None:
-        """Keep a note, in place of one of that name; None removes it.
+        """Store a note, replacing one of that name; None removes it.
 
         Raises:
-            StoreRequestError: The name is empty, or the value is no JSON value.
+            StoreRequestError: The name is empty, or the value is not a JSON value.
             StoreLockedError: Another process writes to this index.
             StoreUnavailableError: The disk is full or fails; nothing was changed.
             UnsupportedOperationError: The store was opened with ``read_only=True``.
@@ -384,11 +384,11 @@ class LocalStore:
             )
 
     def check(self, *, progress: CheckProgress | None = None) -> Iterator[CheckResult]:
-        """Look through all files of the index, and change nothing; it need not be open.
+        """Check all files of the index without changing them; it need not be open.
 
-        SQLite's own check of its database, every record, what filters read, every vector, notes,
-        the saved graph, and whether acknowledged writes are missing. Takes the time of reading it
-        all; writes of others may go on meanwhile.
+        Runs SQLite's integrity check and verifies records, filter entries, vectors, notes, the saved
+        graph, and that no acknowledged writes are missing. Reads everything; other processes may
+        write at the same time.
 
         Raises:
             IncompatibleIndexError: The path holds something else, or a newer format.
@@ -409,22 +409,22 @@ class LocalStore:
     def repair(
         self, *, remove: bool = False, progress: CheckProgress | None = None
     ) -> list[CheckResult]:
-        """Repair what needs no images; the index need not be open.
+        """Repair damage without the images; the index need not be open.
 
-        Rebuilds what is kept twice (counts, what filters read, checksums, SQLite's indexes), removes
-        a damaged graph, and accepts a database that has lost acknowledged writes. Vectors that are
-        damaged stay so, until their records are written again.
+        Rebuilds redundant data (counts, filter entries, checksums, SQLite's indexes), removes a damaged
+        graph, and accepts a database that has lost acknowledged writes. Damaged vectors stay damaged
+        until their records are written again.
 
         Args:
-            remove: Whether to remove records that are damaged beyond repair, and to give up those
-                that are missing.
-            progress: Told how many rows were looked at.
+            remove: Whether to remove records that cannot be repaired, and to stop counting missing
+                ones.
+            progress: Called with the number of rows that were checked.
 
         Returns:
-            What was done.
+            The repairs that were made.
 
         Raises:
-            StoreCorruptError: It is damaged too much to be repaired.
+            StoreCorruptError: It cannot be repaired.
             StoreLockedError: Another process writes to this index.
             StoreUnavailableError: It cannot be read or written.
             UnsupportedOperationError: The store was opened with ``read_only=True``.
