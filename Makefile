@@ -1,7 +1,7 @@
 # `make demo` and `make test` need Python 3.11 or newer and make, nothing else.
 PYTHON ?= python3
 # The extras that the tests need; without one of them its tests are skipped.
-EXTRAS ?= heif,tencent,clip,ui,openvino
+EXTRAS ?= heif,tencent,clip,ui,openvino,parquet
 # The tests that need no model: for other versions of Python and the oldest dependencies.
 CORE_TESTS := tests/filters tests/images tests/sources tests/stores tests/index tests/duplicates
 VENV := .venv

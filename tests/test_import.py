@@ -47,7 +47,17 @@ assert not hasattr(imagesearch, "ImageIndexes")
 assert "TencentStore" in pydoc.render_doc(imagesearch)
 print(len(imagesearch.__all__))
 """
-_OPTIONAL = ["gradio", "hnswlib", "open_clip", "openvino", "pandas", "tcvectordb", "timm", "torch"]
+_OPTIONAL = [
+    "gradio",
+    "hnswlib",
+    "open_clip",
+    "openvino",
+    "pandas",
+    "pyarrow",
+    "tcvectordb",
+    "timm",
+    "torch",
+]
 
 
 def run(code):

@@ -98,8 +98,8 @@ class Pipeline:
         for pool in (self._reading, self._cpu, self._model):
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def read(self, items: Iterable[Item | Failure]) -> Iterator[Payload | Failure]:
-        """Read items ahead of the consumer, in order; failures pass through.
+    def read(self, items: Iterable[Item | Payload | Failure]) -> Iterator[Payload | Failure]:
+        """Read items ahead of the consumer, in order; payloads and failures pass through.
 
         An item that cannot be read becomes a `Failure`.
         """
@@ -107,7 +107,7 @@ class Pipeline:
         waiting: deque[_Reading] = deque()
         try:
             for item in items:
-                if isinstance(item, Failure) or item.vector is not None:
+                if not isinstance(item, Item) or item.vector is not None:
                     done: Future[Payload | Failure] = Future()
                     done.set_result(_read(item))
                     waiting.append(_Reading(done, 0))
@@ -334,8 +334,8 @@ def _first_of(
     return key, results
 
 
-def _read(item: Item | Failure) -> Payload | Failure:
-    if isinstance(item, Failure):
+def _read(item: Item | Payload | Failure) -> Payload | Failure:
+    if not isinstance(item, Item):
         return item
     try:
         return read(item)

@@ -25,6 +25,7 @@ from imagesearch.cli.duplicates import duplicates
 from imagesearch.cli.eval import evaluate
 from imagesearch.cli.info import info
 from imagesearch.cli.optimize import optimize
+from imagesearch.cli.parquet import export, import_
 from imagesearch.cli.search import search
 from imagesearch.cli.serve import serve
 from imagesearch.errors import ImageSearchError
@@ -38,10 +39,9 @@ _EXIT_INTERRUPTED = 130
 _OTHER_WORDS = {
     "diagnose": "doctor",
     "evaluate": "eval",
-    "export": "copy",
     "find": "search",
     "fsck": "check",
-    "import": "add",
+    "load": "import",
     "index": "add",
     "insert": "add",
     "list": "info",
@@ -117,6 +117,8 @@ for _command in (
     info,
     delete,
     copy,
+    export,
+    import_,
     evaluate,
     calibrate,
     duplicates,

@@ -16,6 +16,7 @@ from imagesearch.cli._options import (
 )
 from imagesearch.cli._target import external_collection, open_read_only, store_at
 from imagesearch.cli._terminal import say
+from imagesearch.cli.parquet import refuse_tables_in_copy
 from imagesearch.config import PluginConfig
 from imagesearch.copying import CopyReport, begun_projection, copy_projected, copy_records, is_same
 from imagesearch.errors import ConfigError, StoreError
@@ -76,6 +77,7 @@ def copy(
     """
     if source.absolute() == target.absolute():
         raise click.UsageError(f"FROM and TO must differ, got {source} for both")
+    refuse_tables_in_copy(source, target)
     tables = store_at(source), _target_config(target, dtype)
     if dry_run:
         return _dry_run(source, *tables, project, progress, as_json=as_json)

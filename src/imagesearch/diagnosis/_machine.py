@@ -34,6 +34,7 @@ _PURPOSES = {
     "heif": "HEIC photos",
     "hnsw": "another graph engine of the local store",
     "openvino": "faster embedding on a CPU",
+    "parquet": "import and export of tables",
     "tencent": "the store Tencent Cloud VectorDB",
     "ui": "the web page",
 }

@@ -58,6 +58,7 @@ __all__ = [
     "delete_records",
     "id_list",
     "ingest",
+    "ingest_rows",
     "make_progress",
     "store_records",
     "update_records",
@@ -216,6 +217,46 @@ def ingest(
     return replace(report, seconds=time.monotonic() - started)
 
 
+def ingest_rows(
+    index: OpenIndex,
+    rows: Iterable[Payload | Failure],
+    *,
+    count: int,
+    on_error: OnError,
+    progress: bool | None,
+    preview: dict[str, str] | None = None,
+) -> AddReport:
+    """Add records that have vectors, such as those of a file.
+
+    Args:
+        index: The open index.
+        rows: Payloads with vectors, and failures, which go into the report.
+        count: Number of rows, for the progress bar.
+        on_error: As for `ImageIndex.add`.
+        progress: As for `ImageIndex.add`.
+        preview: As for `ingest`.
+    """
+    started = time.monotonic()
+    with (
+        closing(make_progress(progress, count, unit="record")) as bar,
+        Pipeline(index.embedder) as pipeline,
+    ):
+        ingestion = Ingestion(
+            store=index.store,
+            meta=index.meta,
+            pipeline=pipeline,
+            planner=Planner(index.store),
+            batch_size=VECTOR_BATCH,
+            on_error=on_error,
+            metadata={},
+            progress=bar,
+            preview=preview,
+        )
+        ingestion.run(rows)
+    _warn_if_outgrown(index)
+    return replace(ingestion.report, seconds=time.monotonic() - started)
+
+
 @dataclass(slots=True)
 class Ingestion:
     """Writes items into a store: skips unchanged images, embeds new ones, reports on all.
@@ -250,7 +291,7 @@ class Ingestion:
     embedded: int = 0
     _stopped_by: Exception | None = None
 
-    def run(self, items: Iterable[Item | Failure]) -> None:
+    def run(self, items: Iterable[Item | Payload | Failure]) -> None:
         """Write all items; every group is durable before the next one is written.
 
         An error raised by `items` is raised again after everything before it is stored.

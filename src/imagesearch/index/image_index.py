@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imagesearch._deprecation import warn_deprecated
 from imagesearch._printable import shorten
+from imagesearch._tables import VectorType, to_arrow
 from imagesearch._validation import flag, whole
 from imagesearch.calibration import Calibration
 from imagesearch.config import load_config
@@ -28,7 +29,7 @@ from imagesearch.duplicates import (
     Tier,
     find_original,
 )
-from imagesearch.errors import ConfigError
+from imagesearch.errors import ConfigError, MissingDependencyError
 from imagesearch.filters import Filter, as_filter
 from imagesearch.index._calibrate import calibrate
 from imagesearch.index._check import check_store, optimize_store
@@ -627,6 +628,59 @@ class ImageIndex:
             vectors[len(ids) : end] = batch.vectors
             ids += batch.ids
         return ids, vectors[: len(ids)]
+
+    def to_arrow(self, *, where: Filter | str | None = None, vectors: bool = True) -> Any:
+        """Return all matching records as a ``pyarrow.Table``.
+
+        The columns are described in the guide on tables: ``id``, ``uri``, ``digest``, one for each
+        metadata field, and ``vector``. Needs the extra ``parquet``. For more records than fit into
+        memory, use ``imagesearch export``.
+
+        Args:
+            where: Only matching records.
+            vectors: Whether the table has the column ``vector``.
+
+        Raises:
+            MissingDependencyError: pyarrow is not installed.
+            FilterError: `where` is invalid, or the store does not support it.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import EmbeddingSpec, MemoryStore
+            >>> index = ImageIndex(embedder=EmbeddingSpec("mine", dim=2), store=MemoryStore())
+            >>> _ = index.add_vectors(["a"], [[1, 0]], metadata=[{"n": 1}])
+            >>> index.to_arrow(vectors=False).to_pylist()[0]["n"]
+            1
+        """
+        kind: VectorType | None = "float32" if flag(vectors, "vectors") else None
+        return to_arrow(self.store, self.meta, as_filter(where), kind)
+
+    def to_pandas(self, *, where: Filter | str | None = None, vectors: bool = True) -> Any:
+        """Return all matching records as a ``pandas.DataFrame``, with the columns of `to_arrow`.
+
+        Args:
+            where: Only matching records.
+            vectors: Whether the frame has the column ``vector``, an array for each record.
+
+        Raises:
+            MissingDependencyError: pandas or pyarrow is not installed.
+            FilterError: `where` is invalid, or the store does not support it.
+            StoreError: The store failed.
+
+        Example:
+            >>> from imagesearch import EmbeddingSpec, MemoryStore
+            >>> index = ImageIndex(embedder=EmbeddingSpec("mine", dim=2), store=MemoryStore())
+            >>> _ = index.add_vectors(["a"], [[1, 0]], metadata=[{"n": 1}])
+            >>> list(index.to_pandas().columns)
+            ['id', 'uri', 'digest', 'n', 'vector']
+        """
+        table = self.to_arrow(where=where, vectors=vectors)
+        try:
+            return table.to_pandas()
+        except ImportError as error:
+            raise MissingDependencyError(
+                "to_pandas() needs the package pandas", remedy="pip install pandas"
+            ) from error
 
     def fit_projection(
         self,

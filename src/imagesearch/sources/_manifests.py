@@ -93,6 +93,8 @@ class CsvManifest:
 
     Args:
         path: As for `CsvFile`.
+        images: Whether each row must name an image. If not, as beside vectors, an ``id`` is enough,
+            and the items have no source then.
 
     Raises:
         SourceNotFoundError: No such file.
@@ -101,8 +103,9 @@ class CsvManifest:
             missing, repeated or reserved, or a quote is never closed.
     """
 
-    def __init__(self, path: str) -> None:
-        self._file = CsvFile(path, _IMAGES)
+    def __init__(self, path: str, *, images: bool = True) -> None:
+        self._images = images
+        self._file = CsvFile(path, _IMAGES if images else _OWN)
         self._header = self._file.header
         self._check_header()
         self._columns = [_Column() for _ in self._header]
@@ -139,13 +142,15 @@ class CsvManifest:
         row = dict(zip(self._header, cells, strict=True))
         id = row.pop("id", "") or None
         path = row.pop("path", "") or row.pop("url", "")
-        if not path:
+        if not path and (self._images or id is None):
             return Failure(where, ManifestError(f"{where}: the row names no image"), id)
         metadata = {
             name: column.convert(row[name])
             for name, column in zip(self._header, self._columns, strict=True)
             if row.get(name)
         }
+        if not path:
+            return Item(id=id, metadata=metadata)
         described = not _OWN.issuperset(self._header) or self._has_both
         return _row_outcome(
             self._file.path, line, path=path, id=id, metadata=metadata if described else None
@@ -153,7 +158,7 @@ class CsvManifest:
 
     def _check_header(self) -> None:
         header, shown = self._header, self._file.shown
-        if _IMAGES.isdisjoint(header):
+        if (_IMAGES if self._images else _OWN).isdisjoint(header):
             near = next((name for name in header if name.lower() in _IMAGES), None)
             remedy = (
                 f"rename {near!r}, in lower case"
