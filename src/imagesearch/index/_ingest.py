@@ -246,7 +246,7 @@ def ingest_rows(
             meta=index.meta,
             pipeline=pipeline,
             planner=Planner(index.store),
-            batch_size=VECTOR_BATCH,
+            group_size=lambda: VECTOR_BATCH,
             on_error=on_error,
             metadata={},
             progress=bar,
