@@ -6,8 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from imagesearch import EmbeddingSpec, ImageIndex, Item, MemoryStore, TimmEmbedder
+from imagesearch.cli import main
 from imagesearch.errors import ConfigError
 from tests.embedders.tiny import save_safetensors
 
@@ -93,3 +95,23 @@ def test_the_network_gets_the_batch_size_of_its_embedder(tmp_path, batch_size):
     with network.register_forward_pre_hook(note):
         added(embedder, group + 1)
     assert sorted(sizes) == [1, *[batch_size] * (group // batch_size)]
+
+
+@pytest.mark.parametrize("command", ["add", "sync"])
+def test_the_command_line_replaces_batch_size_and_device_of_the_config(tmp_path, capsys, command):
+    save_safetensors(tmp_path / "tiny.safetensors")
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
+    config = tmp_path / "imagesearch.toml"
+    config.write_text(
+        '[embedder]\nkind = "timm"\nmodel = "test_resnet"\nweights = "tiny.safetensors"\n'
+        'device = "nowhere"\n[store]\nkind = "local"\npath = "i.idx"\n'
+    )
+    source = str(tmp_path / "*.png")
+    with pytest.raises(SystemExit) as refused:
+        main([command, source, "--config", str(config)])
+    assert refused.value.code != 0
+    options = ["--config", str(config), "--batch-size", "5", "--device", "cpu"]
+    with pytest.raises(SystemExit) as done:
+        main([command, source, *options])
+    assert done.value.code == 0
+    assert "1 added" in capsys.readouterr().out

@@ -26,6 +26,7 @@ __all__ = [
     "complete_files",
     "complete_filters",
     "complete_folders",
+    "device_options",
     "dry_run_option",
     "embedder_option",
     "json_option",
@@ -189,6 +190,34 @@ def _unless_config_was_given(
     """Return the store, unless the command line gives --config and only the environment --store."""
     general = context.get_parameter_source("store") is ParameterSource.ENVIRONMENT
     return None if general and given("config") else store
+
+
+def device_options(command: _Command) -> _Command:
+    """Add ``--batch-size`` and ``--device``, which replace options of the embedder."""
+    for option in (
+        click.option(
+            "--device",
+            shell_complete=complete_devices,
+            help="Where the model runs: 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'.  [default: that of the "
+            "config, or auto]",
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            help="Images that go through the model together.  [default: that of the config, or 8 on a "
+            "CPU and 64 on a GPU]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def complete_devices(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the kinds of devices."""
+    del context, parameter
+    return _items(("auto", "cpu", "cuda", "mps"), incomplete)
 
 
 def where_option(help: str) -> Callable[[_Command], _Command]:

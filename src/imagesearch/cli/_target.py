@@ -18,7 +18,7 @@ from imagesearch.filters import parse_filter
 from imagesearch.filters._tree import fields_of
 from imagesearch.index import ImageIndex
 from imagesearch.index._open import LazyEmbedder, OpenIndex
-from imagesearch.plugins import make_embedder, make_store, plugin_class
+from imagesearch.plugins import make_embedder, make_store, plugin_class, stored_config
 from imagesearch.protocols import (
     Embedder,
     SupportsAdoption,
@@ -173,13 +173,37 @@ def external_collection(config: Path | None) -> ExternalCollection | None:
     return ExternalCollection(made, meta)
 
 
-def open_index(config: Path | None, store: Path | None, embedder: str | None) -> ImageIndex:
-    """Open the index that the options name, creating it if necessary."""
-    if config is not None and store is None and embedder is None:
+def open_index(
+    config: Path | None,
+    store: Path | None,
+    embedder: str | None,
+    *,
+    batch_size: int | None = None,
+    device: str | None = None,
+) -> ImageIndex:
+    """Open the index that the options name, creating it if necessary.
+
+    Args:
+        config: The TOML file with the store and the embedder.
+        store: Folder of a local index; takes precedence over the config's.
+        embedder: ``KIND[:MODEL]``; takes precedence over the config's.
+        batch_size: Replaces the embedder's option; None keeps it.
+        device: Replaces the embedder's option; None keeps it.
+    """
+    given = {"batch_size": batch_size, "device": device}
+    running = {name: value for name, value in given.items() if value is not None}
+    if config is not None and store is None and embedder is None and not running:
         return ImageIndex.from_config(config)
     chosen = make_store(store_config(config, store))
     metric = None if config is None else load_config(config).metric
-    return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder), metric=metric)
+    if not running:
+        return ImageIndex(store=chosen, embedder=_make_embedder(config, embedder), metric=metric)
+    table = _embedder_table(config, embedder)
+    if table is None:
+        meta = chosen.describe()
+        table = PluginConfig("timm") if meta is None else stored_config(meta.embedding)
+    table = replace(table, options={**table.options, **running})
+    return ImageIndex(store=chosen, embedder=make_embedder(table), metric=metric)
 
 
 def open_existing(config: Path | None, store: Path | None, *, embeds: bool = False) -> ImageIndex:
@@ -254,7 +278,11 @@ def empty_index() -> OpenIndex:
 
 
 def _make_embedder(config: Path | None, embedder: str | None) -> Embedder | None:
-    if embedder is not None:
-        return make_embedder(PluginConfig.parse(embedder))
-    table = load_config(config).embedder if config is not None else None
+    table = _embedder_table(config, embedder)
     return make_embedder(table) if table is not None else None
+
+
+def _embedder_table(config: Path | None, embedder: str | None) -> PluginConfig | None:
+    if embedder is not None:
+        return PluginConfig.parse(embedder)
+    return load_config(config).embedder if config is not None else None

@@ -10,6 +10,7 @@ import click
 
 from imagesearch.cli._options import (
     complete_files,
+    device_options,
     dry_run_option,
     embedder_option,
     json_option,
@@ -50,6 +51,7 @@ _strict_option = click.option(
 )
 @store_options
 @embedder_option
+@device_options
 @dry_run_option
 @progress_option
 @_strict_option
@@ -59,6 +61,8 @@ def add(
     config: Path | None,
     store: Path | None,
     embedder: str | None,
+    batch_size: int | None,
+    device: str | None,
     dry_run: bool,
     progress: bool | None,
     strict: bool,
@@ -77,7 +81,8 @@ def add(
     if dry_run:
         return _dry_run(config, store, sources, progress, strict, as_json, prune=False)
     _require_there(sources)
-    with open_index(config, store, embedder) as index:
+    opened = open_index(config, store, embedder, batch_size=batch_size, device=device)
+    with opened as index:
         return _run(index, sources, progress, strict, as_json, removing=False)
 
 
@@ -85,6 +90,7 @@ def add(
 @click.argument("source", metavar="SOURCE", shell_complete=complete_files)
 @store_options
 @embedder_option
+@device_options
 @dry_run_option
 @progress_option
 @_strict_option
@@ -100,6 +106,8 @@ def sync(
     config: Path | None,
     store: Path | None,
     embedder: str | None,
+    batch_size: int | None,
+    device: str | None,
     dry_run: bool,
     progress: bool | None,
     strict: bool,
@@ -126,7 +134,8 @@ def sync(
             config, store, (source,), progress, strict, as_json, prune=True, allowed=yes
         )
     _require_there((source,))
-    with open_index(config, store, embedder) as index:
+    opened = open_index(config, store, embedder, batch_size=batch_size, device=device)
+    with opened as index:
         return _run(index, (source,), progress, strict, as_json, removing=True, allowed=yes)
 
 
