@@ -286,7 +286,7 @@ def test_a_check_changes_no_byte_and_creates_no_file(index, tmp_path):
 
 def test_a_folder_of_other_files_is_not_an_index(tmp_path):
     (tmp_path / "a.txt").write_text("dear")
-    assert "holds other things" in problems(look_at(tmp_path))[0]["text"]
+    assert "contains other files" in problems(look_at(tmp_path))[0]["text"]
 
 
 def test_a_process_that_writes_is_named(index):
