@@ -12,9 +12,9 @@ from dataclasses import dataclass
 __all__ = ["Pace", "Retry"]
 
 _FIRST_GAP = 0.02
-_LONGEST_GAP = 5.0
+_LONGEST_GAP = 1.0
 _NO_GAP = 0.005
-_SHRINK = 0.97
+_SHRINK = 0.82
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Pace:
     """The rate at which all threads of a store send requests together.
 
     There is no limit until the service reports one. Each report doubles the gap between requests,
-    each success shortens it by 3 %: multiplicative decrease with a slow recovery, which settles
+    each success shortens it by 18 %: slower at once and faster again in steps, which settles
     near the rate that the service allows.
 
     Attributes:
