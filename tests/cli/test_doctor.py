@@ -37,7 +37,7 @@ def make_index(path, count=12, **options):
     ]
     with ImageIndex(embedder=DescriptorEmbedder(), store=LocalStore(path, **options)) as index:
         index.add(pictures)
-        index.search(id="0")
+        index.optimize()
     return path
 
 

@@ -95,7 +95,9 @@ def test_the_guide_shows_the_code_of_the_example():
 def test_the_guide_leaves_no_other_code_unrun():
     text = GUIDE.read_text()
     reasons = re.findall(r"<!-- not run: (.*?) -->", text)
-    assert all(reason.startswith("from examples/plugin/") for reason in reasons)
+    others = [reason for reason in reasons if not reason.startswith("from examples/plugin/")]
+    # The example needs no check of its own for the doctor.
+    assert others == ["an optional method"]
     configs = [name for name, _ in FROM_THE_EXAMPLE.findall(text) if name.endswith(".toml")]
     assert len(configs) == text.count("```toml")
 
