@@ -176,7 +176,7 @@ def test_choices_stay_with_their_fields_when_new_fields_come_before_them():
 
 
 def test_an_error_in_a_written_filter_names_the_position_in_it():
-    with pytest.raises(FilterError, match="filter 'price <': expected a value .*, got the end"):
+    with pytest.raises(FilterError, match=r"filter 'price <': expected a value .*, got the end"):
         combine('kind = "fish"', "price <")
     assert combine('kind = "fish"', " ") == 'kind = "fish"'
     assert combine("", "price < 3") == "price < 3"
