@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from imagesearch.embedders._inference import Inference
+from imagesearch.embedders._inference import Inference, one_behind
 from imagesearch.embedders._timm_models import fold_batch_norms
 from tests.embedders.tiny import make_network
 
@@ -121,3 +122,36 @@ def test_a_convolution_whose_output_is_used_twice_is_not_folded():
     before = network(probe)
     assert fold_batch_norms(network, probe) == 0
     assert torch.equal(network(probe), before)
+
+
+def test_a_batch_is_started_before_the_one_before_it_is_waited_for():
+    events = []
+
+    def start(batch):
+        events.append(f"start {batch}")
+
+        def wait():
+            events.append(f"wait {batch}")
+            return 10 * batch
+
+        return wait
+
+    assert list(one_behind(start, [1, 2, 3])) == [10, 20, 30]
+    assert events == ["start 1", "start 2", "wait 1", "start 3", "wait 2", "wait 3"]
+    assert list(one_behind(start, [])) == []
+
+
+@pytest.mark.parametrize(("at", "expected"), [("start", 1), ("wait", 2)])
+def test_the_results_before_a_failing_batch_are_given_in_order(at, expected):
+    def fail(batch):
+        raise RuntimeError(f"batch {batch}")
+
+    def start(batch):
+        if batch == 3 and at == "start":
+            fail(batch)
+        return (lambda: fail(batch)) if batch == 3 else (lambda: batch)
+
+    results = one_behind(start, [1, 2, 3, 4])
+    assert list(islice(results, expected)) == [1, 2][:expected]
+    with pytest.raises(RuntimeError, match="batch 3"):
+        next(results)

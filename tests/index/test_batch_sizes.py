@@ -10,7 +10,7 @@ from PIL import Image
 
 from imagesearch import EmbeddingSpec, ImageIndex, Item, MemoryStore, TimmEmbedder
 from imagesearch.cli import main
-from imagesearch.errors import ConfigError
+from imagesearch.errors import ConfigError, EmbeddingError
 from tests.embedders.tiny import save_safetensors
 
 
@@ -57,6 +57,42 @@ def test_an_embedder_gets_as_many_images_as_it_asks_for(preferred, count, expect
     vectors = added(embedder, count)
     assert sorted(embedder.sizes) == expected
     assert [vector[0] for vector in vectors] == [n + 1 for n in range(count)]
+
+
+class NotingStore(MemoryStore):
+    """A store that notes how many records each write has."""
+
+    def __init__(self):
+        super().__init__()
+        self.writes = []
+
+    def upsert(self, batch):
+        super().upsert(batch)
+        self.writes.append(len(batch))
+
+
+@pytest.mark.parametrize(
+    ("preferred", "options", "expected"),
+    [(5, {}, [35, 5]), (64, {}, [40]), (64, {"batch_size": 8}, [8] * 5)],
+)
+def test_records_of_small_batches_are_stored_together(preferred, options, expected):
+    store = NotingStore()
+    with ImageIndex(embedder=Stating(preferred), store=store, **options) as index:
+        index.add(images(40))
+        assert store.writes == expected
+
+
+def test_what_was_embedded_before_a_failure_of_the_model_is_stored():
+    class Failing(Stating):
+        def embed(self, batch):
+            if max(array[0] for array in batch) > 12:
+                raise RuntimeError("broken")
+            return super().embed(batch)
+
+    with ImageIndex(embedder=Failing(4), store=MemoryStore()) as index:
+        with pytest.raises(EmbeddingError, match="broken"):
+            index.add(images(40))
+        assert index.count() == 12
 
 
 def test_an_embedder_that_states_no_size_gets_32_images():

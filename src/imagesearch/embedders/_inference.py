@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +34,15 @@ __all__ = [
     "choose_precision",
     "cpu_group_size",
     "describe_failure",
+    "one_behind",
     "share_out",
     "stack_pixels",
     "unit",
 ]
+
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 def checked(vectors: NDArray[np.float32], *, name: str, what: str) -> NDArray[np.float32]:
@@ -178,6 +184,8 @@ class Inference:
         self._scale = scale.to(torch.float32).view(1, 3, 1, 1).to(device)
         self._shift = shift.to(torch.float32).view(1, 3, 1, 1).to(device)
         self._batch_size = batch_size or (CPU_BATCH if device.type == "cpu" else _GPU_BATCH)
+        # The stubs of torch leave the constructors of streams and events untyped.
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         on_fork(self, in_child=Inference._leave_threads)
@@ -202,7 +210,7 @@ class Inference:
         pixels = stack_pixels(batch)
         try:
             if self._device.type != "cpu" or len(pixels) == 1:
-                parts = list(map(self._forward, batched(pixels, self._batch_size)))
+                parts = list(one_behind(self._start, batched(pixels, self._batch_size)))
             else:
                 parts = list(
                     self._workers().map(self._forward, share_out(pixels, self._batch_size))
@@ -212,12 +220,15 @@ class Inference:
         return np.concatenate(parts)
 
     def _forward(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._start(pixels)()
+
+    def _start(self, pixels: NDArray[np.uint8]) -> Callable[[], NDArray[np.float32]]:
+        """Start a batch, and return a function that waits for its outputs.
+
+        Only CUDA computes after this returns; other devices have finished.
+        """
         with torch.inference_mode():
-            tensor = torch.from_numpy(np.ascontiguousarray(pixels))
-            if self._device.type == "cuda":
-                tensor = tensor.pin_memory().to(self._device, non_blocking=True)
-            else:
-                tensor = tensor.to(self._device)
+            tensor = self._on_device(torch.from_numpy(np.ascontiguousarray(pixels)))
             # (height, width, channels) in memory is torch's channels-last format: nothing is copied.
             images = tensor.permute(0, 3, 1, 2).to(torch.float32) * self._scale + self._shift
             output = self._model(images.to(self._dtype))
@@ -225,8 +236,36 @@ class Inference:
                 raise EmbeddingError(
                     f"the model must return one tensor of vectors, got {type(output).__name__}"
                 )
-            vectors: NDArray[np.float32] = output.to(torch.float32).cpu().numpy()
+            return self._fetch(output.to(torch.float32))
+
+    def _on_device(self, pixels: torch.Tensor) -> torch.Tensor:
+        if self._copies is None:
+            return pixels.to(self._device)
+        pinned = pixels.pin_memory()
+        # In a stream of its own, so that the copy overlaps with the model's work on earlier batches.
+        with torch.cuda.stream(self._copies):
+            copied = pinned.to(self._device, non_blocking=True)
+        computing = torch.cuda.current_stream(self._device)
+        computing.wait_stream(self._copies)
+        # The allocator must not reuse the memory for another copy before the model has read it.
+        copied.record_stream(computing)
+        return copied
+
+    def _fetch(self, output: torch.Tensor) -> Callable[[], NDArray[np.float32]]:
+        if self._copies is None:
+            vectors: NDArray[np.float32] = output.cpu().numpy()
+            return lambda: vectors
+        fetched = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+        fetched.copy_(output, non_blocking=True)
+        done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        done.record(torch.cuda.current_stream(self._device))
+
+        def wait() -> NDArray[np.float32]:
+            done.synchronize()
+            vectors: NDArray[np.float32] = fetched.numpy()
             return vectors
+
+        return wait
 
     def _workers(self) -> ThreadPoolExecutor:
         notice_fork()
@@ -297,6 +336,31 @@ def share_out(pixels: NDArray[np.uint8], batch_size: int) -> list[NDArray[np.uin
     """
     step = min(batch_size, -(-len(pixels) // available_cpus()))
     return list(batched(pixels, step))
+
+
+def one_behind(
+    start: Callable[[_In], Callable[[], _Out]], batches: Iterable[_In]
+) -> Iterator[_Out]:
+    """Start each batch before the results of the one before it are waited for.
+
+    Args:
+        start: Starts a batch, and returns a function that waits for its results.
+        batches: The batches.
+
+    Yields:
+        The results of each batch, in order.
+
+    Example:
+        >>> list(one_behind(lambda batch: lambda: sum(batch), [[1, 2], [3]]))
+        [3, 3]
+    """
+    started: deque[Callable[[], _Out]] = deque()
+    for batch in batches:
+        started.append(start(batch))
+        if len(started) > 1:
+            yield started.popleft()()
+    while started:
+        yield started.popleft()()
 
 
 def cpu_group_size(batch_size: int) -> int:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from imagesearch._pipeline import Pipeline, group_size_of
 from imagesearch._validation import batched
 from imagesearch.errors import UnsupportedOperationError
-from imagesearch.index._ingest import Ingestion, Progress, make_progress
+from imagesearch.index._ingest import WRITE_SIZE, Ingestion, Progress, make_progress
 from imagesearch.index._open import OpenIndex
 from imagesearch.index._plan import Planned, Planner
 from imagesearch.protocols import SupportsCheck, SupportsOptimize, VectorStore, supports
@@ -130,6 +130,7 @@ def _reembed(
                 group_size=lambda: (
                     group_size_of(index.embedder.if_made) if group_size is None else group_size
                 ),
+                write_size=WRITE_SIZE if group_size is None else group_size,
                 on_error="collect",
                 metadata={},
                 progress=bar,

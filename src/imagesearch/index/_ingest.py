@@ -52,6 +52,7 @@ from imagesearch.vectors import check_vectors, normalise
 
 __all__ = [
     "VECTOR_BATCH",
+    "WRITE_SIZE",
     "Ingestion",
     "OnError",
     "Progress",
@@ -68,6 +69,9 @@ __all__ = [
 _BATCH = 1000
 
 _T = TypeVar("_T")
+
+WRITE_SIZE = 32
+"""Images whose records are stored together, at least, where the caller sets no batch size."""
 
 VECTOR_BATCH = 1000
 """Records in one upsert of `ImageIndex.add_vectors`."""
@@ -193,6 +197,7 @@ def ingest(
             group_size=lambda: (
                 group_size_of(index.embedder.if_made) if group_size is None else group_size
             ),
+            write_size=WRITE_SIZE if group_size is None else group_size,
             on_error=on_error,
             metadata=common,
             progress=bar,
@@ -266,8 +271,10 @@ class Ingestion:
         meta: The meta that the store was opened with.
         pipeline: Reads and embeds images.
         planner: Decides what to do with each image.
-        group_size: Returns the number of images to plan, embed and store together, ≥ 1. It may change
-            once the embedder is made, which happens for the first image that needs it.
+        group_size: Returns the number of images to plan and embed together, ≥ 1. It may change once
+            the embedder is made, which happens for the first image that needs it.
+        write_size: Images to wait for before their records are stored together, ≥ 1. Whole groups are
+            stored, so there may be more; a group of fewer, but large images is not waited with.
         on_error: Whether to collect failures or to raise the first.
         metadata: Fields for every item; an item's own fields take precedence.
         progress: Advanced for every input.
@@ -282,6 +289,7 @@ class Ingestion:
     pipeline: Pipeline
     planner: Planner
     group_size: Callable[[], int]
+    write_size: int
     on_error: OnError
     metadata: Metadata
     progress: Progress
@@ -292,7 +300,7 @@ class Ingestion:
     _stopped_by: Exception | None = None
 
     def run(self, items: Iterable[Item | Payload | Failure]) -> None:
-        """Write all items; every group is durable before the next one is written.
+        """Write all items; what is written together is durable before more is written.
 
         An error raised by `items` is raised again after everything before it is stored.
 
@@ -303,9 +311,20 @@ class Ingestion:
         """
         inputs = self.pipeline.read(self._until_error(items))
         payloads = self._until_error(self._accepted(inputs))
-        batches = grouped(payloads, size=self.group_size, weight=operator.attrgetter("held_bytes"))
-        for plan, results in self.pipeline.embed(map(self._planned, batches)):
-            self._write(plan, results)
+        groups = grouped(payloads, size=self.group_size, weight=operator.attrgetter("held_bytes"))
+        waiting: tuple[list[Planned], list[Embedded]] = [], []
+        try:
+            for plan, results in self.pipeline.embed(map(self._planned, groups)):
+                waiting[0].extend(plan)
+                waiting[1].extend(results)
+                # A short group is one of large images, or the last.
+                if len(waiting[0]) >= self.write_size or len(plan) < self.group_size():
+                    complete, waiting = waiting, ([], [])
+                    self._write(*complete)
+        finally:
+            # Also after an interrupt or a failure of the model: what is embedded is stored.
+            if waiting[0]:
+                self._write(*waiting)
         if self._stopped_by is not None:
             raise self._stopped_by
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._pipeline import Pipeline, as_rows, embed_one, not_finite
+from imagesearch._pipeline import Pipeline, as_rows, embed_one, group_size_of, not_finite
 from imagesearch._validation import batched
 from imagesearch.errors import EmbeddingError, ImageSearchError, QueryError, UnknownIdError
 from imagesearch.protocols import Embedder, TextEmbedder, VectorStore, supports
@@ -76,8 +76,6 @@ def fuse(
     fused: NDArray[np.float32] = np.float32(1 - focus) * whole + np.float32(focus) * region
     return normalise(fused) if metric == "cosine" else fused
 
-
-_BATCH = 32
 
 # A sum of unit vectors below this share of their weights is rounding noise of float32.
 _CANCELLED = 1e-6
@@ -187,7 +185,8 @@ class QueryVectors:
             return [self._projected(embed_one(embedder, payloads[0]))]
         vectors = []
         with Pipeline(lambda: embedder) as pipeline:
-            for _, results in pipeline.embed(enumerate(batched(payloads, _BATCH))):
+            groups = batched(payloads, group_size_of(embedder))
+            for _, results in pipeline.embed(enumerate(groups)):
                 for result in results:
                     if isinstance(result, ImageSearchError):
                         raise result
