@@ -252,6 +252,7 @@ def ingest_rows(
             pipeline=pipeline,
             planner=Planner(index.store),
             group_size=lambda: VECTOR_BATCH,
+            write_size=VECTOR_BATCH,
             on_error=on_error,
             metadata={},
             progress=bar,
