@@ -235,3 +235,16 @@ def test_damaged_entries_are_noticed_when_the_column_is_read(tmp_path, statement
     with pytest.raises(StoreCorruptError, match="'x'"):
         store.count(Field("x") == 3)
     store.close()
+
+
+def test_texts_added_later_do_not_disturb_a_filter_of_a_field_with_numbers(tmp_path):
+    # 0.5 is a big integer when its bits are read as the code of a text.
+    first, later = [{"x": "b"}, {"x": 0.5}, {"x": 7}, {"x": -1}], [{"x": "a"}, {"x": "c"}]
+    store = opened(tmp_path / "photos.idx")
+    store.upsert(batch(first))
+    assert ids(store, Field("x") >= "b") == {"id-0"}
+    store.upsert(batch(later, len(first)))
+    for operator in Operator:
+        where = Compare("x", operator, "b")
+        assert store.count(where) == len(expected_ids(first + later, where))
+    store.close()

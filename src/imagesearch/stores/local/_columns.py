@@ -150,7 +150,8 @@ class _Texts:
             case _:
                 assert_never(operator)
         if late:
-            is_late = codes >= self.ordered
+            # Rows of another kind hold numbers here, not codes.
+            is_late = (codes >= self.ordered) & (codes < self.ordered + len(late))
             mask[is_late] = np.array(more, np.bool_)[codes[is_late] - self.ordered]
         return mask
 
