@@ -112,3 +112,18 @@ def test_lengths_are_kept_for_the_next_version_of_the_index(tmp_path):
     store.delete(["new"])
     assert store.search(queries, k=5) == before
     store.close()
+
+
+def test_products_below_the_normal_range_of_float32_are_ranked(tmp_path):
+    random = np.random.default_rng(0)
+    vectors = (1e-23 * random.normal(size=(2000, 64))).astype(np.float32)
+    queries = (1e-23 * random.normal(size=(20, 64))).astype(np.float32)
+    ids = tuple(f"id-{number:05d}" for number in range(len(vectors)))
+    store = LocalStore(tmp_path / "a.idx", engine="exact")
+    store.open(IndexMeta(EmbeddingSpec("short", 64, False, "v1"), "dot"))
+    store.upsert(RecordBatch(ids, ids, ("",) * len(ids), ({},) * len(ids), vectors))
+    answers = store.search(queries, k=10)
+    store.close()
+    for query, hits in zip(queries, answers, strict=True):
+        best = np.argsort(-exact_scores(query, vectors, "dot"))[:10]
+        assert [hit.id for hit in hits] == [ids[row] for row in best]

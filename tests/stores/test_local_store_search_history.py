@@ -359,3 +359,41 @@ def test_records_that_nobody_changes_are_found_in_every_thread_while_others_chan
             one.result()
     assert not any(sizes)
     assert np.mean(shares) >= 0.98
+
+
+@pytest.mark.parametrize(("metric", "size"), [("dot", 1e-5), ("l2", 1e-4)])
+def test_vectors_far_shorter_than_one_are_found(tmp_path, metric, size):
+    random = np.random.default_rng(0)
+    vectors = (size * random.normal(size=(4000, 64))).astype(np.float32)
+    queries = (size * random.normal(size=(60, 64))).astype(np.float32)
+    store = LocalStore(tmp_path / "short.idx", engine="usearch", exact_below=200)
+    store.open(make_meta(64, metric=metric))
+    store.upsert(make_batch(vectors))
+    store.optimize()
+    found = store.search(queries, k=10)
+    store.close()
+    difference = queries[:, None].astype(np.float64) - vectors
+    table = (
+        queries.astype(np.float64) @ vectors.T
+        if metric == "dot"
+        else -np.einsum("qvd,qvd->qv", difference, difference)
+    )
+    best = np.argsort(-table, axis=1)[:, :10]
+    shares = [
+        len({int(hit.id[-5:]) for hit in hits} & set(rows.tolist())) / 10
+        for hits, rows in zip(found, best, strict=True)
+    ]
+    assert np.mean(shares) >= 0.98
+
+
+@pytest.mark.parametrize("metric", ["dot", "l2"])
+def test_vectors_whose_squares_overflow_can_be_optimized(tmp_path, metric):
+    vectors = (1e30 * np.random.default_rng(0).normal(size=(1000, DIM))).astype(np.float32)
+    store = LocalStore(tmp_path / "long.idx", engine="usearch", exact_below=200)
+    store.open(make_meta(DIM, metric=metric))
+    store.upsert(make_batch(vectors))
+    store.optimize()
+    best = (vectors[:20].astype(np.float64) @ vectors.T).argmax(axis=1)
+    expected = best if metric == "dot" else np.arange(20)
+    assert [int(hits[0].id[-5:]) for hits in store.search(vectors[:20], k=1)] == expected.tolist()
+    store.close()

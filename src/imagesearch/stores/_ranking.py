@@ -20,6 +20,8 @@ Candidates = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 # Float32 sums of 4096 products err by less than this share of |query|·|vector|: measured 6e-7.
 _SLACK = 4e-6
+# Below the normal range of float32 a product errs by up to 2**-150; a vector has at most 2**24.
+_UNDERFLOW = 2.0**-126
 _QUERIES = 64
 _CANDIDATE_BYTES = 32 * 2**20
 
@@ -183,7 +185,7 @@ def _pick(
 
 def _slack(length: float, longest: float, metric: Metric) -> float:
     scale = length**2 + longest**2 if metric == "l2" else length * longest
-    return 2 * _SLACK * scale
+    return 2 * _SLACK * scale + _UNDERFLOW
 
 
 def _above_kth(approximate: NDArray[np.floating[Any]], k: int, slack: float) -> NDArray[np.intp]:

@@ -66,7 +66,7 @@ _SPREAD = 200
 _POOL = 10_000
 _ROUND = 20
 _SEARCHED = 8
-# Scores of nearly equal vectors are in no certain order in float32.
+# Scores of nearly equal vectors are in no certain order in float32. Relative, see `_least`.
 _SAME = 1e-6
 
 
@@ -151,8 +151,7 @@ def reaches_all(graph: Graph, snapshot: Snapshot, metric: Metric) -> bool:
         # The graph may be newer than the snapshot, and a hit without a row in it.
         near = np.append(hits[hits >= 0], row)
         scores = exact_scores(query, snapshot.vectors[near], metric)
-        own = scores[-1]
-        reached += bool((scores[:-1] >= own - _SAME * max(1.0, abs(own))).any())
+        reached += bool((scores[:-1] >= _least(query, scores[-1], metric)).any())
     return reached >= _RECALL * len(rows)
 
 
@@ -162,6 +161,13 @@ def _searched(
     """Give the nodes of each query; a few at a time, for searches of users wait meanwhile."""
     for first in range(0, len(queries), _SEARCHED):
         yield from graph.search(graph.encode(queries[first : first + _SEARCHED]), breadth)
+
+
+def _least(query: NDArray[np.float32], score: float, metric: Metric) -> float:
+    """Return the lowest score that counts as equal to `score`, whatever the vectors' lengths."""
+    wide = query.astype(np.float64)
+    size = abs(score - 1) if metric == "l2" else abs(score)
+    return score - _SAME * max(float(wide @ wide), size)
 
 
 class _Sample:
@@ -216,7 +222,7 @@ class _Sample:
             hits = hits[hits >= 0]
             scores = exact_scores(query, snapshot.vectors[hits], self._metric)
             best = np.argsort(-scores)[: self._k]
-            good = scores[best] >= kth - _SAME * max(1.0, abs(kth))
+            good = scores[best] >= _least(query, kth, self._metric)
             near += int(np.count_nonzero(good & (hits[best] != row)))
             wanted += self._k - (row in hits)
         return near / max(1, wanted)
@@ -238,6 +244,8 @@ def _far_apart(snapshot: Snapshot, live: NDArray[np.int64]) -> NDArray[np.int64]
     if len(rows) > _POOL:
         rows = np.sort(random.choice(rows, _POOL, replace=False))
     vectors = snapshot.vectors[rows]
+    # By a power of two, which changes nothing but keeps squares of huge and tiny values in range.
+    vectors = np.ldexp(vectors, -np.frexp(np.abs(vectors).max(initial=0))[1])
     squared = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     chosen = random.integers(len(rows), size=1)
     nearest = np.full(len(rows), np.inf)
