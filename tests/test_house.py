@@ -31,7 +31,7 @@ MAX_FILE_LINES = 450
 LIMITS = [
     ("modules", 198, 125),
     ("lines", 50_500, 31_000),
-    ("files of more than 450 lines", 20, 0),
+    ("files of more than 450 lines", 14, 0),
     ("files run by search", 23, 11),
     ("files run by add", 21, 11),
     ("percentage of lines that import", 6.6, 5.0),
@@ -40,7 +40,7 @@ LIMITS = [
     ("names in imagesearch.__all__", 27, 28),
     ("layers", 7, 7),
     ("messages that are read for their meaning", 0, 0),
-    ("banned words in source and documents", 8, 0),
+    ("banned words in source and documents", 0, 0),
     ("banned words in tests", 0, 0),
     ("locals with vague names", 52, 0),
     ("pictures in source and documents", 0, 0),

@@ -71,9 +71,9 @@ _SAME = 1e-6
 
 
 def breadth_of(graph: Graph, wanted: int, live: int) -> int:
-    """Return how broadly to search for so many live nodes; 0 if the graph is no help.
+    """Return the breadth of a search for `wanted` live nodes; 0 if a scan is faster.
 
-    As broadly as was measured for ten hits, four nodes more for each further one, and more by the
+    The breadth measured for ten hits, plus four nodes more for each further one, and more by the
     share of nodes that are dead.
 
     Args:

@@ -25,7 +25,7 @@ _LOCKED_BY_OTHERS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADL
 class WriterLock:
     """An advisory lock on a file; the system releases it when its process exits.
 
-    A lock on a file that was removed or replaced excludes nobody. So the file is compared with the
+    A lock on a file that was removed or replaced excludes no other program. So the file is compared with the
     one in the folder, when the lock is acquired and before each write.
 
     Args:
@@ -109,9 +109,9 @@ class WriterLock:
             )
 
     def release(self) -> None:
-        """Give the lock back; does nothing when it is not held."""
+        """Release the lock, if it is held."""
         notice_fork()
-        # Forgotten before it is given back: whatever interrupts this call, nobody writes unlocked.
+        # Forgotten before it is released: after an interrupt this process must not write unlocked.
         held, self._held = self._held, False
         file = self._file
         if file is not None and not file.closed:

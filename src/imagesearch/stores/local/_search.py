@@ -133,7 +133,7 @@ class Searcher:
     def _by_graph(
         self, queries: NDArray[np.float32], snapshot: Snapshot, wanted: int
     ) -> _Found | None:
-        """Search the graph for so many live nodes; None if it is no help here."""
+        """Search the graph for `wanted` live nodes; None if a scan is needed."""
         builder = self.builder
         for loaded in (False, True):
             with builder.guard.shared():

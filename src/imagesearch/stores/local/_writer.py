@@ -354,7 +354,7 @@ _logger = logging.getLogger("imagesearch")
 
 
 def compact_if_wasteful(opened: Opened, writer: Writer) -> None:
-    """Write the vectors anew where too many of them are dead; a failure is only told."""
+    """Compact the vectors file if too many rows are dead; a failure is only logged."""
     if not writer.wasteful():
         return
     try:
