@@ -14,13 +14,14 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-__all__ = ["ForkSafeLock", "notice_fork", "on_fork", "patience"]
+__all__ = ["ForkGate", "ForkSafeLock", "notice_fork", "on_fork", "patience"]
 
 T = TypeVar("T")
 
 # Total seconds that a fork waits for other threads: long enough for a search or a small write, short
 # enough for a server that replaces a worker.
 _PATIENCE_S = 1.0
+_POLL_S = 0.0005
 
 
 class _Entry(Generic[T]):
@@ -150,6 +151,46 @@ class ForkSafeLock:
 
     def _renew(self) -> None:
         self.lock, self._acquired = threading.RLock(), False
+
+
+class ForkGate:
+    """A block of code that any number of threads may run, but not while the process forks.
+
+    OpenBLAS stops its threads when the process forks, and another thread that is computing with them
+    then waits forever. So a fork waits briefly for the threads inside, and new ones wait for the fork.
+
+    Example:
+        >>> gate = ForkGate()
+        >>> with gate:
+        ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._entrance = threading.Lock()
+        self._acquired = False
+        # Changed by single operations, which are atomic, so that leaving needs no lock.
+        self._inside: list[int] = []
+        on_fork(self, before=ForkGate._close, in_parent=ForkGate._open, in_child=ForkGate._renew)
+
+    def __enter__(self) -> None:
+        with self._entrance:
+            self._inside.append(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside.pop()
+
+    def _close(self) -> None:
+        self._acquired = self._entrance.acquire(timeout=patience())
+        while self._inside and patience():
+            time.sleep(_POLL_S)
+
+    def _open(self) -> None:
+        if self._acquired:
+            self._acquired = False
+            self._entrance.release()
+
+    def _renew(self) -> None:
+        self._entrance, self._acquired, self._inside = threading.Lock(), False, []
 
 
 def patience() -> float:

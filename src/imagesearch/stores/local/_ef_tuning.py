@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from imagesearch.stores._blocks import computing
 from imagesearch.stores._ranking import Candidates, exact_scores, nearest
 from imagesearch.stores.local._graph import Graph
 from imagesearch.stores.local._snapshot import Snapshot
@@ -250,7 +251,8 @@ def _far_apart(snapshot: Snapshot, live: NDArray[np.int64]) -> NDArray[np.int64]
     chosen = random.integers(len(rows), size=1)
     nearest = np.full(len(rows), np.inf)
     while True:
-        products = vectors @ vectors[chosen[-_ROUND:]].T
+        with computing:
+            products = vectors @ vectors[chosen[-_ROUND:]].T
         distances = squared[:, None] - 2 * products + squared[chosen[-_ROUND:]]
         np.minimum(nearest, distances.min(axis=1), out=nearest)
         nearest[chosen] = 0
