@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -32,6 +33,8 @@ def disk(tmp_path):
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.decode()}")
     yield folder
+    # Mapped vectors are freed with the objects that hold them, some of which form cycles.
+    gc.collect()
     subprocess.run(["umount", folder], check=True)
 
 
