@@ -26,6 +26,7 @@ def test_the_published_figures_are_reproduced(shared, tmp_path, capsys):
         preprocess.crop_pct = 0.875
         preprocess.interpolation = "bicubic"
         model_args = {{ pad_type = "same" }}
+        precision = "fp32"
         """
     )
     images = shared / "data" / "imagenet50"
