@@ -19,7 +19,6 @@ __all__ = [
     "as_real",
     "as_whole",
     "batched",
-    "chunks",
     "did_you_mean",
     "elements",
     "flag",
@@ -287,6 +286,3 @@ def batched(sequence: _Parts, size: int) -> Iterator[_Parts]:
         [[1, 2], [3]]
     """
     return (sequence[first : first + size] for first in range(0, len(sequence), size))
-
-
-chunks = batched

@@ -260,6 +260,8 @@ def test_ctrl_c_ends_a_search_of_the_graph_as_a_keyboard_interrupt(tmp_path):
     program = """
         import os, signal, sys, threading
         from tests.stores import test_local_store_graph_growth as growth
+        # A program that was started in the background has inherited that interrupts are ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         store = growth.open_store(sys.argv[1])
         store.upsert(growth.make_batch(growth.VECTORS))
         store.optimize()

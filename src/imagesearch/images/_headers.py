@@ -196,7 +196,6 @@ class TiffHeader:
     """What the first directory of a TIFF says (TIFF 6.0, sections 2, 8 and 19).
 
     Attributes:
-        little_endian: Byte order of the file.
         width: Pixels.
         height: Pixels.
         bits: Bits of each sample.
@@ -205,7 +204,6 @@ class TiffHeader:
         photometric: 0 WhiteIsZero, 1 BlackIsZero, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr, 8 CIELAB;
             None where the tag is missing.
         photometric_at: Offset of that value's lowest byte in the file; None where it is missing.
-        planar: Whether each sample has a plane of its own.
         compression: 1 is none.
         extra: Meaning of samples beyond the colours: 1 and 2 are alpha.
         segment: Width and height of a strip or tile, in pixels.
@@ -215,7 +213,6 @@ class TiffHeader:
             Pillow keeps a copy for each.
     """
 
-    little_endian: bool
     width: int
     height: int
     bits: tuple[int, ...]
@@ -223,7 +220,6 @@ class TiffHeader:
     channels: int
     photometric: int | None
     photometric_at: int | None
-    planar: bool
     compression: int
     extra: tuple[int, ...]
     segment: tuple[int, int]
@@ -234,7 +230,7 @@ class TiffHeader:
 
 _FORMATS: dict[int, SampleFormat] = {1: "unsigned", 2: "signed", 3: "float"}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES, _PLANAR = 273, 277, 278, 279, 284
+_STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES = 273, 277, 278, 279
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _EXTRA, _FORMAT = 322, 323, 324, 325, 338, 339
 _MAX_VALUES = 64
 """Values of one tag that are read: bits and formats have one for each sample."""
@@ -267,7 +263,6 @@ def tiff_header(data: bytes) -> TiffHeader | None:
     tiled = _TILES in tags
     segments = tags.get(_TILES if tiled else _STRIPS)
     return TiffHeader(
-        little_endian=data.startswith(b"II"),
         width=width,
         height=height,
         bits=bits * channels if len(bits) == 1 else bits[:channels],
@@ -275,7 +270,6 @@ def tiff_header(data: bytes) -> TiffHeader | None:
         channels=channels,
         photometric=first(_PHOTOMETRIC, -1) if photometric and photometric.values else None,
         photometric_at=photometric.lowest_byte if photometric else None,
-        planar=first(_PLANAR, 1) == 2,
         compression=first(_COMPRESSION, 1),
         extra=values(_EXTRA),
         segment=(first(_TILE_WIDTH, 0), first(_TILE_HEIGHT, 0))

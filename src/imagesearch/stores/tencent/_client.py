@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from imagesearch._forks import notice_fork, on_fork
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import StoreAuthError, StoreError, StoreRequestError
 from imagesearch.stores._checks import possible_ids
 from imagesearch.stores.tencent._pacing import Pace, Retry
@@ -281,7 +281,7 @@ class CollectionClient:
         def fetch(part: list[str]) -> list[dict[str, Any]]:
             return self.query(limit=len(part), ids=part, fields=fields, vectors=vectors)
 
-        parts = chunks(possible_ids(ids), _IDS_PER_REQUEST)
+        parts = batched(possible_ids(ids), _IDS_PER_REQUEST)
         return [document for part in self.connection.map(fetch, parts) for document in part]
 
     def search(
@@ -345,7 +345,7 @@ class CollectionClient:
                 self.delete(existing)
             return len(existing)
 
-        return sum(self.connection.map(delete, chunks(possible_ids(ids), _IDS_PER_REQUEST)))
+        return sum(self.connection.map(delete, batched(possible_ids(ids), _IDS_PER_REQUEST)))
 
     def delete_matching(self, filter: str) -> int:
         """Delete documents by filter; returns how many.

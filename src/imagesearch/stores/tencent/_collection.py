@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import (
     IncompatibleIndexError,
     StoreCorruptError,
@@ -387,7 +387,7 @@ def _save_projection(
         {"id": id, "vector": [1.0], "text": piece}
         for id, piece in zip(_piece_ids(fingerprint, len(pieces)), pieces, strict=True)
     ]
-    for part in chunks(documents, _PIECES_PER_REQUEST):
+    for part in batched(documents, _PIECES_PER_REQUEST):
         collection.upsert(part)
     return {"fingerprint": fingerprint, "pieces": len(pieces)}
 
@@ -465,7 +465,7 @@ def _forget_notes(connection: Connection) -> None:
     """Remove the notes of a dropped collection before one of the same name is created."""
     name = connection.settings.collection
     ids = [str(document["id"]) for document in _note_documents(connection, name)]
-    for part in chunks(ids, _PIECES_PER_REQUEST):
+    for part in batched(ids, _PIECES_PER_REQUEST):
         _auxiliary(connection, name, "notes").delete(part)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import StoreCorruptError, StoreRequestError, StoreUnavailableError
 from imagesearch.filters import Filter, matches
 from imagesearch.stores._checks import check_batch, possible_ids
@@ -325,7 +325,7 @@ def rewrite_records(
         How many records exist among `ids`.
     """
     written = 0
-    for part in chunks(list(ids), _READ_AT_ONCE):
+    for part in batched(list(ids), _READ_AT_ONCE):
         documents = collection.fetch(part, None, vectors=True)
         records = [opened.mapping.record(document, vectors=True) for document in documents]
         changed = [
@@ -374,7 +374,7 @@ def update_documents(
     check_values(fields, mapping.columns)
     return sum(
         _update_part(collection, mapping, part, fields, where=where, replace=replace)
-        for part in chunks(possible_ids(ids), _READ_AT_ONCE)
+        for part in batched(possible_ids(ids), _READ_AT_ONCE)
     )
 
 
@@ -421,7 +421,7 @@ def _update_part(
         requests = [
             _Change(part, change.revision, change.columns)
             for change in changes.values()
-            for part in chunks(change.ids, _IDS_PER_UPDATE)
+            for part in batched(change.ids, _IDS_PER_UPDATE)
         ]
         counts = collection.connection.map(write, requests)
         outcomes = list(zip(requests, counts, strict=True))

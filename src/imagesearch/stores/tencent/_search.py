@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagesearch._validation import chunks
+from imagesearch._validation import batched
 from imagesearch.errors import StoreRequestError, StoreUnavailableError
 from imagesearch.stores.tencent._documents import short_floats
 from imagesearch.stores.tencent._scan import MAX_PAGE
@@ -141,7 +141,7 @@ def search_collection(
         ]
 
     def search(rows: NDArray[np.float32], *, thorough: bool = False) -> list[list[Hit]]:
-        parts = chunks(rows, _VECTORS_PER_SEARCH)
+        parts = batched(rows, _VECTORS_PER_SEARCH)
         answers = connection.map(lambda part: request(part, thorough=thorough), parts)
         return [hits for answer in answers for hits in answer]
 
